@@ -1,0 +1,72 @@
+# Python 3.11 or later and git are all that must be there; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+COLLECT := .venv-collect
+PIP := -m pip --quiet --disable-pip-version-check --no-input
+
+# Stage commands say `python`: it is to be this one. Kernels and tests inherit it too.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+# A stamp named by what is asked for: changed requirements give another name, so they are installed. The old stamp
+# goes, so that going back installs again.
+stamp = $(1)/.installed-$(shell cat $(2) | cksum | tr ' ' '-')
+RUN := $(call stamp,$(VENV),requirements.txt)
+DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt)-dev
+MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
+
+.DEFAULT_GOAL := help
+.SILENT:
+.PHONY: help repro test lint lab collect clean
+
+help: ## list what can be made
+	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
+	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
+	$(VENV)/bin/dvc repro
+
+test: $(DEV) ## run the tests; TPUGRAPHS_DIR=FOLDER adds real TpuGraphs files
+	$(VENV)/bin/python -m pytest
+
+lint: $(DEV) ## check style and format
+	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
+
+lab: $(RUN) ## open the notebooks in Jupyter
+	PYTHONPATH=$(CURDIR) $(VENV)/bin/jupyter lab --notebook-dir=. notebooks
+
+collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and so on
+	$(COLLECT)/bin/python -m stages.collect $(ARGS)
+
+clean: ## remove what the pipeline made; the environments and DVC's cache stay
+	rm -rf data/prune data/pad data/gnn data/gbdt data/blend data/leaderboard .pytest_cache .ruff_cache .hypothesis
+	find reports -name '*.html' ! -name leaderboard.html -delete
+	find reports -name '*.failed.ipynb' -delete
+
+$(VENV)/bin/python $(COLLECT)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11 or later: give another, make PYTHON=python3.12" >&2; exit 1; }
+	echo "making $(@:/bin/python=)"
+	$(PYTHON) -m venv $(@:/bin/python=) || \
+		{ rm -rf $(@:/bin/python=); echo "$(PYTHON) cannot make environments: install its venv module" >&2; exit 1; }
+
+# torch first and by itself: with the rest, pip may settle on another build of it.
+$(RUN): | $(VENV)/bin/python
+	echo "installing torch into $(VENV)"
+	$(VENV)/bin/python $(PIP) install torch==2.13.0
+	echo "installing requirements.txt into $(VENV)"
+	$(VENV)/bin/python $(PIP) install -r requirements.txt
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+$(DEV): $(RUN)
+	echo "installing requirements-dev.txt into $(VENV)"
+	$(VENV)/bin/python $(PIP) install -r requirements-dev.txt
+	rm -f $(VENV)/.installed-*-dev
+	touch $@
+
+$(MEASURE): | $(COLLECT)/bin/python
+	echo "installing requirements-collect.txt into $(COLLECT)"
+	$(COLLECT)/bin/python $(PIP) install -r requirements-collect.txt
+	rm -f $(COLLECT)/.installed-*
+	touch $@
