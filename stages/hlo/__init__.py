@@ -1,0 +1,1 @@
+"""Raw HLO protobufs (TpuGraphs tuning data, XLA dumps) as the arrays of the official npz files."""

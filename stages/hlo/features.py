@@ -1,0 +1,230 @@
+"""The graph of an HLO module as arrays: 140 feature columns, an opcode, the edges.
+
+The columns, the order of the edges and the splits are those of the TpuGraphs data set, to the bit (the repository
+google-research-datasets/tpu_graphs, section "Node Features" of its README): a graph read from XLA today and one
+published with the data set can be given to the same model.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.errors import InputError
+from stages.hlo.hlo_pb2 import (
+    ConvolutionDimensionNumbers,
+    HloComputationProto,
+    HloInstructionProto,
+    HloModuleProto,
+    ShapeProto,
+    Window,
+)
+from stages.hlo.opcodes import opcode_number
+
+FEATURES = 140
+MAX_RANK = 6
+# XLA's number of the element type that each of the columns 2..20 stands for: invalid, pred, s8, s16, s32, s64, u8, u16,
+# u32, u64, f16, f32, f64, bf16, c64, c128, tuple, opaque, token.
+ELEMENT_TYPES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 15, 18, 13, 14, 17)
+# Parts of a program that the data set cuts it at; fusions, reductions and the like stay with the part around them.
+SPLIT_NAMES = ("cluster", "while", "cond")
+
+
+@dataclass(frozen=True)
+class GraphArrays:
+    """A module of n instructions, m edges and s splits, in the dtypes of the official npz files.
+
+    node_feat: (n, 140) float32. node_opcode: (n,) uint8, 0 for an opcode the data set does not know.
+    edge_index: (m, 2) int64, a row [u, v] says that u consumes the output of v; sorted.
+    node_splits: (1, s) int64, from 0 to n, where the major computations end.
+    names: the n instruction names.
+    """
+
+    node_feat: np.ndarray
+    node_opcode: np.ndarray
+    edge_index: np.ndarray
+    node_splits: np.ndarray
+    names: list[str]
+
+
+def graph_arrays(module: HloModuleProto) -> GraphArrays:
+    """Arrays of `module`; its nodes are the instructions of all computations in file order.
+
+    Raises InputError when the module has no instruction, or when an instruction refers to one that is not there.
+    """
+    computations = [_Computation(proto, start) for proto, start in _with_starts(module)]
+    instructions = [instruction for computation in computations for instruction in computation.proto.instructions]
+    if not instructions:
+        raise InputError(f"module {module.name!r} has no instruction; give the HLO of a whole program or kernel")
+    rows = [
+        _feature_row(instruction, is_root=computation.start + position == computation.root)
+        for computation in computations
+        for position, instruction in enumerate(computation.proto.instructions)
+    ]
+    return GraphArrays(
+        # By way of int64: through Python's double a large product would be rounded twice.
+        node_feat=np.array(rows, dtype=np.int64).astype(np.float32),
+        node_opcode=np.array([opcode_number(instruction.opcode) for instruction in instructions], dtype=np.uint8),
+        edge_index=_edge_index(computations),
+        node_splits=_node_splits(module, len(instructions)),
+        names=[instruction.name for instruction in instructions],
+    )
+
+
+class _Computation:
+    """A computation with the node number of each of its instructions, found by instruction id."""
+
+    def __init__(self, proto: HloComputationProto, start: int):
+        self.proto = proto
+        self.start = start
+        self.nodes = {instruction.id: start + i for i, instruction in enumerate(proto.instructions)}
+        if len(self.nodes) != len(proto.instructions):
+            raise InputError(f"computation {proto.name!r} has two instructions of one id; dump the HLO again")
+        # XLA's newer ids are (computation id << 32 | local id), and not every writer packs all of them.
+        self._local_nodes = {identifier & 0xFFFFFFFF: node for identifier, node in self.nodes.items()}
+        self.root = self.find(proto.root_id)
+
+    def find(self, identifier: int) -> int | None:
+        node = self.nodes.get(identifier)
+        if node is None and len(self._local_nodes) == len(self.nodes):
+            node = self._local_nodes.get(identifier & 0xFFFFFFFF)
+        return node
+
+
+def _with_starts(module: HloModuleProto) -> Iterable[tuple[HloComputationProto, int]]:
+    start = 0
+    for computation in module.computations:
+        yield computation, start
+        start += len(computation.instructions)
+
+
+def _edge_index(computations: Sequence[_Computation]) -> np.ndarray:
+    whole_module: dict[int, list[int]] = {}
+    by_id: dict[int, _Computation] = {}
+    for computation in computations:
+        if by_id.setdefault(computation.proto.id, computation) is not computation:
+            raise InputError(f"computation id {computation.proto.id} occurs twice; dump the HLO again")
+        for identifier, node in computation.nodes.items():
+            whole_module.setdefault(identifier, []).append(node)
+    edges = []
+    for computation in computations:
+        for consumer, instruction in enumerate(computation.proto.instructions, start=computation.start):
+            producers = {_operand(computation, instruction, i, whole_module) for i in instruction.operand_ids}
+            producers |= {_called_root(instruction, i, by_id) for i in instruction.called_computation_ids}
+            edges += [(consumer, producer) for producer in sorted(producers)]
+    return np.array(edges, dtype=np.int64).reshape(-1, 2)
+
+
+def _operand(
+    computation: _Computation, instruction: HloInstructionProto, identifier: int, whole_module: dict[int, list[int]]
+) -> int:
+    """Node of an operand: by id in the same computation (ids may recur in others), else by an id that is unique."""
+    elsewhere = whole_module.get(identifier, [])
+    if identifier not in computation.nodes and len(elsewhere) == 1:
+        return elsewhere[0]
+    node = computation.find(identifier)
+    if node is None:
+        raise InputError(
+            f"instruction {instruction.name!r} has the operand id {identifier}, which no instruction can be told by; "
+            "dump the HLO again"
+        )
+    return node
+
+
+def _called_root(instruction: HloInstructionProto, identifier: int, by_id: dict[int, _Computation]) -> int:
+    called = by_id.get(identifier)
+    if called is None or called.root is None:
+        raise InputError(
+            f"instruction {instruction.name!r} calls computation id {identifier}, which is not there or has no root; "
+            "dump the whole module"
+        )
+    return called.root
+
+
+def _node_splits(module: HloModuleProto, nodes: int) -> np.ndarray:
+    splits = [0]
+    for computation, start in _with_starts(module):
+        if any(part in computation.name for part in SPLIT_NAMES):
+            splits.append(start + len(computation.instructions))
+    if splits[-1] < nodes:
+        splits.append(nodes)
+    return np.array([splits], dtype=np.int64)
+
+
+def _feature_row(instruction: HloInstructionProto, is_root: bool) -> list[int]:
+    """The 140 columns, all of them whole numbers; column 1 (element_size_in_bits) is deprecated and 0."""
+    slices = instruction.slice_dimensions
+    pads = instruction.padding_config.dimensions if instruction.HasField("padding_config") else ()
+    shape = instruction.shape
+    return [
+        int(is_root),
+        0,
+        *_shape_columns(shape),
+        instruction.parameter_number,
+        *leading(instruction.dimensions, MAX_RANK),
+        *_window_columns(instruction.window),
+        *_convolution_columns(instruction.convolution_dimension_numbers),
+        instruction.feature_group_count,
+        instruction.batch_group_count,
+        *aggregated([dimension.start for dimension in slices], 2),
+        *aggregated([dimension.stride for dimension in slices], 2),
+        *aggregated([dimension.limit for dimension in slices], 2),
+        *aggregated(instruction.dynamic_slice_sizes, 2),
+        *aggregated([dimension.edge_padding_low for dimension in pads], 2),
+        *aggregated([dimension.edge_padding_high for dimension in pads], 2),
+        int(instruction.is_stable),
+        *leading(shape.layout.minor_to_major, MAX_RANK),
+    ]
+
+
+def _shape_columns(shape: ShapeProto) -> list[int]:
+    one_hot = [int(shape.element_type == element_type) for element_type in ELEMENT_TYPES]
+    return [*one_hot, *aggregated(shape.dimensions, MAX_RANK), len(shape.tuple_shapes)]
+
+
+def _window_columns(window: Window) -> list[int]:
+    dimensions = window.dimensions
+    reversals = [int(dimension.window_reversal) for dimension in dimensions]
+    return [
+        *aggregated([dimension.size for dimension in dimensions], MAX_RANK),
+        *aggregated([dimension.stride for dimension in dimensions], MAX_RANK),
+        *aggregated([dimension.padding_low for dimension in dimensions], MAX_RANK),
+        *aggregated([dimension.padding_high for dimension in dimensions], MAX_RANK),
+        *aggregated([dimension.window_dilation for dimension in dimensions], MAX_RANK),
+        *aggregated([dimension.base_dilation for dimension in dimensions], MAX_RANK),
+        *leading(reversals, MAX_RANK),
+        sum(reversals),
+        len(reversals) - sum(reversals),
+    ]
+
+
+def _convolution_columns(numbers: ConvolutionDimensionNumbers) -> list[int]:
+    return [
+        numbers.input_batch_dimension,
+        numbers.input_feature_dimension,
+        *leading(numbers.input_spatial_dimensions, 4),
+        numbers.kernel_input_feature_dimension,
+        numbers.kernel_output_feature_dimension,
+        *leading(numbers.kernel_spatial_dimensions, 4),
+        numbers.output_batch_dimension,
+        numbers.output_feature_dimension,
+    ]
+
+
+def leading(values: Iterable[int], count: int, padding: int = 0) -> list[int]:
+    """The first `count` of `values`, padded to that length."""
+    first = list(values)[:count]
+    return first + [padding] * (count - len(first))
+
+
+def aggregated(values: Iterable[int], count: int, empty_product: int = 1) -> list[int]:
+    """The first `count` of `values` padded with 0, then the sum and the product of all of them."""
+    values = list(values)
+    product = math.prod(values) if values else empty_product
+    return [*leading(values, count), _as_int64(sum(values)), _as_int64(product)]
+
+
+def _as_int64(value: int) -> int:
+    """`value` wrapped as the data set's own 64-bit arithmetic would: a broken shape must not stop the reading."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
