@@ -1,0 +1,104 @@
+"""`python -m stages.collect`: measures a data set of layout and tile configurations on this machine's XLA:CPU."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import sys
+from pathlib import Path
+
+from stages.collect.jobs import SEARCHES, Job, kernels, perform, programs, records_of
+
+
+def planned(options: argparse.Namespace) -> list[Job]:
+    """Jobs of the programs and kernels whose id matches the pattern, tile kernels spread among the programs."""
+    searches = options.search or SEARCHES
+    layout_searches = tuple(search for search in SEARCHES[:2] if search in searches)
+    rest = (options.configs, str(options.out), options.compile_limit)
+    turns = []
+    if layout_searches:
+        known = programs()
+        turns += [(index / len(known), Job(name, layout_searches, *rest)) for index, name in enumerate(known)]
+    if "tile" in searches:
+        known = kernels()
+        turns += [(index / len(known), Job(name, ("tile",), *rest)) for index, name in enumerate(known)]
+    ordered = [job for _, job in sorted(turns, key=lambda turn: turn[0])]
+    return [job for job in ordered if fnmatch.fnmatch(job.identifier, options.programs)]
+
+
+def positive(text: str) -> int:
+    """A whole number of at least one, for argparse."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.collect", description=__doc__)
+    parser.add_argument("--programs", default="*", help="ids to measure, as a shell pattern (default: all)")
+    parser.add_argument("--search", choices=SEARCHES, action="append", help="may be repeated (default: all three)")
+    parser.add_argument("--configs", type=positive, default=42, help="of a graph and search (default: 42)")
+    parser.add_argument("--out", type=Path, default=Path("data/collect"), help="records (default: data/collect)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="one a core (default: all)")
+    parser.add_argument(
+        "--compile-limit",
+        type=float,
+        default=2.5,
+        help="leave a program for later if compiling it takes more processor seconds (default: 2.5)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list what would be measured, and stop")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    jobs = planned(options)
+    if not jobs:
+        print(f"--programs {options.programs}: no such program or kernel; --dry-run lists them all", file=sys.stderr)
+        return 1
+    failures = options.out / "failed.jsonl"
+    failed = set()
+    if failures.exists():
+        failed = {json.loads(line)["id"] for line in failures.read_text().splitlines()}
+    tried = {job for job in jobs if job.identifier in failed or all(path.exists() for path in records_of(job))}
+    open_jobs = [job for job in jobs if job not in tried]
+    if options.dry_run:
+        for job in open_jobs:
+            print(f"{job.identifier:60s} {', '.join(job.searches)}")
+        print(f"{len(open_jobs)} of {len(jobs)} to measure, {options.configs} configurations each and search")
+        return 0
+    return collect(open_jobs, failures, options.workers)
+
+
+def collect(jobs: list[Job], failures: Path, workers: int) -> int:
+    """Measures the jobs on ``workers`` cores, with a progress bar in configurations."""
+    from tqdm import tqdm
+
+    from stages.collect import pool
+
+    failures.parent.mkdir(parents=True, exist_ok=True)
+    cores = sorted(os.sched_getaffinity(0))[:workers]
+    total = sum(job.configurations * len(job.searches) for job in jobs)
+    bar = tqdm(total=total, unit="cfg", mininterval=2, smoothing=0.02)
+    ticks: dict[str, int] = {}
+    for kind, job, reason in pool.run(jobs, perform, cores):
+        size = job.configurations * len(job.searches)
+        if kind == "tick":
+            ticks[job.identifier] = ticks.get(job.identifier, 0) + 1
+            bar.update(1)
+            continue
+        bar.update(size - ticks.get(job.identifier, 0))
+        if kind in ("failed", "later"):
+            bar.write(f"{job.identifier}: {reason}", file=sys.stderr)
+        if kind == "failed":
+            with open(failures, "a") as file:
+                file.write(json.dumps({"id": job.identifier, "reason": reason}) + "\n")
+        bar.set_postfix_str(job.identifier, refresh=False)
+    bar.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
