@@ -1,0 +1,178 @@
+"""Pad: packed graphs to model-ready features, in which -1 means "no such place" and 0 the dimension 0.
+
+The published features pad lists of dimension numbers with 0, which is also a dimension's number. The first place of the
+competition found this to cost most of what a node's own layout tells (Kaggle discussion 456343) and extracted the
+features again; here the padding is put back from each node's rank and opcode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from stages import dataset, npz
+from stages.collection import SPLITS, is_tile
+from stages.errors import InputError
+
+SHAPE = slice(21, 27)
+DIMENSIONS = slice(31, 37)
+CONVOLUTION = slice(93, 107)
+INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
+LAYOUT = slice(134, 140)
+NUMERIC = 134  # columns before the layout
+# Sizes and counts, from 1 to 1e8: shapes, tuple size and parameter number, windows, group counts, slices and pads.
+SIZES = np.r_[21:31, 37:91, 107:133]
+CONVOLUTION_OPCODE, TRANSPOSE_OPCODE = 26, 98
+# Instructions that name at least one dimension: all-to-all, concatenate, get- and set-dimension-size, iota, reduce,
+# reverse, sort, all-gather, reduce-scatter, all-gather-start.
+NAMES_A_DIMENSION = (6, 22, 43, 44, 48, 70, 76, 93, 104, 111, 112)
+LARGEST_DIMENSION = 5  # of the vocabulary -1..5 shared with the configurations' layouts
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Which columns vary on train, and their mean and standard deviation there; each (F,)."""
+
+    columns: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def apply(self, features: np.ndarray) -> np.ndarray:
+        """Kept columns of `features` (rows, all columns), scaled: (rows, F) float32."""
+        return ((features[:, self.columns] - self.mean) / self.deviation).astype(np.float32)
+
+
+def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.DataFrame:
+    """Writes the model-ready features of every packed graph of `collection` to DATA/pad/SLUG, with scaler.json.
+
+    layout_padding: -1, or 0 for the data as published. Scalers are fitted on train graphs only: no file of valid or
+    test changes them. Returns a row per column: group ("node" or "tile"), column, mean, deviation (of the transformed
+    values on train) and kept. InputError where prune has not run.
+    """
+    if layout_padding not in (-1, 0):
+        raise InputError(f"pad.layout_padding: {layout_padding!r} is neither -1 nor 0; mend params.yaml")
+    graphs = {split: dataset.graphs(data, collection, split) for split in SPLITS}
+    folder = dataset.pad_folder(data, collection)
+    train = graphs["train"]
+    scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
+    if is_tile(collection):
+        scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
+    for graph in tqdm([graph for split in SPLITS for graph in graphs[split]], f"pad {collection}", mininterval=2):
+        path = dataset.graph_file(folder, graph.split, graph.id)
+        dataset.write_padded(path, _tensors(graph, layout_padding, scalers))
+    dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})
+    content = {"collection": collection, "layout_padding": layout_padding}
+    dataset.write_json(folder / "scaler.json", content | {group: _json(scaler) for group, scaler in scalers.items()})
+    return pl.concat([_frame(group, scaler) for group, scaler in scalers.items()])
+
+
+def features(node_feat: np.ndarray, node_opcode: np.ndarray, layout_padding: int = -1) -> np.ndarray:
+    """Transformed, unscaled features (n, 134) float64 of a graph's nodes: all columns but the layout.
+
+    node_feat (n, 140), node_opcode (n,) as published. Sizes and counts become sign(x) log(1 + |x|). With
+    `layout_padding` -1 the lists of dimension numbers, columns 31-36 and 93-106, end in -1 and not in 0.
+    """
+    found = node_feat[:, :NUMERIC].astype(np.float64)
+    if layout_padding:
+        rank = ranks(node_feat)
+        _pad(found[:, DIMENSIONS], _named_dimensions(node_feat, node_opcode, rank), layout_padding)
+        convolution = (node_opcode == CONVOLUTION_OPCODE) | found[:, CONVOLUTION].any(1)
+        for spatial in (INPUT_SPATIAL, KERNEL_SPATIAL):
+            _pad(found[:, spatial], rank - 2, layout_padding)
+        found[~convolution, CONVOLUTION] = layout_padding
+    found[:, SIZES] = signed_log(found[:, SIZES])
+    return found
+
+
+def own_layout(node_feat: np.ndarray, layout_padding: int = -1) -> np.ndarray:
+    """Own minor-to-major order (n, 6) int8 of each node, padded beyond its rank.
+
+    A node of rank 2 or more whose six entries are all 0 has no layout: no order repeats a dimension. Dimensions beyond
+    5, of the few tensors of rank 7 and more, become 5, the last of the vocabulary.
+    """
+    order = np.minimum(node_feat[:, LAYOUT], LARGEST_DIMENSION).astype(np.int8)
+    if layout_padding:
+        rank = ranks(node_feat)
+        _pad(order, np.where((rank > 1) & ~order.any(1), 0, rank), layout_padding)
+    return order
+
+
+def ranks(node_feat: np.ndarray) -> np.ndarray:
+    """Rank (n,) of each node's tensor, at most 6; 0 for scalars and tuples.
+
+    Dimensions are counted to the last that is not zero, so that an empty tensor such as f32[0,3] has rank 2, and up to
+    the largest dimension its layout names, which finds f32[3,0].
+    """
+    sized = _length(node_feat[:, SHAPE])
+    order = node_feat[:, LAYOUT]
+    named = np.where(order.any(1), order.max(1) + 1, 0).astype(np.int64)
+    return np.minimum(np.maximum(sized, named), 6)
+
+
+def signed_log(values: np.ndarray) -> np.ndarray:
+    """sign(x) log(1 + |x|): products reach 8e8, and paddings can be negative."""
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def fit(blocks: Callable[[], Iterable[np.ndarray]]) -> Scaler:
+    """Scaler over all rows of the blocks (rows, columns) that each call of `blocks` yields; two passes over them.
+
+    Columns that are constant over all rows are dropped.
+    """
+    rows, total, low, high = 0, 0.0, np.inf, -np.inf
+    for block in blocks():
+        rows, total = rows + len(block), total + block.sum(0)
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+    columns = np.flatnonzero(low < high)
+    mean = total[columns] / rows
+    squares = sum(((block[:, columns] - mean) ** 2).sum(0) for block in blocks())
+    return Scaler(columns, mean, np.sqrt(squares / rows))
+
+
+def _tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:
+    tensors = {
+        "x": scalers["node"].apply(features(graph.node_feat, graph.node_opcode, layout_padding)),
+        "opcode": graph.node_opcode,
+        "layout": own_layout(graph.node_feat, layout_padding),
+    }
+    if "tile" in scalers:
+        tensors["tile_config"] = scalers["tile"].apply(signed_log(graph.config_feat.astype(np.float64)))
+    return tensors
+
+
+def _named_dimensions(node_feat: np.ndarray, node_opcode: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """How many dimensions each node names in columns 31-36.
+
+    They end at the last that is not 0 but for a transpose, which names all of its dimensions, and instructions that
+    name dimension 0 alone. A broadcast whose six entries are 0 counts as that of a scalar, by far the most frequent.
+    """
+    least = np.where(node_opcode == TRANSPOSE_OPCODE, rank, np.isin(node_opcode, NAMES_A_DIMENSION))
+    return np.maximum(_length(node_feat[:, DIMENSIONS]), least)
+
+
+def _length(lists: np.ndarray) -> np.ndarray:
+    """Length (n,) of each row without its trailing zeros."""
+    nonzero = lists != 0
+    return np.where(nonzero.any(1), lists.shape[1] - nonzero[:, ::-1].argmax(1), 0)
+
+
+def _pad(lists: np.ndarray, length: np.ndarray, padding: int) -> None:
+    """Overwrites what follows the first `length` entries of each row, in place."""
+    lists[np.arange(lists.shape[1]) >= length[:, None]] = padding
+
+
+def _json(scaler: Scaler) -> dict[str, list]:
+    return {name: getattr(scaler, name).tolist() for name in ("columns", "mean", "deviation")}
+
+
+def _frame(group: str, scaler: Scaler) -> pl.DataFrame:
+    columns = NUMERIC if group == "node" else npz.TILE_FEATURES
+    kept = pl.DataFrame({"column": scaler.columns, "mean": scaler.mean, "deviation": scaler.deviation, "kept": True})
+    every = pl.DataFrame({"group": [group] * columns, "column": np.arange(columns)})
+    return every.join(kept, on="column", how="left", maintain_order="left").with_columns(
+        pl.col("kept").fill_null(False)
+    )

@@ -1,0 +1,196 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import npz
+from stages.collection import COLLECTIONS
+from stages.errors import InputError
+from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root
+
+REAL = os.environ.get("TPUGRAPHS_DIR")
+REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []
+
+
+def changed(array, place, value, dtype=None):
+    array = array.astype(dtype or array.dtype)
+    array[place] = value
+    return array
+
+
+def without(arrays, key):
+    return {name: array for name, array in arrays.items() if name != key}
+
+
+NAN, INFINITY = float("nan"), float("inf")
+GRAPH_FAULTS = {
+    "no features": (lambda a: without(a, "node_feat"), "node_feat is missing"),
+    "139 columns": (lambda a: a | {"node_feat": a["node_feat"][:, :139]}, r"node_feat has shape .* not \(any, 140\)"),
+    "whole features": (lambda a: a | {"node_feat": a["node_feat"].astype(int)}, "node_feat has dtype int64"),
+    "NaN feature": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 3), NAN)}, "node_feat .* NaN or infinite"),
+    "too large": (lambda a: a | {"node_feat": changed(a["node_feat"], 0, INFINITY)}, "node_feat .* NaN or infinite"),
+    "no node": (lambda a: a | {"node_feat": a["node_feat"][:0]}, "node_feat has no row"),
+    "opcode 121": (lambda a: a | {"node_opcode": changed(a["node_opcode"], 0, 121)}, r"node_opcode .* 0\.\.120"),
+    "an opcode less": (lambda a: a | {"node_opcode": a["node_opcode"][1:]}, "node_opcode has shape"),
+    "opcodes of float": (lambda a: a | {"node_opcode": a["node_opcode"] * 1.0}, "node_opcode has dtype float64"),
+    "edge to nowhere": (lambda a: a | {"edge_index": changed(a["edge_index"], (0, 1), 99)}, r"edge_index .* 0\.\."),
+    "negative edge": (lambda a: a | {"edge_index": changed(a["edge_index"], (0, 1), -1)}, r"edge_index .* 0\.\."),
+    "edges on their side": (lambda a: a | {"edge_index": a["edge_index"].T}, r"edge_index .* not \(any, 2\)"),
+    "loop": (lambda a: a | {"edge_index": np.array([[1, 1]])}, "edge_index has a cycle"),
+    "cycle": (lambda a: a | {"edge_index": np.array([[0, 1], [1, 2], [2, 0]])}, "edge_index has a cycle"),
+    "no run time": (lambda a: without(a, "config_runtime"), "config_runtime is missing"),
+    "run time of float": (lambda a: a | {"config_runtime": a["config_runtime"] * 1.0}, "config_runtime has dtype"),
+    "negative run time": (
+        lambda a: a | {"config_runtime": changed(a["config_runtime"], 2, -5)},
+        "config_runtime has a value outside",
+    ),
+    "pickled": (lambda a: a | {"config_runtime": a["config_runtime"].astype(object)}, "config_runtime cannot be read"),
+}
+LAYOUT_FAULTS = {
+    "no layouts": (lambda a: without(a, "node_config_feat"), "node_config_feat is missing"),
+    "no ids": (lambda a: without(a, "node_config_ids"), "node_config_ids is missing"),
+    "12 columns": (lambda a: a | {"node_config_feat": a["node_config_feat"][..., :12]}, "node_config_feat has shape"),
+    "a row less": (lambda a: a | {"node_config_feat": a["node_config_feat"][1:]}, "node_config_feat has shape"),
+    "layout 6": (
+        lambda a: a | {"node_config_feat": changed(a["node_config_feat"], (0, 0, 0), 6)},
+        r"node_config_feat .* -1\.\.5",
+    ),
+    "layout -2": (
+        lambda a: a | {"node_config_feat": changed(a["node_config_feat"], (-1, -1, -1), -2)},
+        r"node_config_feat .* -1\.\.5",
+    ),
+    "half a layout": (
+        lambda a: a | {"node_config_feat": changed(a["node_config_feat"], (0, 0, 0), 0.5)},
+        "node_config_feat .* no whole number",
+    ),
+    "NaN layout": (
+        lambda a: a | {"node_config_feat": changed(a["node_config_feat"], (0, 0, 0), NAN)},
+        "node_config_feat has a value outside",
+    ),
+    "id out of range": (lambda a: a | {"node_config_ids": np.array([1, 2, 12])}, r"node_config_ids .* 0\.\.11"),
+    "id twice": (lambda a: a | {"node_config_ids": np.array([1, 2, 2])}, "node_config_ids names a node twice"),
+    "no configurable node": (
+        lambda a: a | {"node_config_ids": a["node_config_ids"][:0], "node_config_feat": a["node_config_feat"][:, :0]},
+        "node_config_ids is empty",
+    ),
+    "no configuration": (
+        lambda a: a | {"config_runtime": a["config_runtime"][:0], "node_config_feat": a["node_config_feat"][:0]},
+        "config_runtime is empty",
+    ),
+}
+TILE_FAULTS = {
+    "no tiles": (lambda a: without(a, "config_feat"), "config_feat is missing"),
+    "18 columns": (lambda a: a | {"config_feat": a["config_feat"][:, :18]}, r"config_feat .* not \(8, 24\)"),
+    "NaN tile": (lambda a: a | {"config_feat": changed(a["config_feat"], (0, 0), NAN)}, "config_feat .* NaN"),
+    "no normalizers": (lambda a: without(a, "config_runtime_normalizers"), "config_runtime_normalizers is missing"),
+    "normalizer 0": (
+        lambda a: a | {"config_runtime_normalizers": changed(a["config_runtime_normalizers"], 1, 0)},
+        "config_runtime_normalizers has a value outside 1",
+    ),
+}
+
+
+def assert_refused(read, file, pattern):
+    with pytest.raises(InputError, match=pattern) as error:
+        read(file)
+    assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fault", [*GRAPH_FAULTS, *LAYOUT_FAULTS])
+def test_a_faulty_layout_file_is_refused_by_name_and_key(tmp_path, fault):
+    mutate, pattern = (GRAPH_FAULTS | LAYOUT_FAULTS)[fault]
+    assert_refused(npz.read_layout, save(tmp_path / "graph.npz", mutate(layout_arrays())), pattern)
+
+
+@pytest.mark.parametrize("fault", [*GRAPH_FAULTS, *TILE_FAULTS])
+def test_a_faulty_tile_file_is_refused_by_name_and_key(tmp_path, fault):
+    mutate, pattern = (GRAPH_FAULTS | TILE_FAULTS)[fault]
+    assert_refused(npz.read_tile, save(tmp_path / "graph.npz", mutate(tile_arrays())), pattern)
+
+
+def test_what_is_no_npz_file_is_refused(tmp_path):
+    whole = write_layout(tmp_path, "whole").read_bytes()
+    contents = {"cut": whole[: len(whole) // 2], "head": whole[:10], "empty": b"", "text": b"node_feat\n" * 50}
+    for name, content in contents.items():
+        file = tmp_path / f"{name}.npz"
+        file.write_bytes(content)
+        assert_refused(npz.read_layout, file, "is no npz file or is cut off")
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    assert_refused(npz.read_layout, tmp_path / "single.npy", "is a single array")
+    assert_refused(npz.read_layout, tmp_path / "absent.npz", "no such file")
+
+
+def test_a_damaged_array_is_refused(tmp_path):
+    file = write_layout(tmp_path, "graph", nodes=200)
+    content = bytearray(file.read_bytes())
+    content[300:900] = bytes(600)  # inside the first array, node_feat; the zip directory at the end is whole
+    file.write_bytes(content)
+    assert_refused(npz.read_layout, file, "node_feat cannot be read")
+
+
+def test_arrays_are_cast_and_keep_their_values(tmp_path):
+    arrays = layout_arrays()
+    other = {
+        "node_opcode": arrays["node_opcode"].astype(np.int32),
+        "edge_index": arrays["edge_index"].astype(np.int32),
+        "node_config_ids": arrays["node_config_ids"].astype(np.uint16),
+        "config_runtime": arrays["config_runtime"].astype(np.int32),
+        "node_feat": arrays["node_feat"].astype(np.float64),
+    }
+    read = npz.read_layout(save(tmp_path / "graph.npz", without(arrays | other, "node_splits")))
+    for name, array in vars(read).items():
+        expected = np.float32 if "feat" in name else np.uint8 if name == "node_opcode" else np.int64
+        assert array.dtype == expected, name
+        np.testing.assert_array_equal(array, arrays[name], name)
+
+
+@pytest.mark.parametrize("configurations", [1, 20])
+def test_equal_configurations_are_legal(tmp_path, configurations):
+    arrays = layout_arrays(configurations=configurations)
+    arrays["node_config_feat"][:] = arrays["node_config_feat"][:1]
+    read = npz.read_layout(save(tmp_path / "graph.npz", arrays))
+    assert read.node_config_feat.shape == (configurations, 3, 18)
+
+
+def test_nodes_need_not_be_in_topological_order(tmp_path):
+    arrays = layout_arrays() | {"edge_index": np.array([[0, 5], [5, 3], [0, 3]])}
+    assert npz.read_layout(save(tmp_path / "graph.npz", arrays)).edge_index.tolist() == [[0, 5], [5, 3], [0, 3]]
+
+
+def test_faults_in_any_chunk_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "CHUNK_VALUES", 3 * 3 * 18)  # three configurations: the eight make chunks of 3, 3 and 2
+    for configuration in range(8):
+        arrays = layout_arrays()
+        arrays["node_config_feat"][configuration, -1, -1] = 6
+        assert_refused(npz.read_layout, save(tmp_path / "graph.npz", arrays), "outside")
+
+
+def test_a_data_set_is_checked_with_a_line_per_collection(tmp_path, capsys):
+    root = write_root(tmp_path, graphs={"train": 2, "valid": 1, "test": 1})
+    assert npz.main([str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == list(COLLECTIONS)
+    assert "train 2 graphs, 24 nodes, 16 configurations; valid 1 graphs, 12 nodes" in lines[1]
+    faulty = root / "npz/layout/nlp/random/valid/valid_0.npz"
+    save(faulty, without(layout_arrays(), "node_feat"))
+    assert npz.main([str(root)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and errors[0].startswith(f"{faulty}: node_feat is missing")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"npz/tile/xla/valid: no such folder; .*data\.root"):
+        npz.files(tmp_path, "tile:xla", "valid")
+    (tmp_path / "npz/tile/xla/valid").mkdir(parents=True)
+    with pytest.raises(InputError, match="npz/tile/xla/valid: holds no npz file"):
+        npz.files(tmp_path, "tile:xla", "valid")
+
+
+@pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")
+@pytest.mark.parametrize("file", REAL_FILES, ids=lambda file: file.stem)
+def test_real_files_pass_unchanged(file):
+    read = npz.read_tile(file) if "tile" in file.parts else npz.read_layout(file)
+    with np.load(file, allow_pickle=False) as stored:
+        for name, array in vars(read).items():
+            np.testing.assert_array_equal(array, stored[name], name)

@@ -1,0 +1,291 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import dataset, npz, prune
+from stages.collection import COLLECTIONS, is_tile
+from stages.errors import InputError
+from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root
+
+REAL = os.environ.get("TPUGRAPHS_DIR")
+REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []
+LAYOUT = "layout:xla:random"
+
+
+def arrays_of(nodes, edges, ids, layouts=None, runtime=None):
+    """A graph whose node i has i in every feature column, so that a node can be told after pruning."""
+    layouts = np.full((1, len(ids), 18), -1) if layouts is None else layouts
+    return npz.LayoutArrays(
+        node_feat=np.repeat(np.arange(nodes, dtype=np.float32)[:, None], 140, 1),
+        node_opcode=np.arange(nodes).astype(np.uint8),
+        edge_index=np.array(edges, np.int64).reshape(-1, 2),
+        node_config_feat=np.asarray(layouts, np.float32),
+        node_config_ids=np.array(ids, np.int64),
+        config_runtime=np.arange(len(layouts)) + 1 if runtime is None else np.array(runtime),
+    )
+
+
+# A chain 6 -> 5 -> ... -> 0 with two shortcuts: 4 -> 2 joins two neighbours of 3, 5 -> 1 two nodes two steps away.
+CHAIN = [(1, 0), (2, 1), (3, 2), (4, 3), (4, 2), (5, 4), (5, 1), (6, 5)]
+
+
+@pytest.mark.parametrize(
+    ("hops", "neighbour_edges", "nodes", "edges"),
+    [
+        (1, False, [2, 3, 4], [(3, 2), (4, 3)]),
+        (1, True, [2, 3, 4], [(3, 2), (4, 3), (4, 2)]),
+        (2, False, [1, 2, 3, 4, 5], [(2, 1), (3, 2), (4, 3), (4, 2), (5, 4)]),
+        (2, True, [1, 2, 3, 4, 5], [(2, 1), (3, 2), (4, 3), (4, 2), (5, 4), (5, 1)]),
+        (3, False, [0, 1, 2, 3, 4, 5, 6], CHAIN),
+        ("all", False, [0, 1, 2, 3, 4, 5, 6], CHAIN),
+        ("all", True, [0, 1, 2, 3, 4, 5, 6], CHAIN),
+    ],
+)
+def test_cuts_around_one_configurable_node(hops, neighbour_edges, nodes, edges):
+    tensors, whole = prune.pack(arrays_of(7, CHAIN, [3]), hops, neighbour_edges)
+    assert tensors["node_feat"][:, 0].tolist() == nodes
+    assert tensors["node_opcode"].tolist() == nodes
+    assert [(nodes[u], nodes[v]) for u, v in tensors["edge_index"]] == edges
+    assert [nodes[place] for place in tensors["config_nodes"]] == [3]
+    assert [nodes[place] for place in tensors["config_operands"][0] if place >= 0] == [2]
+    assert (whole["nodes"], whole["edges"], whole["depth"]) == (7, 8, 7)
+
+
+def test_a_part_without_configurable_node_is_dropped_unless_all_is_asked_for():
+    arrays = arrays_of(5, [(1, 0), (4, 3)], [1])
+    assert prune.pack(arrays, 3)[0]["node_opcode"].tolist() == [0, 1]
+    assert prune.pack(arrays, "all")[0]["node_opcode"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_operands_are_the_first_two_in_the_order_of_the_file():
+    edges = [(5, 3), (5, 0), (5, 4), (2, 1), (4, 2)]
+    tensors, _ = prune.pack(arrays_of(7, edges, [5, 2, 1]), "all")
+    assert tensors["config_operands"].tolist() == [[3, 0], [1, -1], [-1, -1]]
+    assert tensors["config_nodes"].tolist() == [5, 2, 1]
+
+
+def test_contracted_pairs_stop_at_configurable_nodes():
+    # 6 -> 5 -> 4 -> 2 -> 0 and 5 -> 3 -> 1; configurable 6, 4, 0, 1.
+    edges = [(6, 5), (5, 4), (4, 2), (2, 0), (5, 3), (3, 1)]
+    pairs = prune.pack(arrays_of(7, edges, [6, 4, 0, 1]))[0]["contracted"]
+    assert pairs.tolist() == [[0, 1], [0, 3], [1, 2]]  # 6 meets 4 and 1; 0 only behind 4
+
+
+def test_whole_graph_statistics_are_taken_before_the_cut():
+    arrays = npz.LayoutArrays(**{k: v for k, v in layout_arrays(nodes=30).items() if k != "node_splits"})
+    tensors, whole = prune.pack(arrays)
+    assert len(tensors["node_feat"]) < 30 == whole["nodes"] == tensors["whole_opcodes"].sum()
+    elements = arrays.node_feat[:, 28].astype(float)
+    assert whole["log_elements"] == pytest.approx(np.log1p(elements.sum()))
+    assert whole["log_bytes"] == pytest.approx(np.log1p(4 * elements.sum()))  # every sample tensor is f32
+    assert whole["log_parameter_bytes"] == pytest.approx(np.log1p(4 * elements[0]))
+    assert tensors["whole_opcodes"][63] == 1
+
+
+@st.composite
+def graphs(draw):
+    nodes = draw(st.integers(2, 12))
+    pairs = [(u, v) for u in range(nodes) for v in range(u)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=25))
+    names = draw(st.permutations(range(nodes)))  # so that nodes are not always in topological order
+    ids = draw(st.lists(st.sampled_from(range(nodes)), unique=True, min_size=1))
+    seed = draw(st.integers(0, 1000))
+    layouts = np.random.default_rng(seed).integers(-1, 6, (draw(st.integers(1, 6)), len(ids), 18))
+    layouts[draw(st.integers(0, len(layouts) - 1))] = layouts[0]
+    return arrays_of(nodes, [(names[u], names[v]) for u, v in edges], ids, layouts)
+
+
+def reference_contracted(arrays):
+    ids = arrays.node_config_ids.tolist()
+    operands = {node: arrays.edge_index[arrays.edge_index[:, 0] == node, 1].tolist() for node in range(12)}
+
+    def met(node):
+        below = [{operand} if operand in ids else met(operand) for operand in operands[node]]
+        return set().union(*below)
+
+    return sorted([ids.index(node), ids.index(other)] for node in ids for other in met(node))
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.sampled_from([1, 2, 3, "all"]), st.booleans())
+def test_pack_keeps_configurable_nodes_configurations_and_paths(arrays, hops, neighbour_edges):
+    tensors, _ = prune.pack(arrays, hops, neighbour_edges)
+    kept = tensors["node_feat"][:, 0].astype(int)
+    assert kept[tensors["config_nodes"]].tolist() == arrays.node_config_ids.tolist()
+    np.testing.assert_array_equal(tensors["triples"][tensors["codes"]], arrays.node_config_feat)
+    assert tensors["contracted"].tolist() == reference_contracted(arrays)
+    edges = set(map(tuple, kept[tensors["edge_index"]].tolist()))
+    assert edges <= set(map(tuple, arrays.edge_index.tolist()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_a_cut_is_the_undirected_neighbourhood(arrays):
+    """Against distances by relaxation, for nodes and both kinds of edges."""
+    distance = np.full(len(arrays.node_feat), np.inf)
+    distance[arrays.node_config_ids] = 0
+    for _ in distance:
+        for u, v in arrays.edge_index:
+            distance[u], distance[v] = min(distance[u], distance[v] + 1), min(distance[v], distance[u] + 1)
+    for hops in (1, 2):
+        near = prune.cut(arrays, hops, False)
+        every = prune.cut(arrays, hops, True)
+        ends = np.sort(distance[arrays.edge_index], axis=1)
+        kept = np.flatnonzero(distance <= hops)
+        for graph in (near, every):
+            assert graph["node_feat"][:, 0].tolist() == kept.tolist()
+        assert kept[near["edge_index"]].tolist() == arrays.edge_index[ends[:, 0] <= hops - 1].tolist()
+        assert kept[every["edge_index"]].tolist() == arrays.edge_index[ends[:, 1] <= hops].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.integers(1, 200))
+def test_codes_do_not_depend_on_the_chunks(arrays, chunk_values):
+    whole = prune.encode(arrays.node_config_feat)
+    chunked = prune.encode(arrays.node_config_feat, chunk_values)
+    for first, second in zip(whole, chunked, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert len(np.unique(whole[1], axis=0)) == len(whole[1]) == len(np.unique(whole[0]))
+
+
+def test_the_extreme_layouts_are_told_apart():
+    layouts = np.stack([np.full(18, -1), np.full(18, 5), np.r_[np.full(17, 5), 4], np.r_[np.full(17, -1), 0]])
+    codes, triples = prune.encode(layouts[:, None].astype(np.float32))
+    np.testing.assert_array_equal(triples[codes][:, 0], layouts)
+    assert len(triples) == 4
+
+
+def test_more_layouts_than_codes_are_refused(monkeypatch):
+    monkeypatch.setattr(prune, "MOST_TRIPLES", 3)
+    layouts = np.full((4, 1, 18), -1, np.float32)
+    layouts[:, 0, 0] = np.arange(4)
+    prune.encode(layouts[:3])
+    with pytest.raises(InputError, match="more than 3 distinct layouts"):
+        prune.encode(layouts, chunk_values=18)
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "runtime"), [("first", [70, 40, 9]), ("mean", [50, 45, 9]), ("minimum", [30, 40, 9])]
+)
+def test_equal_configurations_become_one(duplicates, runtime):
+    codes = np.array([[1, 2], [3, 2], [1, 2], [5, 5], [3, 2], [1, 2]], np.uint16)
+    first, kept = prune.distinct(codes, np.array([70, 40, 30, 9, 50, 50]), duplicates)
+    assert first.tolist() == [0, 1, 3]
+    assert kept.tolist() == runtime and kept.dtype == np.int64
+
+
+def test_run_removes_duplicates_from_train_only_and_lists_every_graph(tmp_path):
+    root = write_root(tmp_path)
+    for split in ("train", "valid", "test"):
+        arrays = layout_arrays(configurations=4)
+        arrays["node_config_feat"][2] = arrays["node_config_feat"][0]
+        if split == "test":
+            arrays["config_runtime"][:] = 0
+        save(root / f"npz/layout/xla/random/{split}/doubled.v2.bf16.npz", arrays)
+    frame = prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    assert len(frame) == 11 and set(frame.filter(id="doubled.v2.bf16")["distinct"]) == {3}
+    stored = {}
+    for split in ("train", "valid", "test"):
+        graph = stored[split] = dataset.graphs(tmp_path, LAYOUT, split)[0]
+        assert graph.id == "doubled.v2.bf16"
+    assert stored["train"].config_index.tolist() == [0, 1, 3]
+    assert stored["valid"].config_index.tolist() == stored["test"].config_index.tolist() == [0, 1, 2, 3]
+    assert not stored["test"].runtime.any()
+    manifest = dataset.manifest(dataset.prune_folder(tmp_path, LAYOUT))
+    assert (manifest["collection"], manifest["hops"]) == (LAYOUT, 1)
+    entry = manifest["graphs"]["train"][0]
+    assert (entry["id"], entry["configurations"], entry["whole_nodes"]) == ("doubled.v2.bf16", 3, 12)
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_run_twice_gives_the_same_bytes_and_no_stale_files(tmp_path, collection):
+    root = write_root(tmp_path, graphs={"train": 2, "valid": 1, "test": 1})
+    folder = dataset.prune_folder(tmp_path, collection)
+    prune.run(collection=collection, root=str(root), data=str(tmp_path))
+    before = {file: file.read_bytes() for file in folder.rglob("*.*")}
+    stale = dataset.graph_file(folder, "train", "removed_since")
+    stale.write_bytes(b"old")
+    prune.run(collection=collection, root=str(root), data=str(tmp_path))
+    assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
+    assert len(before) == 5  # four graphs and the manifest
+
+
+def test_tile_graphs_are_packed_whole(tmp_path):
+    root = write_root(tmp_path)
+    prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+    for split in ("train", "test"):
+        for graph in dataset.graphs(tmp_path, "tile:xla", split):
+            arrays = npz.read_tile(root / f"npz/tile/xla/{split}/{graph.id}.npz")
+            np.testing.assert_array_equal(graph.node_feat, arrays.node_feat)
+            np.testing.assert_array_equal(graph.edge_index, arrays.edge_index)
+            np.testing.assert_array_equal(graph.config_feat, arrays.config_feat)
+            np.testing.assert_array_equal(graph.normalizer, arrays.config_runtime_normalizers)
+            np.testing.assert_array_equal(graph.target, arrays.config_runtime / arrays.config_runtime_normalizers)
+
+
+def test_a_failed_run_leaves_no_manifest_of_an_earlier_one(tmp_path):
+    root = write_root(tmp_path)
+    prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    faulty = write_layout(root / "npz/layout/xla/random/valid", "placeholder", runtimes=False)
+    with pytest.raises(InputError, match="config_runtime is zero throughout") as error:
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    assert str(error.value).startswith(str(faulty))
+    with pytest.raises(InputError, match="run the prune stage"):
+        dataset.graphs(tmp_path, LAYOUT, "train")
+
+
+def test_a_missing_or_empty_split_is_named(tmp_path):
+    root = write_root(tmp_path)
+    folder = root / "npz/layout/xla/random/test"
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="npz/layout/xla/random/test: holds no npz file"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    folder.rmdir()
+    with pytest.raises(InputError, match="npz/layout/xla/random/test: no such folder"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "parameter", [{"hops": 0}, {"hops": "one"}, {"hops": True}, {"hops": 1.5}, {"duplicates": "median"}]
+)
+def test_faulty_parameters_are_named(tmp_path, parameter):
+    (name,) = parameter
+    with pytest.raises(InputError, match=rf"prune\.{name}: .*mend params\.yaml"):
+        prune.run(collection=LAYOUT, root=str(tmp_path), data=str(tmp_path), **parameter)
+
+
+def test_one_configuration_is_enough():
+    arrays = layout_arrays(configurations=1)
+    arrays.pop("node_splits")
+    tensors, _ = prune.pack(npz.LayoutArrays(**arrays), duplicates="mean")
+    assert tensors["codes"].shape == (1, 3) and tensors["runtime"].tolist() == arrays["config_runtime"].tolist()
+    tile = tile_arrays(nodes=1, configurations=1)
+    assert prune.pack(npz.TileArrays(**tile))[1]["depth"] == 1
+
+
+@pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")
+@pytest.mark.parametrize("file", REAL_FILES, ids=lambda file: file.stem)
+def test_real_files_survive(tmp_path, file):
+    collection = next(name for name in COLLECTIONS if name.replace(":", "/") in file.as_posix())
+    arrays = npz.read(file, collection)
+    for hops in (1, 2, "all"):
+        tensors, whole = prune.pack(arrays, hops)
+        dataset.write_packed(tmp_path / "graph.safetensors", tensors, whole)
+        if is_tile(collection):
+            np.testing.assert_array_equal(tensors["node_feat"], arrays.node_feat)
+            continue
+        np.testing.assert_array_equal(tensors["triples"][tensors["codes"]], arrays.node_config_feat)
+        configurable = tensors["node_feat"][tensors["config_nodes"]]
+        np.testing.assert_array_equal(configurable, arrays.node_feat[arrays.node_config_ids])
+        assert set(tensors["node_opcode"][tensors["config_nodes"]]) <= {26, 34, 75}
+    if file.stem == "unet3d":  # figures of the first place's code on the same file
+        tensors, _ = prune.pack(arrays, 1, duplicates="first")
+        assert len(tensors["node_feat"]) == 168 and tensors["runtime"].max() > 2**35
+    if file.stem == "openai_v0_rnn_optimized":  # twenty equal configurations
+        tensors, _ = prune.pack(arrays, 1, duplicates="mean")
+        assert tensors["runtime"].tolist() == [round(arrays.config_runtime.sum() / 20)]
