@@ -1,0 +1,114 @@
+"""What a model has to beat: rankings by chance, by one column of the statistics, and by a ridge on all of them.
+
+Every baseline takes a packed graph and returns a score for each configuration, (c,) float64; SMALLER IS FASTER.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata
+
+from stages import dataset, scores
+from stages.collection import is_tile
+from stages.errors import InputError
+from stages.statistics import standardised, statistics
+
+#: added to the variance of every column, which is one. A tenth is what a ridge on some dozens of correlated columns and
+#: a dozen programs bears; it is fixed, so that the baseline is not tuned on what it is compared by.
+STRENGTH = 0.1
+#: seed column of members that are not trained
+SEED = 0
+
+Baseline = Callable[[dataset.PackedGraph], np.ndarray]
+
+
+def random(graph: dataset.PackedGraph) -> np.ndarray:
+    """Chance, the same in every run: seeded by the graph's id."""
+    return np.random.default_rng(zlib.crc32(graph.id.encode())).random(graph.configurations)
+
+
+def copy_count(graph: dataset.PackedGraph) -> np.ndarray:
+    """Copies that the layouts force: between configurable nodes, of row-major operands, in transposes and reshapes."""
+    return _column(*statistics(graph), "copies")
+
+
+def row_major(graph: dataset.PackedGraph) -> np.ndarray:
+    """Inversions from row-major, summed over all configured layouts."""
+    return _column(*statistics(graph), "inversions")
+
+
+def largest_tile(graph: dataset.PackedGraph) -> np.ndarray:
+    """Minus the volume of the output tile."""
+    return -_column(*statistics(graph), "output_volume")
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A linear model of z-scored columns (f,); calling it scores a graph."""
+
+    names: list[str]
+    weights: np.ndarray
+
+    def __call__(self, graph: dataset.PackedGraph) -> np.ndarray:
+        return self.score(*statistics(graph))
+
+    def score(self, names: list[str], values: np.ndarray) -> np.ndarray:
+        """Scores (c,) of the statistics (c, f) of one graph. Raises InputError for other columns."""
+        if names != self.names:
+            raise InputError("statistics of two graphs have different columns; run the prune stage of both again")
+        return standardised(values) @ self.weights
+
+
+def ridge(tables: Iterable[tuple[list[str], np.ndarray, np.ndarray]]) -> Ridge:
+    """Fits a ridge of within-graph z-scored columns against the z-scored rank of the run time.
+
+    tables: names, statistics (c, f) and target (c,) of each training graph. Every graph counts the same; graphs whose
+    targets are all equal, or that have one configuration, teach nothing and are left out. Raises InputError for graphs
+    of different columns.
+    """
+    names, gram, moment, count = [], 0.0, 0.0, 0
+    for names_, values, target in tables:
+        if names and names_ != names:
+            raise InputError("statistics of two graphs have different columns; run the prune stage of both again")
+        names = names_
+        columns, rank = standardised(values), standardised(rankdata(target)[:, None])[:, 0]
+        if rank.any():
+            gram, moment = gram + columns.T @ columns / len(rank), moment + columns.T @ rank / len(rank)
+            count += 1
+    if not count:
+        return Ridge(names, np.zeros(len(names)))
+    return Ridge(names, np.linalg.solve(gram / count + STRENGTH * np.eye(len(names)), moment / count))
+
+
+def table(data: str | Path, collection: str) -> pl.DataFrame:
+    """Scores of every baseline for the valid and test graphs of a collection, as `scores.frame` has them.
+
+    Members: random, ridge, and copy_count and row_major (layout) or largest_tile (tile).
+    """
+    train = dataset.graphs(data, collection, "train")
+    model = ridge((*statistics(graph), graph.target) for graph in train)
+    frames = []
+    for split in ("valid", "test"):
+        for graph in dataset.graphs(data, collection, split):
+            names, values = statistics(graph)
+            members = {"random": random(graph), "ridge": model.score(names, values) if train else values[:, 0] * 0}
+            if is_tile(collection):
+                members["largest_tile"] = -_column(names, values, "output_volume")
+            else:
+                members["copy_count"] = _column(names, values, "copies")
+                members["row_major"] = _column(names, values, "inversions")
+            frames += [
+                scores.frame(split, graph.id, graph.config_index, member, SEED, score)
+                for member, score in sorted(members.items())
+            ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA)
+
+
+def _column(names: list[str], values: np.ndarray, name: str) -> np.ndarray:
+    return values[:, names.index(name)]

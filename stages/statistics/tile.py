@@ -1,0 +1,202 @@
+"""Statistics of tile configurations: how a tile cuts a kernel's result, and what the kernel is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.hlo.opcodes import OPCODE_NUMBERS
+from stages.statistics.tensors import MAX_RANK, OPCODES, dimensions, element_bytes, elements
+
+#: of a TPU's vector register and of a CPU's cache line and vector, what a tile's rows are measured against
+LANES, SUBLANES, CACHE_LINE, VECTOR = 128, 8, 64, 32
+#: columns of a node's own layout, minor-to-major
+LAYOUT = slice(134, 140)
+#: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
+GROUPS = {"kernel": 0, "output": 8, "input": 16}
+#: node columns that are sums, products or counts, whose mean over the kernel's nodes is worth a column
+_MEANS = {
+    27: "sum of the dimensions",
+    28: "elements",
+    43: "window sum",
+    44: "window elements",
+    51: "stride sum",
+    59: "low padding sum",
+    67: "high padding sum",
+    75: "window dilation sum",
+    83: "base dilation sum",
+    107: "feature groups",
+    119: "slice limit sum",
+}
+#: opcodes counted one by one
+_COUNTED = (
+    "add broadcast constant convert convolution copy divide dot exponential fusion gather maximum multiply parameter"
+    " reduce reduce-window reshape select slice subtract tanh transpose"
+).split()
+
+_BOUND_COLUMNS = {
+    f"{group}_bound_{axis}": f"tile size along dimension {axis} of the {group}"
+    for group in GROUPS
+    for axis in range(MAX_RANK)
+}
+_TILE_COLUMNS = {
+    **{f"{group}_volume": f"logarithm of the {group} tile's elements (0: left to the compiler)" for group in GROUPS},
+    **{f"tiles_{axis}": f"tiles along dimension {axis} of the result" for axis in range(MAX_RANK)},
+    **{
+        f"remainder_{axis}": f"share of the last tile along dimension {axis} that lies outside"
+        for axis in range(MAX_RANK)
+    },
+    "tiles": "logarithm of the number of tiles that cover the result",
+    "waste": "share of the covering tiles' elements that lies outside the result",
+    "fits": "dimensions of the result that the tile divides without a remainder",
+    "uncut": "dimensions of the result that one tile covers",
+    "tile_bytes": "logarithm of the bytes of an output tile",
+    "tile_share": "logarithm of the output tile's share of the result's elements",
+    "run_bytes": "logarithm of the bytes that lie one after another in an output tile",
+    "minor_bound": "tile size along the minor dimension of the result's layout",
+    "second_bound": "tile size along the second minor dimension",
+    "minor_share": "share of the minor dimension that a tile covers",
+    "minor_lines": "1 if a tile's row is a whole number of cache lines of 64 bytes",
+    "minor_vector_rest": "elements of a tile's row beyond the last whole vector of 32 bytes",
+    "minor_lanes": "share of the 128 lanes that a tile's row fills on average",
+    "second_sublanes": "share of the 8 sublanes that a tile's second minor dimension fills on average",
+    "aspect": "logarithm of minor over second minor bound",
+    "elongation": "logarithm of the largest over the smallest bound above one",
+    "edge_cost": "sum over the result's dimensions of 1 / bound: what a tile reads again per element",
+}
+_KERNEL_COLUMNS = {
+    "kernel_nodes": "logarithm of the kernel's nodes",
+    "result_elements": "logarithm of the result's elements",
+    "result_bytes": "logarithm of the result's bytes",
+    "result_rank": "rank of the result",
+    "result_minor": "logarithm of the size of the result's minor dimension",
+    "read_bytes": "logarithm of the bytes of the kernel's parameters",
+    "node_bytes": "logarithm of the bytes of all nodes' results",
+    **{
+        f"mean_{column}": f"mean over the nodes of the logarithm of column {column}, {what}"
+        for column, what in _MEANS.items()
+    },
+    **{f"count_{name}": f"nodes of opcode {name}" for name in _COUNTED},
+    "count_other": "nodes of the other opcodes",
+}
+DESCRIPTIONS = _BOUND_COLUMNS | _TILE_COLUMNS | _KERNEL_COLUMNS
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The tensor a kernel computes; order: its dimensions, minor first."""
+
+    dims: np.ndarray
+    order: list[int]
+    item: int
+
+    @property
+    def rank(self) -> int:
+        return len(self.order)
+
+    @property
+    def elements(self) -> int:
+        return int(elements(self.dims))
+
+
+def tile_statistics(graph) -> tuple[list[str], np.ndarray]:
+    """Statistics of every configuration of a packed tile graph.
+
+    Returns the column names, the same for every graph, and (c, f) float64 values, finite. The result is the largest of
+    the kernel's root tensors. On a TPU the bounds count vector registers and not elements; the columns that compare
+    them with the result's dimensions then measure something else, the same for all tiles of a kernel.
+    Ideas: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
+    """
+    bounds = {name: graph.config_feat[:, at : at + MAX_RANK].astype(np.float64) for name, at in GROUPS.items()}
+    values = {f"{name}_bound_{axis}": bounds[name][:, axis] for name in GROUPS for axis in range(MAX_RANK)}
+    for name, bound in bounds.items():
+        values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
+    result = _result(graph)
+    tile = _tile(bounds["output"], result)
+    values |= _fit(tile, result) | _rows(tile, result)
+    values |= {name: np.full(graph.configurations, value) for name, value in _kernel_values(graph, result).items()}
+    return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
+
+
+def _result(graph) -> _Result:
+    """The largest root tensor; the last node's where none is marked."""
+    roots = np.flatnonzero(graph.node_feat[:, 0] > 0)
+    node = graph.nodes - 1
+    if len(roots):
+        node = roots[np.argmax(elements(dimensions(graph.node_feat[roots])))]
+    features = graph.node_feat[node]
+    dims = dimensions(features[None])[0]
+    rank = int((dims > 0).sum())
+    order = [int(axis) for axis in features[LAYOUT][:rank]]
+    if sorted(order) != list(range(rank)):
+        order = list(range(rank - 1, -1, -1))
+    return _Result(dims, order, int(element_bytes(features[None])[0]))
+
+
+def _tile(bounds: np.ndarray, result: _Result) -> np.ndarray:
+    """Sizes (c, 6) of the output tiles: a bound of 0 is the whole dimension."""
+    return np.where(bounds > 0, bounds, np.maximum(result.dims, 1))
+
+
+def _fit(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+    """How tiles (c, 6) cover the result."""
+    dims = np.maximum(result.dims, 1)
+    tiles = np.ceil(dims / tile)
+    values = {f"tiles_{axis}": tiles[:, axis] for axis in range(MAX_RANK)}
+    remainder = 1 - (dims - (tiles - 1) * tile) / tile
+    values |= {f"remainder_{axis}": remainder[:, axis] for axis in range(MAX_RANK)}
+    volume = tile.prod(axis=1)
+    real = result.dims > 0
+    return values | {
+        "tiles": np.log(tiles.prod(axis=1)),
+        "waste": 1 - result.elements / (tiles.prod(axis=1) * volume),
+        "fits": ((remainder == 0) & real).sum(axis=1).astype(np.float64),
+        "uncut": ((tiles == 1) & real).sum(axis=1).astype(np.float64),
+        "tile_bytes": np.log1p(volume * result.item),
+        "tile_share": np.log(volume / result.elements),
+        "elongation": np.log(tile.max(axis=1) / np.where(tile > 1, tile, tile.max(axis=1, keepdims=True)).min(axis=1)),
+        "edge_cost": (real / tile).sum(axis=1),
+    }
+
+
+def _rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+    """How tiles (c, 6) lie along the two minor dimensions of the result's layout."""
+    one = np.ones(len(tile))
+    minor, second, *_ = *(tile[:, axis] for axis in result.order[:2]), one, one
+    size = result.dims[result.order[0]] if result.rank else 1
+    run, unbroken = one, np.ones(len(tile), bool)
+    for axis in result.order:
+        run = np.where(unbroken, run * tile[:, axis], run)
+        unbroken &= tile[:, axis] >= result.dims[axis]
+    return {
+        "run_bytes": np.log1p(run * result.item),
+        "minor_bound": minor,
+        "second_bound": second,
+        "minor_share": np.minimum(minor / size, 1),
+        "minor_lines": (minor * result.item % CACHE_LINE == 0).astype(np.float64),
+        "minor_vector_rest": minor % max(1, VECTOR // max(result.item, 1)),
+        "minor_lanes": minor / (np.ceil(minor / LANES) * LANES),
+        "second_sublanes": second / (np.ceil(second / SUBLANES) * SUBLANES),
+        "aspect": np.log(minor / second),
+    }
+
+
+def _kernel_values(graph, result: _Result) -> dict[str, float]:
+    """Columns that all tiles of a kernel share."""
+    sizes = elements(dimensions(graph.node_feat)) * element_bytes(graph.node_feat)
+    opcodes = np.bincount(graph.node_opcode, minlength=OPCODES)
+    counted = {name: float(opcodes[OPCODE_NUMBERS[name]]) for name in _COUNTED}
+    logs = {column: np.log1p(np.abs(graph.node_feat[:, column].astype(np.float64))).mean() for column in _MEANS}
+    return {
+        "kernel_nodes": np.log1p(graph.nodes),
+        "result_elements": np.log(result.elements),
+        "result_bytes": np.log1p(result.elements * result.item),
+        "result_rank": result.rank,
+        "result_minor": np.log(result.dims[result.order[0]]) if result.rank else 0.0,
+        "read_bytes": np.log1p(sizes[np.asarray(graph.node_opcode) == OPCODE_NUMBERS["parameter"]].sum()),
+        "node_bytes": np.log1p(sizes.sum()),
+        **{f"mean_{column}": value for column, value in logs.items()},
+        **{f"count_{name}": value for name, value in counted.items()},
+        "count_other": float(opcodes.sum() - sum(counted.values())),
+    }
