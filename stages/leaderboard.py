@@ -1,0 +1,400 @@
+"""The official metrics of every member beside the baselines and the ceiling, the submission, and what the report shows.
+
+Members: `blend`; `gnn` and `gbdt`, each the mean of its seeds' ranks; the baselines of stages/baselines.py; `ceiling`,
+the official metric of one timing pass as the prediction of the other, which no model can be expected to beat.
+
+Valid and test never mix. The valid scores of `blend` flatter it, for its weights were chosen there, as the epochs and
+trees of its members were.
+
+The mean of the collections needs a score in each. A layout baseline that has none on tile (`copy_count`, `row_major`)
+takes the one of `largest_tile` there, so that the blend meets a whole baseline in the mean; `largest_tile` by itself
+has none on layout, and so no mean.
+"""
+
+import json
+import os
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata
+
+from stages import baselines, dataset, score, scores, submission
+from stages.collection import COLLECTIONS, is_tile, slug
+from stages.errors import InputError
+from stages.metrics import closeness, collection_score, graph_scores, random_closeness
+
+LEARNED = ("gnn", "gbdt")
+TILE_STAND_IN = "largest_tile"
+LABEL = "measured on XLA:CPU, not TPU"
+RESAMPLES = 2000
+BUDGETS = (1, 2, 3, 5, 10, 20)  # configurations a person would time, for "what the ranking buys"
+PROGRAM_COLUMNS = {
+    "collection": pl.String,
+    "split": pl.String,
+    "id": pl.String,
+    "family": pl.String,
+    "kin": pl.String,
+    "nodes": pl.Int64,
+    "configurable": pl.Int64,
+    "configurations": pl.Int64,
+    "slowest_over_fastest": pl.Float64,
+    "repeatability": pl.Float64,
+    "ceiling": pl.Float64,
+}
+
+
+@dataclass
+class Board:
+    """What is known of the graphs: key of `targets`: (split, collection); of `members`: (split, collection, member).
+
+    targets: graph -> (c,) run times, for splits whose run times are known; members: graph -> (c,) scores; values:
+    graph -> official metric; seeds: seed -> collection score.
+    """
+
+    collections: list[str]
+    targets: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
+    members: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
+    values: dict[tuple, dict[str, float]] = field(default_factory=dict)
+    seeds: dict[tuple, dict[int, float]] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> list[str]:
+        return [split for split in ("valid", "test") if any(key[0] == split for key in self.targets)]
+
+    def names(self) -> list[str]:
+        """Members in the order of the report: blend, gnn, gbdt, baselines by name, ceiling."""
+        found = {member for _, _, member in self.values}
+        first = [name for name in ("blend", *LEARNED) if name in found]
+        return first + sorted(found - {*first, "ceiling"}) + (["ceiling"] if "ceiling" in found else [])
+
+    def source(self, split: str, collection: str, member: str) -> str | None:
+        """The member whose score stands for `member` in the mean of the collections; None where there is none."""
+        if (split, collection, member) in self.values:
+            return member
+        stands_in = is_tile(collection) and member not in ("blend", *LEARNED, "ceiling")
+        return TILE_STAND_IN if stands_in and (split, collection, TILE_STAND_IN) in self.values else None
+
+
+def run(
+    *,
+    collections: list,
+    solution: str | None,
+    programs: str | None,
+    data: str = "data",
+    reports: str = "reports",
+) -> dict:
+    """Writes data/leaderboard/submission.csv, REPORTS/metrics.json and REPORTS/leaderboard.csv (one row per graph).
+
+    solution: CSV of test run times; programs: CSV that describes each graph, its kin and its ceiling. Either may be
+    None, absent, or of other graphs (the competition's data): then test metrics, or kin and ceiling, are absent and
+    `notes` says so. Test run times are used for nothing but the metrics.
+
+    Returns, for the notebook: frames `scores`, `versus`, `kin`, `buys`, `examples`, `graphs`, the mapping `counts`,
+    the lists `notes` and `collections`, `label` (what the figures were measured on, or ""), `splits` with
+    known run times, and `path` and `reports`, where the outputs lie.
+    Raises InputError for a missing member's file, naming the stage to run, or for files that do not fit each other.
+    """
+    board = Board(submission.ordered(collections))
+    notes = []
+    expected = submission.expected(data, board.collections)
+    truth = _solution(solution, expected, notes)
+    described = _programs(programs, expected, notes)
+    for collection in board.collections:
+        _targets(board, data, collection, truth)
+        _members(board, data, collection)
+    _evaluate(board, described)
+    path = Path(data) / "leaderboard" / "submission.csv"
+    rows = [
+        submission.row(collection, graph, ranking)
+        for collection in board.collections
+        for graph, ranking in board.members["test", collection, "blend"].items()
+    ]
+    submission.write(rows, expected, path)
+    resampled = _resamples(board)
+    table = _scores(board, resampled)
+    graphs = _graphs(board, described)
+    Path(reports).mkdir(parents=True, exist_ok=True)
+    _write_text(json.dumps(metrics(table), indent=2, sort_keys=True) + "\n", Path(reports) / "metrics.json")
+    _write_text(graphs.write_csv(float_precision=6), Path(reports) / "leaderboard.csv")
+    return {
+        "scores": table,
+        "versus": _versus(board, resampled),
+        "kin": _kin(graphs, board.names()),
+        "buys": _buys(board),
+        "examples": _examples(board),
+        "graphs": graphs,
+        "counts": _counts(expected),
+        "collections": board.collections,
+        "splits": board.splits,
+        "notes": notes,
+        "label": LABEL if described is not None else "",
+        "path": str(path),
+        "reports": str(reports),
+    }
+
+
+def metrics(table: pl.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """{split: {collection or "mean": {member: score}}}, six decimals, from the `scores` frame."""
+    result: dict = {}
+    for split, collection, member, value in table.select("split", "collection", "member", "score").iter_rows():
+        result.setdefault(split, {}).setdefault(collection, {})[member] = round(value, 6)
+    return result
+
+
+def _solution(path: str | None, expected: dict[str, int], notes: list[str]) -> dict[str, np.ndarray]:
+    """Run times of the expected test graphs; empty, with a note, where the file is not there or of other graphs."""
+    if path is None or not Path(path).exists():
+        notes.append(f"No run times of the test graphs ({path or 'solution: null'}): there are no test scores.")
+        return {}
+    found = score.read_solution(path)
+    wanted = {identifier: found[identifier] for identifier in expected if identifier in found}
+    if not wanted:
+        notes.append(f"{path} holds the run times of other graphs: there are no test scores.")
+        return {}
+    for identifier, configurations in expected.items():
+        if len(wanted.get(identifier, ())) != configurations:
+            raise InputError(
+                f"{path}: {len(wanted.get(identifier, ()))} run times of {identifier}, which has {configurations} "
+                "configurations; give the solution of these graphs, or solution: null"
+            )
+    return wanted
+
+
+def _programs(path: str | None, expected: dict[str, int], notes: list[str]) -> pl.DataFrame | None:
+    """programs.csv, checked; None, with a note, where the file is not there or of other graphs."""
+    if path is None or not Path(path).exists():
+        notes.append(f"No description of the graphs ({path or 'programs: null'}): no ceiling, no kin.")
+        return None
+    try:
+        table = pl.read_csv(path, schema_overrides=PROGRAM_COLUMNS, null_values=["", "nan", "NaN"])
+        table = table.select(pl.col(name).cast(dtype) for name, dtype in PROGRAM_COLUMNS.items())
+    except (pl.exceptions.PolarsError, OSError) as fault:
+        raise InputError(f"{path}: not a CSV with the columns {','.join(PROGRAM_COLUMNS)}") from fault
+    test = table.filter(pl.col("split") == "test")
+    if not expected.keys() & {f"{row['collection']}:{row['id']}" for row in test.iter_rows(named=True)}:
+        notes.append(f"{path} describes other graphs: no ceiling, no kin.")
+        return None
+    return table
+
+
+def _targets(board: Board, data: str, collection: str, truth: dict[str, np.ndarray]) -> None:
+    valid = dataset.graphs(data, collection, "valid")
+    board.targets["valid", collection] = {graph.id: np.asarray(graph.target) for graph in valid}
+    if truth:
+        test = dataset.graphs(data, collection, "test")
+        board.targets["test", collection] = {graph.id: truth[f"{collection}:{graph.id}"] for graph in test}
+
+
+def _members(board: Board, data: str, collection: str) -> None:
+    """Reads or computes every member's scores of one collection into the board, and those of single seeds."""
+    folder = Path(data)
+    tables = [_read(folder / member / slug(collection) / "scores.parquet", member, collection) for member in LEARNED]
+    path = folder / "blend" / "scores.parquet"
+    blended = _read(path, "blend", collection)
+    if "collection" not in blended.columns:
+        raise InputError(f"{path}: no column collection; run the blend stage again")
+    tables.append(blended.filter(pl.col("collection") == collection).drop("collection"))
+    tables.append(baselines.table(data, collection))
+    for table in tables:
+        for (split, member), part in table.group_by(["split", "member"], maintain_order=True):
+            board.members[split, collection, member] = scores.by_graph(scores.ranking(part), f"{collection}: {member}")
+            targets = board.targets.get((split, collection))
+            if member not in LEARNED or targets is None:
+                continue
+            for (seed,), single in part.group_by(["seed"], maintain_order=True):
+                values = graph_scores(collection, scores.by_graph(single, f"{collection}: {member}"), targets)
+                board.seeds.setdefault((split, collection, member), {})[seed] = collection_score(values)
+    for split in ("valid", "test"):
+        if (split, collection, "blend") not in board.members:
+            raise InputError(f"{path}: no {split} scores of {collection}; run the blend stage with {collection}")
+
+
+def _read(path: Path, stage: str, collection: str) -> pl.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: not there; run the {stage} stage for {collection}")
+    return scores.read(path)
+
+
+def _evaluate(board: Board, described: pl.DataFrame | None) -> None:
+    for (split, collection, member), found in board.members.items():
+        if (split, collection) in board.targets:
+            values = graph_scores(collection, found, board.targets[split, collection])
+            if not np.isnan(collection_score(values)):
+                board.values[split, collection, member] = values
+    if described is None:
+        return
+    for (split, collection), targets in board.targets.items():
+        rows = described.filter((pl.col("split") == split) & (pl.col("collection") == collection))
+        known = dict(rows.select("id", "ceiling").iter_rows())
+        ceilings = {graph: known.get(graph) for graph in targets}
+        if any(value is not None for value in ceilings.values()):
+            board.values[split, collection, "ceiling"] = {
+                graph: np.nan if value is None else value for graph, value in ceilings.items()
+            }
+
+
+def _resamples(board: Board) -> dict[tuple, np.ndarray]:
+    """(split, collection, member) -> (2000,) collection scores of graphs drawn with replacement.
+
+    All members of a collection see the same draws, so that differences between members are paired; collections are
+    drawn apart, as the mean weighs them alike. Seeded by the names: the same on every machine.
+    """
+    result = {}
+    for (split, collection, member), values in board.values.items():
+        array = np.array(list(values.values()))
+        seed = zlib.crc32(f"{split}:{collection}".encode())
+        draws = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
+        drawn = array[draws]
+        known = ~np.isnan(drawn)
+        counts = known.sum(axis=1)
+        sums = np.where(known, drawn, 0.0).sum(axis=1)
+        # A draw of nothing but undefined graphs says nothing: the mean stands for it.
+        result[split, collection, member] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nanmean(array))
+    for split in board.splits:
+        for member in board.names():
+            parts = [board.source(split, collection, member) for collection in board.collections]
+            if None not in parts:
+                pairs = zip(board.collections, parts, strict=True)
+                result[split, "mean", member] = np.mean([result[split, name, part] for name, part in pairs], axis=0)
+    return result
+
+
+def _scores(board: Board, resampled: dict[tuple, np.ndarray]) -> pl.DataFrame:
+    """One row per split, collection (and "mean") and member: score, 90% interval, number of graphs, seeds' mean, sd."""
+    rows = []
+    for split in board.splits:
+        for collection in [*board.collections, "mean"]:
+            for member in board.names():
+                if (split, collection, member) not in resampled:
+                    continue
+                key = (split, collection, member)
+                interval = np.percentile(resampled[key], [5, 95])
+                seeds = _seeds(board, *key)
+                mean = float(np.mean(seeds)) if seeds else None
+                deviation = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
+                graphs = _defined(board, *key)
+                rows.append((*key, _score(board, *key), *interval, graphs, len(seeds) or None, mean, deviation))
+    schema = {"split": pl.String, "collection": pl.String, "member": pl.String}
+    schema |= dict.fromkeys(("score", "low", "high"), pl.Float64) | dict.fromkeys(("graphs", "seeds"), pl.Int64)
+    schema |= dict.fromkeys(("seed_mean", "seed_sd"), pl.Float64)
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _score(board: Board, split: str, collection: str, member: str) -> float:
+    if collection != "mean":
+        return collection_score(board.values[split, collection, member])
+    parts = ((name, board.source(split, name, member)) for name in board.collections)
+    return float(np.mean([collection_score(board.values[split, name, part]) for name, part in parts]))
+
+
+def _seeds(board: Board, split: str, collection: str, member: str) -> list[float]:
+    """The score of each single seed; for the mean, of those seeds that every collection was trained with."""
+    if collection != "mean":
+        return list(board.seeds.get((split, collection, member), {}).values())
+    each = [board.seeds.get((split, name, member), {}) for name in board.collections]
+    common = set.intersection(*(set(seeds) for seeds in each))
+    return [float(np.mean([seeds[seed] for seeds in each])) for seed in sorted(common)]
+
+
+def _defined(board: Board, split: str, collection: str, member: str) -> int:
+    names = board.collections if collection == "mean" else [collection]
+    parts = [board.values[split, name, board.source(split, name, member)] for name in names]
+    return sum(int(np.sum(~np.isnan(list(values.values())))) for values in parts)
+
+
+def _versus(board: Board, resampled: dict[tuple, np.ndarray]) -> pl.DataFrame:
+    """The blend's lead over each other member, paired over the same resampled graphs: lead, 90% interval."""
+    rows = []
+    for (split, collection, member), drawn in resampled.items():
+        if member not in ("blend", "ceiling") and (split, collection, "blend") in resampled:
+            low, high = np.percentile(resampled[split, collection, "blend"] - drawn, [5, 95])
+            lead = _score(board, split, collection, "blend") - _score(board, split, collection, member)
+            rows.append((split, collection, member, lead, low, high))
+    schema = {"split": pl.String, "collection": pl.String, "member": pl.String}
+    return pl.DataFrame(rows, schema=schema | dict.fromkeys(("lead", "low", "high"), pl.Float64), orient="row")
+
+
+def _graphs(board: Board, described: pl.DataFrame | None) -> pl.DataFrame:
+    """One row per graph: split, collection, graph, what programs.csv says of it, then a column per member."""
+    key = {"split": pl.String, "collection": pl.String, "graph": pl.String}
+    rows: dict[tuple, dict] = {}
+    for (split, collection, member), values in board.values.items():
+        for graph, value in values.items():
+            known = rows.setdefault((split, collection, graph), {"split": split, "collection": collection})
+            known |= {"graph": graph, member: None if np.isnan(value) else value}
+    columns = key | dict.fromkeys(board.names(), pl.Float64)
+    table = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows.values()], schema=columns)
+    if described is not None:
+        about = described.rename({"id": "graph"}).drop("ceiling")
+        table = table.join(about, on=list(key), how="left", maintain_order="left")
+        table = table.select(*key, *(name for name in about.columns if name not in key), *board.names())
+    place = {name: number for number, name in enumerate(("valid", "test", *COLLECTIONS))}
+    return table.sort(*(pl.col(name).replace_strict(place) for name in ("split", "collection")), "graph")
+
+
+def _kin(graphs: pl.DataFrame, members: list[str]) -> pl.DataFrame:
+    """Mean score of each member for siblings of training programs and for families never trained on."""
+    schema = {"split": pl.String, "collection": pl.String, "kin": pl.String, "member": pl.String}
+    if "kin" not in graphs.columns:
+        return pl.DataFrame(schema=schema | {"graphs": pl.Int64, "score": pl.Float64})
+    long = graphs.unpivot(members, index=["split", "collection", "kin"], variable_name="member", value_name="score")
+    groups = long.drop_nulls(["kin", "score"]).group_by(list(schema), maintain_order=True)
+    return groups.agg(pl.len().cast(pl.Int64).alias("graphs"), pl.col("score").mean())
+
+
+def _buys(board: Board) -> pl.DataFrame:
+    """Mean of fastest / fastest found when timing only the k first, by the blend's order and by a random one."""
+    rows = []
+    for (split, collection), targets in board.targets.items():
+        ranked = board.members[split, collection, "blend"]
+        for k in BUDGETS:
+            found = [closeness(ranked[graph], target, k) for graph, target in targets.items()]
+            drawn = [random_closeness(target, k) for target in targets.values()]
+            if found:
+                rows.append((split, collection, k, float(np.mean(found)), float(np.mean(drawn))))
+    schema = {"split": pl.String, "collection": pl.String, "k": pl.Int64, "blend": pl.Float64, "random": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _examples(board: Board) -> pl.DataFrame:
+    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split."""
+    schema = {"which": pl.String, "split": pl.String, "collection": pl.String, "graph": pl.String}
+    schema |= {"score": pl.Float64, "predicted": pl.Float64, "true": pl.Float64}
+    split = board.splits[-1]
+    ranked = sorted(
+        (value, collection, graph)
+        for collection in board.collections
+        if not is_tile(collection)
+        for graph, value in board.values.get((split, collection, "blend"), {}).items()
+        if not np.isnan(value)
+    )
+    if not ranked:
+        return pl.DataFrame(schema=schema)
+    frames = []
+    for which, place in (("best", -1), ("median", len(ranked) // 2), ("worst", 0)):
+        value, collection, graph = ranked[place]
+        places = {
+            "predicted": rankdata(board.members[split, collection, "blend"][graph]),
+            "true": rankdata(board.targets[split, collection][graph]),
+        }
+        constants = {"which": which, "split": split, "collection": collection, "graph": graph, "score": value}
+        frames.append(pl.DataFrame(places).with_columns(pl.lit(value).alias(name) for name, value in constants.items()))
+    return pl.concat(frames).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def _counts(expected: dict[str, int]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for identifier, configurations in expected.items():
+        count = counts.setdefault(submission.collection_of(identifier), {"graphs": 0, "configurations": 0})
+        count["graphs"] += 1
+        count["configurations"] += configurations
+    return counts
+
+
+def _write_text(text: str, path: Path) -> None:
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,109 @@
+"""Scores of members: who predicts what for which configuration. SMALLER IS FASTER.
+
+One row per configuration: split, graph, configuration (index in the original file), member, seed, score; in a file that
+holds several collections also collection. Stored as Parquet.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.errors import InputError
+
+SCHEMA = {
+    "split": pl.String,
+    "graph": pl.String,
+    "configuration": pl.Int32,
+    "member": pl.String,
+    "seed": pl.Int32,
+    "score": pl.Float64,
+}
+KEY = ["split", "graph", "member", "seed"]
+
+
+def frame(split: str, graph: str, configuration, member: str, seed: int, score) -> pl.DataFrame:
+    """The scores (c,) that one seed of one member gives to the configurations (c,) of one graph."""
+    configuration = np.asarray(configuration, dtype=np.int32)
+    score = np.asarray(score, dtype=np.float64)
+    if configuration.shape != score.shape or score.ndim != 1:
+        raise ValueError(f"{graph}: {score.shape} scores for {configuration.shape} configurations")
+    constants = {"split": split, "graph": graph, "member": member, "seed": seed}
+    columns = {"configuration": configuration, "score": score}
+    return pl.DataFrame(columns).select(
+        (pl.col(name) if name in columns else pl.lit(constants[name])).cast(dtype).alias(name)
+        for name, dtype in SCHEMA.items()
+    )
+
+
+def write(table: pl.DataFrame, path: str | Path) -> None:
+    """Writes scores as Parquet, beside and then renamed. Raises InputError as `read` does."""
+    path = Path(path)
+    _check(table, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".partial")
+    table.write_parquet(beside, compression="zstd", statistics=False)
+    os.replace(beside, path)
+
+
+def read(path: str | Path) -> pl.DataFrame:
+    """Reads scores; raises InputError for no file, no Parquet, wrong columns, a score not finite or given twice."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: not there; run the stage that writes it")
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as fault:
+        raise InputError(f"{path}: not readable as Parquet; run the stage that writes it again") from fault
+    _check(table, path)
+    return table
+
+
+def ranks(table: pl.DataFrame) -> pl.DataFrame:
+    """Adds rank: average rank of the score within one seed's scores of a graph, divided by their number: in (0, 1]."""
+    group = [name for name in ("collection", *KEY) if name in table.columns]
+    return table.with_columns((pl.col("score").rank("average") / pl.len()).over(group).alias("rank"))
+
+
+def ranking(table: pl.DataFrame) -> pl.DataFrame:
+    """Each member's ranking: the mean over its seeds of within-graph ranks, as scores with seed -1."""
+    group = [name for name in ("collection", "split", "graph", "configuration", "member") if name in table.columns]
+    # Sorted before the mean: a mean of floats depends on its order in the last bit, and bits must repeat.
+    mean = ranks(table).sort([*group, "seed"]).group_by(group, maintain_order=True).agg(pl.col("rank").mean())
+    mean = mean.with_columns(pl.lit(-1, dtype=pl.Int32).alias("seed")).rename({"rank": "score"})
+    return mean.select(name for name in ("collection", *SCHEMA) if name in mean.columns)
+
+
+def by_graph(table: pl.DataFrame, source: str = "scores") -> dict[str, np.ndarray]:
+    """graph -> scores (c,) in order of the configuration, of ONE split, member and seed; graphs sorted.
+
+    Raises InputError, naming `source`, where the configurations are not 0..c-1.
+    """
+    result = {}
+    for (graph,), part in table.sort("graph", "configuration").group_by(["graph"], maintain_order=True):
+        if not np.array_equal(part["configuration"].to_numpy(), np.arange(part.height)):
+            raise InputError(f"{source}: configurations of {graph} are not 0..{part.height - 1}; run the stage again")
+        result[graph] = part["score"].to_numpy()
+    return result
+
+
+def _check(table: pl.DataFrame, path: Path) -> None:
+    columns = {name: dtype for name, dtype in table.schema.items() if name != "collection"}
+    if columns != SCHEMA or table.schema.get("collection", pl.String) != pl.String:
+        wanted = ", ".join(f"{name} {dtype}" for name, dtype in SCHEMA.items())
+        raise InputError(f"{path}: columns are not those of scores ({wanted}); run the stage that writes it again")
+    unsound = table.filter(~pl.col("score").is_finite().fill_null(False))
+    if unsound.height:
+        row = unsound.row(0, named=True)
+        raise InputError(
+            f"{path}: score of {row['member']} for {row['graph']}, configuration {row['configuration']}, "
+            "is not a finite number; train it again with a smaller learning rate"
+        )
+    twice = table.filter(table.select(pl.exclude("score")).is_duplicated())
+    if twice.height:
+        row = twice.row(0, named=True)
+        raise InputError(
+            f"{path}: two scores of {row['member']} for {row['graph']}, configuration {row['configuration']}; "
+            "run the stage that writes it again"
+        )

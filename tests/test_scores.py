@@ -1,0 +1,87 @@
+"""Score files: their schema, and ranks within a graph."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages import scores
+from stages.errors import InputError
+
+
+def table(score=(3.0, 1.0, 3.0, 2.0), seed=0, graph="g", member="gnn"):
+    return scores.frame("valid", graph, np.arange(len(score)), member, seed, score)
+
+
+def test_written_scores_are_read_back_and_nothing_is_left_beside(tmp_path):
+    path = tmp_path / "new" / "scores.parquet"
+    scores.write(table(), path)
+    assert scores.read(path).equals(table())
+    assert [file.name for file in path.parent.iterdir()] == ["scores.parquet"]
+    first = path.read_bytes()
+    scores.write(table(), path)
+    assert path.read_bytes() == first
+
+
+def test_a_frame_has_the_schema_whatever_it_is_made_from():
+    assert dict(table().schema) == scores.SCHEMA
+    with pytest.raises(ValueError, match="g"):
+        scores.frame("valid", "g", [0, 1], "gnn", 0, [1.0])
+
+
+def test_ranks_average_ties_and_end_at_one():
+    assert scores.ranks(table())["rank"].to_list() == [3.5 / 4, 1 / 4, 3.5 / 4, 2 / 4]
+
+
+def test_ranks_are_within_graph_and_seed():
+    both = pl.concat([table([5.0, 6.0], graph="a"), table([100.0, 50.0], graph="b"), table([9.0, 8.0], 1, "a")])
+    assert scores.ranks(both)["rank"].to_list() == [0.5, 1.0, 1.0, 0.5, 1.0, 0.5]
+
+
+def test_ranks_do_not_mix_collections():
+    parts = [
+        table(score).with_columns(pl.lit(name).alias("collection"))
+        for name, score in (("x", [1.0, 2.0]), ("y", [4.0, 3.0]))
+    ]
+    assert scores.ranks(pl.concat(parts))["rank"].to_list() == [0.5, 1.0, 1.0, 0.5]
+
+
+def test_a_ranking_is_the_mean_over_seeds_whatever_their_scale():
+    both = pl.concat([table([1.0, 2.0, 3.0], 0), table([900.0, 100.0, 500.0], 1)])
+    ranking = scores.ranking(both)
+    assert ranking["seed"].to_list() == [-1] * 3
+    assert ranking["score"].to_list() == pytest.approx([(1 + 3) / 6, (2 + 1) / 6, (3 + 2) / 6])
+    assert scores.ranking(both.reverse()).equals(ranking)
+
+
+def test_by_graph_sorts_by_configuration_and_refuses_a_hole():
+    assert scores.by_graph(table().reverse())["g"].tolist() == [3.0, 1.0, 3.0, 2.0]
+    with pytest.raises(InputError, match="here: configurations of g"):
+        scores.by_graph(table().filter(pl.col("configuration") != 1), "here")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "fault"),
+    [
+        (table().drop("seed"), "columns"),
+        (table().with_columns(pl.col("score").cast(pl.Float32)), "columns"),
+        (table([1.0, float("nan")]), "configuration 1.*finite"),
+        (table([float("inf"), 1.0]), "configuration 0.*finite"),
+        (pl.concat([table(), table([7.0])]), "two scores"),
+    ],
+)
+def test_unsound_scores_are_refused_when_written_and_when_read(tmp_path, damaged, fault):
+    path = tmp_path / "scores.parquet"
+    with pytest.raises(InputError, match=fault):
+        scores.write(damaged, path)
+    assert not path.exists()
+    damaged.write_parquet(path)
+    with pytest.raises(InputError, match=f"scores.parquet.*{fault}"):
+        scores.read(path)
+
+
+def test_a_file_that_is_absent_or_no_parquet_is_refused(tmp_path):
+    with pytest.raises(InputError, match="not there"):
+        scores.read(tmp_path / "scores.parquet")
+    (tmp_path / "scores.parquet").write_text("split,graph\n")
+    with pytest.raises(InputError, match="not readable as Parquet"):
+        scores.read(tmp_path / "scores.parquet")
