@@ -1,0 +1,133 @@
+"""Strict reading of params.yaml: one section a stage, and values that may differ between collections."""
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+from stages.errors import InputError
+
+# What YAML 1.1 (PyYAML) reads otherwise than YAML 1.2 (DVC): two readers of one file must see one value.
+_BOOLEAN, _INTEGER, _FLOAT, _STRING = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "str"))
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_DECIMAL_INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)")
+_READ_ALIKE = (_STRING, _BOOLEAN, _INTEGER, _FLOAT, "tag:yaml.org,2002:null")
+
+
+def section(
+    path: str | Path, stage: str, collection: str | None = None, overrides: Mapping[str, object] | None = None
+) -> dict:
+    """Return the parameters of one stage, resolved for one collection.
+
+    A value is a scalar, a list, or a mapping from a pattern (`fnmatch`) over the collection's official name to a
+    scalar, of which the first match wins. `overrides` replaces values, or adds parameters the section lacks.
+
+    Raises:
+        InputError: no such file or section (lists the sections), bad YAML, a value that YAML 1.1 and 1.2 read
+            differently, no pattern that matches, or a value per collection where no collection is given.
+    """
+    values = _load(path)
+    if stage not in values:
+        raise InputError(f"{path}: no section '{stage}'; the sections are {', '.join(values)}")
+    given = dict(overrides or {})
+    found = {
+        key: _resolve(f"{path}, {stage}.{key}", value, collection)
+        for key, value in values[stage].items()
+        if key not in given
+    }
+    return {**found, **given}
+
+
+def value(path: str | Path, stage: str, key: str) -> object:
+    """Return one parameter that does not differ between collections, for instance data.root.
+
+    Raises:
+        InputError: as `section`, and for a key that the section lacks (lists the keys).
+    """
+    found = section(path, stage)
+    if key not in found:
+        raise InputError(f"{path}, {stage}: no '{key}'; the keys are {', '.join(found)}")
+    return found[key]
+
+
+def sections(path: str | Path) -> list[str]:
+    """Return the names of the sections in the file's order."""
+    return list(_load(path))
+
+
+def _load(path: str | Path) -> dict[str, dict]:
+    """Read the file; raise InputError unless it is a mapping of sections, each a mapping or empty."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        for line, fault in _faults(node) if node else ():
+            raise InputError(f"{path}, line {line}: {fault}")
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run from the project's folder") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: is not YAML ({getattr(error, 'problem', error)}); mend it") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds no sections; expected one mapping a stage")
+    for name, content in values.items():
+        if content is not None and not isinstance(content, dict):
+            raise InputError(f"{path}, {name}: is {content!r}; a section is a mapping of parameters")
+    return {name: content or {} for name, content in values.items()}
+
+
+def _faults(node: yaml.Node) -> Iterator[tuple[int, str]]:
+    """Yield (line, fault) for repeated keys and for plain scalars on which YAML 1.1 and 1.2 disagree."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, child in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, f"'{key.value}' is given twice; keep one"
+            seen.add(key.value)
+            yield from _faults(key)
+            yield from _faults(child)
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _faults(child)
+    elif node.style is None and (advice := _advice(node.tag, node.value)):
+        yield node.start_mark.line + 1, advice
+
+
+def _advice(tag: str, text: str) -> str | None:
+    """Say how to write a plain scalar that YAML 1.1 and 1.2 read differently; None where they agree."""
+    if tag == _STRING and _EXPONENT.fullmatch(text):
+        return f"{text} is a string to YAML 1.1 and a number to DVC; write {_plain(float(text))}"
+    if tag == _BOOLEAN and text.lower() not in ("true", "false"):
+        return f"{text} is a truth value to YAML 1.1 and a string to DVC; write true or false, or quote it"
+    if tag == _INTEGER and not _DECIMAL_INTEGER.fullmatch(text):
+        return f"{text} is not the same whole number to every YAML; write it in plain decimals, or quote it"
+    if tag == _FLOAT and re.search("[_:]", text):
+        return f"{text} is not the same number to every YAML; write it in plain decimals, or quote it"
+    if tag not in _READ_ALIKE:
+        return f"{text} is not a plain value; quote it"
+    return None
+
+
+def _plain(number: float) -> str:
+    """Write a number without an exponent: 1e-05 becomes 0.00001."""
+    text = f"{number:.15f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def _resolve(name: str, given: object, collection: str | None) -> object:
+    """Return the value for this collection where `given` maps patterns to values, else `given` itself."""
+    if not isinstance(given, dict):
+        return given
+    if collection is None:
+        raise InputError(f"{name}: differs between collections; give collection=NAME")
+    for pattern, choice in given.items():
+        if fnmatchcase(collection, str(pattern)):
+            if isinstance(choice, dict):
+                raise InputError(f"{name}, {pattern}: is a mapping; expected one value")
+            return choice
+    raise InputError(f"{name}: no pattern matches {collection}; the patterns are {', '.join(map(str, given))}")

@@ -1,0 +1,257 @@
+"""Run one stage's notebook with its section of params.yaml: `python -m stages.run STAGE [key=value ...]`.
+
+Papermill executes; this module adds what it lacks: parameters that are refused when unknown or of the wrong type,
+failures in one line, and a report whose bytes depend on nothing but the notebook's results.
+"""
+# ruff: noqa: E402
+
+import ast
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# nbformat's validator would build a grammar of internationalised addresses on import, a second in every stage, and a
+# notebook holds none. None here makes that optional import fail, which its importer provides for.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbformat.validator import MissingIDFieldWarning
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from stages import collection as collections
+from stages import page, params
+from stages.errors import InputError
+
+_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
+
+
+def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
+    """Run a stage from the command line; return the exit status: 0, or 1 after one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print("usage: python -m stages.run STAGE [key=value ...]; stages:", ", ".join(names(Path(project))))
+            return 0 if arguments else 1
+        execute(arguments[0], dict(map(_pair, arguments[1:])), project)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def names(project: Path) -> list[str]:
+    """Return the stages of a project: the names of its notebooks, sorted."""
+    return sorted(path.stem for path in (project / "notebooks").glob("*.ipynb"))
+
+
+def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> Path:
+    """Execute notebooks/STAGE.ipynb and write reports/STAGE[-SLUG].html; return the report's path.
+
+    Parameters come, the last one winning, from the notebook's defaults, its section of params.yaml and `given`;
+    `root` is data.root unless given. The notebook runs with the project's folder as working directory.
+
+    Raises:
+        InputError: unknown stage, parameter or collection, a wrong type, or a failure in the notebook, whose partial
+            copy is then kept as reports/STAGE[-SLUG].failed.ipynb.
+    """
+    project = Path(project).resolve()
+    notebook = _read(project, stage)
+    values = parameters(notebook, stage, given, project)
+    name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
+    shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
+    shown.parent.mkdir(exist_ok=True)
+    executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
+    _write(shown, page.html(executed, title=" · ".join([stage, values.get("collection", "")]).rstrip(" ·")))
+    failed.unlink(missing_ok=True)
+    return shown
+
+
+def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, object], project: Path) -> dict:
+    """Return every parameter of the notebook with its value, checked against the notebook's defaults.
+
+    Raises:
+        InputError: a name the notebook does not have, or a value of another type than its default.
+    """
+    file, source = project / "params.yaml", f"notebooks/{stage}.ipynb"
+    defaults = _defaults(notebook, source)
+    if foreign := [name for name in params.sections(file) if name not in ("data", *names(project))]:
+        raise InputError(f"params.yaml: no stage '{foreign[0]}'; the stages are {', '.join(names(project))}")
+    known = ", ".join(f"{name} ({kind})" for name, (_, kind) in defaults.items()) or "none"
+    _known(given, defaults, "command line", f"{source} takes {known}")
+    given = {name: _official(name, value) for name, value in given.items()}
+    collection = given.get("collection", defaults.get("collection", (None,))[0])
+    own = params.section(file, stage, collection, given) if stage in params.sections(file) else given
+    _known(own, defaults, f"params.yaml, {stage}", f"{source} takes {known}")
+    if "root" in defaults and "root" not in own:
+        own = {**own, "root": params.value(file, "data", "root")}
+    return {
+        name: _typed(f"{stage}.{name}", own.get(name, default), kind, f"{source} takes {known}")
+        for name, (default, kind) in defaults.items()
+    }
+
+
+def _pair(argument: str) -> tuple[str, object]:
+    """Split `key=value`; the value is read as a YAML 1.2 scalar or a flat list in brackets, else as a string."""
+    key, equals, text = argument.partition("=")
+    if not equals or not key.isidentifier():
+        raise InputError(f"{argument}: is not a parameter; write key=value")
+    return key, _scalar(text)
+
+
+def _scalar(text: str) -> object:
+    if text.startswith("[") and text.endswith("]"):
+        return [_scalar(item.strip()) for item in text[1:-1].split(",") if item.strip()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _read(project: Path, stage: str) -> nbformat.NotebookNode:
+    """Read the stage's notebook and number its cells' ids by position."""
+    if stage not in names(project):
+        raise InputError(f"no stage '{stage}'; the stages are {', '.join(names(project)) or 'none here'}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MissingIDFieldWarning)
+            notebook = nbformat.read(project / "notebooks" / f"{stage}.ipynb", as_version=4)
+    except Exception as error:  # nbformat raises a different class for each kind of broken file
+        raise InputError(f"notebooks/{stage}.ipynb: is not a notebook ({_line(str(error))}); restore it") from None
+    for position, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{position:02d}"
+    return notebook
+
+
+def _defaults(notebook: nbformat.NotebookNode, source: str) -> dict[str, tuple[object, str]]:
+    """Return {name: (default, type)} from the cell tagged `parameters`; the type is the annotation's or the default's.
+
+    Only literals are accepted there, so that a notebook's parameters can be known without running it. An annotation
+    such as `hops: int | str = 1` allows several types.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not cells:
+        return {}
+    defaults = {}
+    try:
+        for statement in ast.parse(cells[0].source).body:
+            if isinstance(statement, ast.AnnAssign):
+                target, kind = statement.target, ast.unparse(statement.annotation)
+            else:
+                (target,), kind = statement.targets, None
+            default = ast.literal_eval(statement.value)
+            defaults[target.id] = default, kind or type(default).__name__
+    except (SyntaxError, ValueError, AttributeError):
+        raise InputError(f"{source}: the parameters cell holds more than name = literal; move the rest below") from None
+    return defaults
+
+
+def _known(values: dict, defaults: dict, where: str, listing: str) -> None:
+    for name in values:
+        if name not in defaults:
+            raise InputError(f"{where}: unknown parameter '{name}'; {listing}")
+
+
+def _official(name: str, value: object) -> object:
+    """Turn slugs into official collection names; raise InputError that lists the five for any other name."""
+    if name == "collection":
+        return collections.from_slug(str(value))
+    if name == "collections" and isinstance(value, list):
+        return [collections.from_slug(str(item)) for item in value]
+    return value
+
+
+def _typed(name: str, value: object, kind: str, listing: str) -> object:
+    """Return the value, a whole number as float where a float is wanted; raise InputError on another type."""
+    allowed = [_TYPES.get(part.strip()) for part in kind.split("|")]
+    if type(value) in allowed:
+        return value
+    if type(value) is int and float in allowed:
+        return float(value)
+    raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected {kind}; {listing}")
+
+
+def _papermill(
+    notebook: nbformat.NotebookNode, values: dict, project: Path, source: str, failed: Path
+) -> nbformat.NotebookNode:
+    """Execute the notebook in a kernel of its own, its output passed through; return the executed notebook."""
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            # Papermill replaces a cell tagged so, where it would insert one: In [n] stays the source's.
+            cell.metadata.tags = [*cell.metadata.tags, "injected-parameters"]
+    with tempfile.TemporaryDirectory(prefix="run-") as folder, _environment(project, folder):
+        partial = Path(folder) / "partial.ipynb"
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                partial,
+                values,
+                cwd=project,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                # TCP would be open to every user of the machine, and ipykernel says so at length. The short
+                # name keeps the sockets' paths under the system's limit, 104 characters on macOS.
+                config=Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"}),
+            )
+        except PapermillExecutionError as error:
+            _write(failed, partial.read_text(encoding="utf-8"))
+            cause = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+            raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
+        except DeadKernelError:
+            if partial.exists():
+                _write(failed, partial.read_text(encoding="utf-8"))
+            raise InputError(f"{source}: the kernel died, most often for want of memory; give it less work") from None
+
+
+@contextmanager
+def _environment(project: Path, folder: str):
+    """Set what the kernel inherits: the project on the path, fixed hashing, no profile of the user's own."""
+    path = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
+    wanted = {
+        "PYTHONPATH": path,
+        "PYTHONHASHSEED": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what cuBLAS needs to add in the same order every time
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "JUPYTER_RUNTIME_DIR": folder,
+        "IPYTHONDIR": folder,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns about frozen modules on every start
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _line(text: str) -> str:
+    """Fold a message into one line without colour codes."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The pipeline by `dvc repro` on a tiny made-up data set: outputs, no-op, the same bytes in a second copy.
+
+Two of the collections, one of each kind, because starting a stage costs more than its tiny work; test_dvc.py holds
+dvc.yaml to all five.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import polars as pl
+import pytest
+import yaml
+
+from stages import run
+from stages.collection import COLLECTIONS, slug
+from tests import samples
+
+PROJECT = Path(__file__).parent.parent
+CHOSEN = ("tile:xla", "layout:nlp:random")
+LEFT_OUT = {slug(collection) for collection in COLLECTIONS if collection not in CHOSEN}
+# What makes a model small, by the knob's name; other knobs keep the value they have.
+TINY = {"seeds": 1, "width": 8, "layers": 1, "configurations": 4, "epochs": 1, "trees": 4, "leaves": 4}
+
+
+def pipeline():
+    """Return dvc.yaml's stages for the chosen collections."""
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    for content in stages.values():
+        if "foreach" in content:
+            kept = content["foreach"]
+            pairs = kept.items() if isinstance(kept, dict) else ((name, None) for name in kept)
+            chosen = {name: folder for name, folder in pairs if name not in LEFT_OUT}
+            content["foreach"] = chosen if isinstance(kept, dict) else list(chosen)
+        else:
+            content["deps"] = [item for item in content["deps"] if item.split("/")[-1] not in LEFT_OUT]
+    return stages
+
+
+def copy(folder):
+    """Copy the project's committed parts without its sample, write a tiny one and tiny parameters, and init DVC."""
+    for name in ("stages", "notebooks"):
+        shutil.copytree(
+            PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "collect", "collect.ipynb")
+        )
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline()}, sort_keys=False))
+    samples.write_root(folder / "data" / "sample")
+    given = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    small = {
+        stage: {key: TINY.get(key, value) for key, value in (content or {}).items()} for stage, content in given.items()
+    }
+    for stage in ("blend", "leaderboard"):
+        small[stage]["collections"] = list(CHOSEN)
+    (folder / "params.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
+    dvc(folder, "init", "--no-scm", "--quiet")
+    dvc(folder, "config", "core.analytics", "false")
+    return folder
+
+
+def dvc(folder, *arguments):
+    """Run DVC as `make repro` does: this interpreter first on the path, and one thread, for the machine may be busy."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """Return [(folder, what the console showed)] of two runs from nothing, made side by side to save time."""
+    folders = [copy(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
+    with ThreadPoolExecutor(2) as pool:
+        shown = list(pool.map(lambda folder: dvc(folder, "repro"), folders))
+    return list(zip(folders, shown, strict=True))
+
+
+@pytest.fixture(scope="module")
+def reproduced(copies):
+    return copies[0]
+
+
+def outputs():
+    """Return every output of dvc.yaml, the collections filled in."""
+    found = []
+    for content in pipeline().values():
+        entry = content.get("do", content)
+        listed = [*entry["outs"], *entry.get("metrics", [])]
+        paths = [item if isinstance(item, str) else next(iter(item)) for item in listed]
+        for name in content["foreach"] if "foreach" in content else [""]:
+            found += [re.sub(r"\$\{\w+\}", name, path) for path in paths]
+    return found
+
+
+def test_every_output_is_there(reproduced):
+    folder, _ = reproduced
+    missing = [path for path in outputs() if not (folder / path).exists()]
+    assert missing == [] and len(outputs()) == 4 * 2 * len(CHOSEN) + 2 + 4
+    assert not list(folder.rglob("*.failed.ipynb")) and not list(folder.rglob("*.partial"))
+
+
+def test_submission_and_metrics_cover_all(reproduced):
+    folder, _ = reproduced
+    submission = pl.read_csv(folder / "data" / "leaderboard" / "submission.csv")
+    truth = pl.read_csv(folder / "data" / "sample" / "solution.csv")
+    assert submission.columns == ["ID", "TopConfigs"]
+    assert sorted(submission["ID"]) == sorted(name for name in truth["ID"] if name.startswith(CHOSEN))
+    metrics = json.loads((folder / "reports" / "metrics.json").read_text())
+    assert set(metrics) == {"valid", "test"}
+    for split in metrics.values():
+        assert set(split) == {*CHOSEN, "mean"}
+        assert {"blend", "gnn", "gbdt"} <= set(split["mean"])
+
+
+def test_the_console_shows_no_framework(reproduced):
+    _, shown = reproduced
+    for noise in ("Warning", "warning", "Input Notebook", "TCP", "Executing", "Traceback"):
+        assert noise not in shown
+
+
+def test_reports_load_nothing_and_hold_no_addresses(reproduced):
+    folder, _ = reproduced
+    for page in (folder / "reports").glob("*.html"):
+        text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.read_text())
+        assert not re.search(r"""<script|src\s*=\s*["']?(https?:)?//|<link|@import""", text), page.name
+        assert not re.search(r" at 0x[0-9a-f]{6,}", text), page.name
+        assert str(folder) not in text, page.name
+
+
+def test_second_run_is_a_no_op(reproduced):
+    folder, _ = reproduced
+    before = (folder / "dvc.lock").read_bytes()
+    shown = dvc(folder, "repro")
+    assert "Running stage" not in shown and "Data and pipelines are up to date." in shown
+    assert (folder / "dvc.lock").read_bytes() == before
+
+
+def test_a_copy_gives_the_same_bytes(copies):
+    """All outputs are in dvc.lock by their hashes: an equal lock is equal bytes of everything, reports too."""
+    (folder, _), (other, _) = copies
+    assert (other / "dvc.lock").read_text() == (folder / "dvc.lock").read_text()
+    for name in ("data/leaderboard/submission.csv", "reports/metrics.json"):
+        assert (other / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_changed_knob_reruns_nothing_before_its_stage(reproduced):
+    folder, _ = reproduced
+    file = folder / "params.yaml"
+    text = file.read_text()
+    try:
+        file.write_text(text.replace("shrink: 0.5", "shrink: 0.25"))
+        shown = dvc(folder, "repro", "--dry")
+    finally:
+        file.write_text(text)
+    assert re.findall(r"Running stage '(\S+)'", shown) == ["blend"]
+
+
+def test_bad_input_stops_in_one_line_with_nothing_half_written(tmp_path):
+    """A truncated file ends the first stage; the line names it."""
+    shutil.copytree(PROJECT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__", "collect"))
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(PROJECT / "notebooks" / "prune.ipynb", tmp_path / "notebooks")
+    root = samples.write_root(tmp_path / "data" / "sample")
+    broken = root / "npz" / "tile" / "xla" / "train" / "train_0.npz"
+    broken.write_bytes(broken.read_bytes()[:500])
+    (tmp_path / "params.yaml").write_text("data:\n  root: data/sample/npz_all\n")
+    command = [sys.executable, "-m", "stages.run", "prune", "collection=tile:xla"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("notebooks/prune.ipynb, cell [") and "train_0.npz" in last
+    assert not (tmp_path / "data" / "prune" / "tile-xla" / "manifest.json").exists()
+    assert nbformat.read(tmp_path / "reports" / "prune-tile-xla.failed.ipynb", as_version=4)
+    assert "prune" in run.names(tmp_path)
