@@ -1,12 +1,9 @@
-"""What a model has to beat: rankings by chance, by one column of the statistics, and by a ridge on all of them.
-
-Every baseline takes a packed graph and returns a score for each configuration, (c,) float64; SMALLER IS FASTER.
-"""
+"""What a model has to beat: rankings by chance, by one column of the statistics, and by a ridge on all of them."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,42 +21,26 @@ from stages.statistics import standardised, statistics
 STRENGTH = 0.1
 #: seed column of members that are not trained
 SEED = 0
-
-Baseline = Callable[[dataset.PackedGraph], np.ndarray]
+#: rankings by one column: member -> column and its sign, so that smaller is faster. Copies that the layouts force,
+#: inversions of row-major over all configured layouts, volume of the output tile
+LAYOUT_COLUMNS = {"copy_count": ("copies", 1), "row_major": ("inversions", 1)}
+TILE_COLUMNS = {"largest_tile": ("output_volume", -1)}
 
 
 def random(graph: dataset.PackedGraph) -> np.ndarray:
-    """Chance, the same in every run: seeded by the graph's id."""
+    """Chance (c,), the same in every run: seeded by the graph's id."""
     return np.random.default_rng(zlib.crc32(graph.id.encode())).random(graph.configurations)
-
-
-def copy_count(graph: dataset.PackedGraph) -> np.ndarray:
-    """Copies that the layouts force: between configurable nodes, of row-major operands, in transposes and reshapes."""
-    return _column(*statistics(graph), "copies")
-
-
-def row_major(graph: dataset.PackedGraph) -> np.ndarray:
-    """Inversions from row-major, summed over all configured layouts."""
-    return _column(*statistics(graph), "inversions")
-
-
-def largest_tile(graph: dataset.PackedGraph) -> np.ndarray:
-    """Minus the volume of the output tile."""
-    return -_column(*statistics(graph), "output_volume")
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """A linear model of z-scored columns (f,); calling it scores a graph."""
+    """A linear model of z-scored columns (f,)."""
 
     names: list[str]
     weights: np.ndarray
 
-    def __call__(self, graph: dataset.PackedGraph) -> np.ndarray:
-        return self.score(*statistics(graph))
-
     def score(self, names: list[str], values: np.ndarray) -> np.ndarray:
-        """Scores (c,) of the statistics (c, f) of one graph. Raises InputError for other columns."""
+        """Scores (c,), smaller is faster, of one graph's statistics (c, f). Raises InputError for other columns."""
         if names != self.names:
             raise InputError("statistics of two graphs have different columns; run the prune stage of both again")
         return standardised(values) @ self.weights
@@ -91,6 +72,7 @@ def table(data: str | Path, collection: str) -> pl.DataFrame:
 
     Members: random, ridge, and copy_count and row_major (layout) or largest_tile (tile).
     """
+    columns = TILE_COLUMNS if is_tile(collection) else LAYOUT_COLUMNS
     train = dataset.graphs(data, collection, "train")
     model = ridge((*statistics(graph), graph.target) for graph in train)
     frames = []
@@ -98,17 +80,9 @@ def table(data: str | Path, collection: str) -> pl.DataFrame:
         for graph in dataset.graphs(data, collection, split):
             names, values = statistics(graph)
             members = {"random": random(graph), "ridge": model.score(names, values) if train else values[:, 0] * 0}
-            if is_tile(collection):
-                members["largest_tile"] = -_column(names, values, "output_volume")
-            else:
-                members["copy_count"] = _column(names, values, "copies")
-                members["row_major"] = _column(names, values, "inversions")
+            members |= {member: sign * values[:, names.index(name)] for member, (name, sign) in columns.items()}
             frames += [
                 scores.frame(split, graph.id, graph.config_index, member, SEED, score)
                 for member, score in sorted(members.items())
             ]
     return pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA)
-
-
-def _column(names: list[str], values: np.ndarray, name: str) -> np.ndarray:
-    return values[:, names.index(name)]

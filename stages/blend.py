@@ -21,8 +21,9 @@ def run(*, collections: list, shrink: float = 0.5, data: str = "data") -> dict[s
 
     A member's ranking is the mean over its seeds of within-graph ranks. Of all weights on the simplex, in steps of
     0.05, those with the best official metric on valid are chosen, then moved toward equal weights:
-    shrink * equal + (1 - shrink) * chosen, because a handful of graphs overfits even one weight. Nothing is fitted on
-    test. A blended score is the configuration's place in the submitted order divided by c, so it has no ties.
+    shrink * equal + (1 - shrink) * chosen, because a handful of graphs overfits even one weight. So the metric on valid
+    is optimistic; nothing is fitted on test, where the leaderboard takes the honest figure. A blended score is the
+    configuration's place in the submitted order divided by c, so it has no ties.
 
     Returns frames: `weights` (collection, member, chosen, weight, valid: metric of the member alone), `grid`
     (collection, weight of the first member, valid), `blend` (collection, valid).

@@ -8,6 +8,7 @@ from stages.errors import InputError
 
 COLLECTIONS = ("tile:xla", "layout:xla:random", "layout:xla:default", "layout:nlp:random", "layout:nlp:default")
 SPLITS = ("train", "valid", "test")
+SUFFIXES = ("_pruned", ".npz", ".pb", ".safetensors")  # what file names of stages and archives end in; no graph id does
 
 
 def slug(collection: str) -> str:

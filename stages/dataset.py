@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from stages import files
 from stages.collection import SPLITS, is_tile, slug
 from stages.errors import InputError
 
@@ -51,7 +51,7 @@ class PackedGraph:
     Layout graphs: config_nodes (nc,) int32, places of the configurable nodes; codes (c, nc) uint16 into triples
     (t, 18) int8, the distinct output, input and kernel layouts of this graph; contracted (k, 2) int32, pairs [consumer,
     producer] of places in config_nodes between which the whole graph has a path without another configurable node;
-    config_operands (nc, 2) int32, first two operands of each configurable node, -1 where it has fewer.
+    config_operands (nc, 2) int32, producers of the input and the kernel of each configurable node, -1 for none.
     Tile graphs: config_feat (c, 24) float32; normalizer (c,) int64 in nanoseconds.
     runtime (c,) int64 in nanoseconds, zeros in test; config_index (c,) int64, places in the original file.
     whole_opcodes (121,) int64 counts the opcodes of the unpruned graph; whole: its other statistics by name.
@@ -183,11 +183,7 @@ def write_padded(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 def write_json(path: str | Path, content: dict) -> None:
     """Writes a manifest or a scaler, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
+    files.replace(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def remove_stale(folder: str | Path, ids: Mapping[str, Collection[str]]) -> None:
@@ -234,13 +230,9 @@ def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
 def _write(path: str | Path, tensors: Mapping[str, np.ndarray], schema: dict, metadata: dict) -> None:
     if tensors.keys() != schema.keys():
         raise ValueError(f"{path}: tensors {sorted(tensors)}, the schema has {sorted(schema)}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     arrays = {name: np.ascontiguousarray(tensors[name], dtype=dtype) for name, dtype in schema.items()}
     # One metadata entry: safetensors writes several in an order that changes from run to run.
-    save_file(arrays, beside, {"names": json.dumps(metadata)})
-    os.replace(beside, path)
+    files.replace(path, save(arrays, {"names": json.dumps(metadata)}))
 
 
 def _read(path: Path, schema: dict, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:

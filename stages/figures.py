@@ -47,10 +47,11 @@ def table(frame: pl.DataFrame, decimals: int = 3) -> str:
 
 
 def score_table(scores: pl.DataFrame, split: str) -> pl.DataFrame:
-    """Members by collections, cells 'score [low, high]', from the leaderboard's `scores`; members in their order."""
+    """Members by collections, cells 'score [low, high]' or 'score', from the leaderboard's `scores`, in their order."""
     part = scores.filter(pl.col("split") == split)
     cells = {
-        (row["member"], row["collection"]): f"{row['score']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
+        (row["member"], row["collection"]): f"{row['score']:.3f}"
+        + ("" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]")
         for row in part.iter_rows(named=True)
     }
     members = part["member"].unique()
@@ -84,7 +85,7 @@ def score_bars(scores: pl.DataFrame, split: str, label: str = "") -> Figure:
         bars = rows.filter(pl.col("member") != "ceiling").sort("score")
         values, low, high = (bars[column].to_numpy() for column in ("score", "low", "high"))
         places = np.arange(len(values))
-        error = np.maximum([values - low, high - values], 0)
+        error = np.nan_to_num(np.maximum([values - low, high - values], 0))  # no interval: no line
         colours = [COLOURS.get(member, GREY) for member in bars["member"]]
         panel.barh(
             places, values, xerr=error, color=colours, height=0.7, error_kw={"linewidth": 1, "ecolor": "#444444"}

@@ -26,16 +26,13 @@ def headline(result: Mapping) -> str:
 
 
 def standing(result: Mapping, split: str) -> str:
-    """Where the blend stands in the mean of the collections: against the best baseline and under the ceiling."""
+    """Where the blend stands in the mean of the collections: against the best baseline and the ceiling."""
     rows = _scores(result, split)
     if ("mean", "blend") not in rows:
         return f"No mean on {split}: not every collection has a score there."
     blend = rows["mean", "blend"]
     collections = _many(len(result["collections"]), "collection")
-    text = [
-        f"On {split} blend scores {blend['score']:.3f} in the mean of {collections} (90% interval"
-        f" {_interval(blend)}, {_many(blend['graphs'], 'graph')} resampled)"
-    ]
+    text = [f"On {split} blend scores {blend['score']:.3f} in the mean of {collections} ({_interval(blend)})"]
     members = {member: row for (name, member), row in rows.items() if name == "mean"}
     baselines = {member: row for member, row in members.items() if member not in MODELS}
     if baselines:
@@ -43,8 +40,13 @@ def standing(result: Mapping, split: str) -> str:
         text.append(f"{_against(blend['score'], baselines[best]['score'])} the best baseline, {best}")
     if "ceiling" in members:
         gap = members["ceiling"]["score"] - blend["score"]
-        text.append(f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'} the ceiling that repeated timing sets")
+        text.append(
+            f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'} what one timing pass scores as a prediction of the"
+            " other"
+        )
     sentence = ", ".join(text) + "."
+    if "ceiling" in members:
+        sentence += " Perfect knowledge could score somewhat more than one pass."
     if split == "valid":
         sentence += " Weights and epochs were chosen on these graphs, so this flatters it."
     return sentence
@@ -54,13 +56,13 @@ def lead(result: Mapping, split: str) -> str:
     """Which leads of the blend in the mean the graphs are enough to show, and where something else is ahead."""
     rows = [row for row in result["versus"].iter_rows(named=True) if row["split"] == split]
     mean = [row for row in rows if row["collection"] == "mean"]
-    ahead = [row["member"] for row in mean if row["low"] > 0]
-    behind = [row["member"] for row in mean if row["high"] < 0]
-    unsure = [row["member"] for row in mean if row["low"] <= 0 <= row["high"]]
+    ahead = [row["member"] for row in mean if row["low"] is not None and row["low"] > 0]
+    behind = [row["member"] for row in mean if row["high"] is not None and row["high"] < 0]
+    unsure = [row["member"] for row in mean if row["member"] not in (*ahead, *behind)]
     text = []
     if ahead:
         text.append(
-            f"In the mean, over the same resampled graphs, blend is ahead of {_list(ahead)} in 95% of the draws."
+            f"In the mean, over the same resampled programs, blend is ahead of {_list(ahead)} in 95% of the draws."
         )
     if behind:
         text.append(f"It is behind {_list(behind)} in 95% of them.")
@@ -108,12 +110,14 @@ def examples(result: Mapping) -> str:
     rows = {row["which"]: row for row in result["examples"].unique("which", keep="first").iter_rows(named=True)}
     if not rows:
         return "No layout graph has known run times, so there is no example to show."
-    best, median, worst = rows["best"], rows["median"], rows["worst"]
-    return (
-        f"On {best['split']} the ranking follows the times closely for {best['graph']} (tau {best['score']:.2f}), "
-        f"as in {median['graph']} for half of the layout graphs (tau {median['score']:.2f} or more), and worst for "
-        f"{worst['graph']} (tau {worst['score']:.2f})."
+    best, median, worst = (
+        f"it {_follows(row['score'])} in {row['collection']}:{row['graph']} (tau {row['score']:.2f})"
+        for row in (rows["best"], rows["median"], rows["worst"])
     )
+    split = rows["best"]["split"]
+    if best == worst:
+        return f"The ranking has one layout graph to show on {split}: {best}."
+    return f"How the ranking fares on {split}: at best {best}; in the middle {median}; at worst {worst}."
 
 
 def purchase(result: Mapping, split: str, k: int = 5) -> str:
@@ -139,7 +143,7 @@ def files(result: Mapping) -> str:
 
 
 def weights(result: Mapping[str, pl.DataFrame]) -> str:
-    """What the choice of weights gained on valid."""
+    """What the choice of weights gained on valid, and that test is where to judge it."""
     totals = dict(result["blend"].iter_rows())
     alone = {
         name: part["valid"].max()
@@ -147,12 +151,16 @@ def weights(result: Mapping[str, pl.DataFrame]) -> str:
         if name in totals
     }
     helped = [name for name in totals if totals[name] > alone[name]]
-    ranges = result["grid"].group_by("collection").agg((pl.col("valid").max() - pl.col("valid").min()).alias("range"))
+    known = result["grid"].filter(pl.col("valid").is_not_nan())
+    if known.is_empty():
+        return "No valid graph has run times that differ: the members have equal weights."
+    ranges = known.group_by("collection").agg((pl.col("valid").max() - pl.col("valid").min()).alias("range"))
     flattest = ranges.sort("range", "collection").row(0, named=True)
     ahead = f"on {_list(helped)}" if helped else "on no collection"
     return (
         f"On valid the blend is ahead of its better member {ahead}. The choice matters least on "
-        f"{flattest['collection']}, where all weights lie within {flattest['range']:.3f}."
+        f"{flattest['collection']}, where all weights lie within {flattest['range']:.3f}. The valid graphs chose the "
+        "weights, so valid is optimistic; the honest figure is the leaderboard's on test."
     )
 
 
@@ -162,7 +170,20 @@ def _scores(result: Mapping, split: str) -> dict[tuple[str, str], dict]:
 
 
 def _interval(row: Mapping) -> str:
-    return f"{row['low']:.3f} to {row['high']:.3f}"
+    graphs = _many(row["graphs"], "graph")
+    if row["low"] is None:
+        return f"{graphs}, too few in a collection for an interval"
+    return f"90% interval {row['low']:.3f} to {row['high']:.3f}, programs of {graphs} resampled"
+
+
+def _follows(tau: float) -> str:
+    bounds = (
+        (0.75, "follows the times closely"),
+        (0.5, "follows the times roughly"),
+        (0.2, "follows the times loosely"),
+    )
+    found = (words for bound, words in bounds if tau >= bound)
+    return next(found, "hardly follows the times" if tau > -0.2 else "runs against the times")
 
 
 def _against(score: float, other: float) -> str:

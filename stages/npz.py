@@ -7,8 +7,6 @@ uint8 or int32, ids int64 or int32), so every array is read by name and cast.
 from __future__ import annotations
 
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,18 @@ from scipy.sparse.csgraph import connected_components
 
 from stages import collection as collections
 from stages.errors import InputError
+from stages.hlo.opcodes import OPCODES
+from stages.tensors import LAYOUT
 
 NODE_FEATURES = 140
 TILE_FEATURES = 24
 LAYOUT_FEATURES = 18  # output, input and kernel layout, six places each
-LARGEST_OPCODE = 120
+LARGEST_OPCODE = OPCODES - 1
 LAYOUT_RANGE = (-1, 5)
+LARGEST_DIMENSION = 127  # that a node's own layout may name; later stages hold it as int8
+LARGEST_FEATURE = 2.0**63  # of a node: sizes and counts come from int64
+LARGEST_TIME = 2**53  # nanoseconds, 104 days; beyond it float64, which the metrics compute with, merges neighbours
+LONGEST_NAME = 200  # bytes of a graph id; file systems take 255, and stages add to it
 CHUNK_VALUES = 1 << 23  # values looked at together where an array is as long as the configurations
 
 
@@ -89,7 +93,7 @@ def read_tile(path: str | Path) -> TileArrays:
         runtime = _runtime(archive)
         features = archive.floats("config_feat", (len(runtime), TILE_FEATURES))
         archive.check_finite("config_feat", features)
-        normalizers = archive.integers("config_runtime_normalizers", (len(runtime),), 1)
+        normalizers = archive.integers("config_runtime_normalizers", (len(runtime),), 1, LARGEST_TIME)
     return TileArrays(**graph, config_feat=features, config_runtime=runtime, config_runtime_normalizers=normalizers)
 
 
@@ -99,14 +103,33 @@ def read(path: str | Path, collection: str) -> LayoutArrays | TileArrays:
 
 
 def files(root: str | Path, collection: str, split: str) -> list[Path]:
-    """The npz files of a split, sorted by graph id; InputError names the folder that is missing or empty."""
+    """The npz files of a split, sorted by graph id.
+
+    InputError names the folder that is missing or empty, or the file whose name is no graph id.
+    """
     folder = collections.folder(root, collection, split)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; put the {split} files of {collection} there or mend data.root")
     found = sorted(folder.glob("*.npz"), key=lambda file: file.stem)
+    for file in found:
+        if fault := _name_fault(file.stem):
+            raise InputError(f"{folder}: the name {file.name[:LONGEST_NAME]!r} {fault}; rename the file or remove it")
     if not found:
         raise InputError(f"{folder}: holds no npz file; put the {split} files of {collection} there or mend data.root")
     return found
+
+
+def _name_fault(name: str) -> str | None:
+    """Why a file's name without .npz can be no graph id, which names files of later stages and rows of a CSV."""
+    if not name.isprintable():  # nor is what is not UTF-8 on disk: Python holds it as lone surrogates
+        return "has a character that cannot be printed"
+    if name.startswith("."):
+        return "begins with a dot"
+    if suffix := next((suffix for suffix in collections.SUFFIXES if name.endswith(suffix)), None):
+        return f"ends in {suffix!r} before .npz, as no graph does"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} bytes"
+    return None
 
 
 def summary(root: str | Path, collection: str) -> str:
@@ -130,7 +153,9 @@ class _Archive:
             self.arrays = np.load(self.path, allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such file; give the path of an npz file") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        except MemoryError:
+            self.fail(None, "claims more values than the memory holds")
+        except Exception:  # numpy and zipfile raise another class for each kind of damage
             self.fail(None, "is no npz file or is cut off")
         if not isinstance(self.arrays, np.lib.npyio.NpzFile):
             self.fail(None, "is a single array and no npz file")
@@ -143,17 +168,18 @@ class _Archive:
         subject = f"{self.path}: {key}" if key else f"{self.path}"
         raise InputError(f"{subject} {fault}; fetch the file again or leave it out") from None
 
-    def integers(self, key: str, shape: tuple[int | None, ...], low: int, high: int | None = None) -> np.ndarray:
+    def integers(self, key: str, shape: tuple[int | None, ...], low: int, high: int) -> np.ndarray:
         """The array as int64; its values must lie in low..high."""
         array = self._array(key, shape, "iu", "integers")
-        if array.size and (array.min() < low or (high is not None and array.max() > high)):
-            bounds = f"{low}..{high}" if high is not None else f"{low}.."
-            self.fail(key, f"has a value outside {bounds}")
+        if array.size and (array.min() < low or array.max() > high):
+            self.fail(key, f"has a value outside {low}..{high}")
         return array.astype(np.int64, copy=False)
 
     def floats(self, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """The array as float32, not yet checked to be finite."""
-        return self._array(key, shape, "f", "floating-point numbers").astype(np.float32, copy=False)
+        array = self._array(key, shape, "f", "floating-point numbers")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, which the checks find
+            return array.astype(np.float32, copy=False)
 
     def check_finite(self, key: str, array: np.ndarray) -> None:
         if not all(np.isfinite(block).all() for block in _chunks(array)):
@@ -164,7 +190,9 @@ class _Archive:
             self.fail(key, f"is missing (the file has {', '.join(sorted(self.arrays.files)) or 'nothing'})")
         try:
             array = self.arrays[key]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        except MemoryError:
+            self.fail(key, "claims more values than the memory holds")
+        except Exception:
             self.fail(key, "cannot be read: damaged, cut off, or no plain array")
         if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
             self.fail(key, f"has dtype {getattr(array, 'dtype', 'bytes')}, not {expected}")
@@ -184,6 +212,11 @@ def _graph(archive: _Archive) -> dict[str, np.ndarray]:
     if not nodes:
         archive.fail("node_feat", "has no row: the graph is empty")
     archive.check_finite("node_feat", features)
+    if features.max() > LARGEST_FEATURE or features.min() < -LARGEST_FEATURE:
+        archive.fail("node_feat", "has a value beyond 2^63")
+    order = features[:, LAYOUT]
+    if order.min() < 0 or order.max() > LARGEST_DIMENSION or (order != np.rint(order)).any():
+        archive.fail("node_feat", f"has a layout (columns 134-139) of other than whole numbers 0..{LARGEST_DIMENSION}")
     opcodes = archive.integers("node_opcode", (nodes,), 0, LARGEST_OPCODE)
     edges = archive.integers("edge_index", (None, 2), 0, nodes - 1)
     consumer, producer = edges.T
@@ -201,7 +234,7 @@ def _has_cycle(nodes: int, consumer: np.ndarray, producer: np.ndarray) -> bool:
 
 
 def _runtime(archive: _Archive) -> np.ndarray:
-    runtime = archive.integers("config_runtime", (None,), 0)
+    runtime = archive.integers("config_runtime", (None,), 0, LARGEST_TIME)
     if not len(runtime):
         archive.fail("config_runtime", "is empty: the file has no configuration")
     return runtime

@@ -17,19 +17,23 @@ from tqdm import tqdm
 from stages import dataset, npz
 from stages.collection import SPLITS, is_tile
 from stages.errors import InputError
+from stages.hlo.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
+from stages.tensors import DIMENSIONS, LAYOUT, SHAPE
 
-SHAPE = slice(21, 27)
-DIMENSIONS = slice(31, 37)
-CONVOLUTION = slice(93, 107)
+CONVOLUTION_NUMBERS = slice(93, 107)
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
-LAYOUT = slice(134, 140)
 NUMERIC = 134  # columns before the layout
 # Sizes and counts, from 1 to 1e8: shapes, tuple size and parameter number, windows, group counts, slices and pads.
 SIZES = np.r_[21:31, 37:91, 107:133]
-CONVOLUTION_OPCODE, TRANSPOSE_OPCODE = 26, 98
-# Instructions that name at least one dimension: all-to-all, concatenate, get- and set-dimension-size, iota, reduce,
-# reverse, sort, all-gather, reduce-scatter, all-gather-start.
-NAMES_A_DIMENSION = (6, 22, 43, 44, 48, 70, 76, 93, 104, 111, 112)
+# Instructions that name at least one dimension.
+NAMES_A_DIMENSION = [
+    OPCODE_NUMBERS[name]
+    for name in (
+        "all-gather all-gather-start all-to-all concatenate get-dimension-size iota reduce reduce-scatter reverse"
+        " set-dimension-size sort"
+    ).split()
+]
+FARTHEST = 10  # deviations from the mean that a feature can be
 LARGEST_DIMENSION = 5  # of the vocabulary -1..5 shared with the configurations' layouts
 
 
@@ -42,8 +46,13 @@ class Scaler:
     deviation: np.ndarray
 
     def apply(self, features: np.ndarray) -> np.ndarray:
-        """Kept columns of `features` (rows, all columns), scaled: (rows, F) float32."""
-        return ((features[:, self.columns] - self.mean) / self.deviation).astype(np.float32)
+        """Kept columns of `features` (rows, all columns), scaled and clipped to +-FARTHEST: (rows, F) float32.
+
+        The deviation of a column that varies in a few train nodes is tiny; unclipped, a node of another family would be
+        hundreds of deviations away and drown what a network makes of its other columns.
+        """
+        scaled = (features[:, self.columns] - self.mean) / self.deviation
+        return np.clip(scaled, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.DataFrame:
@@ -80,10 +89,10 @@ def features(node_feat: np.ndarray, node_opcode: np.ndarray, layout_padding: int
     if layout_padding:
         rank = ranks(node_feat)
         _pad(found[:, DIMENSIONS], _named_dimensions(node_feat, node_opcode, rank), layout_padding)
-        convolution = (node_opcode == CONVOLUTION_OPCODE) | found[:, CONVOLUTION].any(1)
+        convolution = (node_opcode == CONVOLUTION) | found[:, CONVOLUTION_NUMBERS].any(1)
         for spatial in (INPUT_SPATIAL, KERNEL_SPATIAL):
             _pad(found[:, spatial], rank - 2, layout_padding)
-        found[~convolution, CONVOLUTION] = layout_padding
+        found[~convolution, CONVOLUTION_NUMBERS] = layout_padding
     found[:, SIZES] = signed_log(found[:, SIZES])
     return found
 
@@ -150,7 +159,7 @@ def _named_dimensions(node_feat: np.ndarray, node_opcode: np.ndarray, rank: np.n
     They end at the last that is not 0 but for a transpose, which names all of its dimensions, and instructions that
     name dimension 0 alone. A broadcast whose six entries are 0 counts as that of a scalar, by far the most frequent.
     """
-    least = np.where(node_opcode == TRANSPOSE_OPCODE, rank, np.isin(node_opcode, NAMES_A_DIMENSION))
+    least = np.where(node_opcode == TRANSPOSE, rank, np.isin(node_opcode, NAMES_A_DIMENSION))
     return np.maximum(_length(node_feat[:, DIMENSIONS]), least)
 
 
@@ -171,7 +180,10 @@ def _json(scaler: Scaler) -> dict[str, list]:
 
 def _frame(group: str, scaler: Scaler) -> pl.DataFrame:
     columns = NUMERIC if group == "node" else npz.TILE_FEATURES
-    kept = pl.DataFrame({"column": scaler.columns, "mean": scaler.mean, "deviation": scaler.deviation, "kept": True})
+    # The types are named because those of no column at all, where every one is constant, cannot be told.
+    schema = {"column": pl.Int64, "mean": pl.Float64, "deviation": pl.Float64}
+    kept = pl.DataFrame({"column": scaler.columns, "mean": scaler.mean, "deviation": scaler.deviation}, schema)
+    kept = kept.with_columns(kept=pl.lit(True))
     every = pl.DataFrame({"group": [group] * columns, "column": np.arange(columns)})
     return every.join(kept, on="column", how="left", maintain_order="left").with_columns(
         pl.col("kept").fill_null(False)

@@ -26,11 +26,14 @@ def section(
 
     Raises:
         InputError: no such file or section (lists the sections), bad YAML, a value that YAML 1.1 and 1.2 read
-            differently, no pattern that matches, or a value per collection where no collection is given.
+            differently, no pattern that matches, a value per collection where no collection is given, or a collection
+            in the section.
     """
     values = _load(path)
     if stage not in values:
         raise InputError(f"{path}: no section '{stage}'; the sections are {', '.join(values)}")
+    if "collection" in values[stage]:
+        raise InputError(f"{path}, {stage}.collection: holds for one run only; remove it and give collection=NAME")
     given = dict(overrides or {})
     found = {
         key: _resolve(f"{path}, {stage}.{key}", value, collection)
@@ -61,10 +64,16 @@ def _load(path: str | Path) -> dict[str, dict]:
     """Read the file; raise InputError unless it is a mapping of sections, each a mapping or empty."""
     try:
         text = Path(path).read_text(encoding="utf-8")
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):  # it may stand inside what it names, without end
+                line = event.start_mark.line + 1
+                raise InputError(f"{path}, line {line}: *{event.anchor} is an alias; write the value itself")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         for line, fault in _faults(node) if node else ():
             raise InputError(f"{path}, line {line}: {fault}")
         values = yaml.safe_load(text)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); run from the project's folder") from None
     except UnicodeDecodeError:
@@ -73,6 +82,8 @@ def _load(path: str | Path) -> dict[str, dict]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: is not YAML ({getattr(error, 'problem', error)}); mend it") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # of PyYAML's own making of values
+        raise InputError(f"{path}: holds a value that cannot be read; write plain numbers and words") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds no sections; expected one mapping a stage")
     for name, content in values.items():
@@ -82,14 +93,20 @@ def _load(path: str | Path) -> dict[str, dict]:
 
 
 def _faults(node: yaml.Node) -> Iterator[tuple[int, str]]:
-    """Yield (line, fault) for repeated keys and for plain scalars on which YAML 1.1 and 1.2 disagree."""
+    """Yield (line, fault) for keys that are no names or repeated, and scalars on which YAML 1.1 and 1.2 disagree."""
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, child in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                yield line, "a key is a list or a mapping; write name: value"
+                continue
             if key.value in seen:
-                yield key.start_mark.line + 1, f"'{key.value}' is given twice; keep one"
+                yield line, f"'{key.value}' is given twice; keep one"
             seen.add(key.value)
             yield from _faults(key)
+            if key.tag != _STRING:
+                yield line, f"the key {key.value or 'null'} is no name; write name: value"
             yield from _faults(child)
     elif isinstance(node, yaml.SequenceNode):
         for child in node.value:

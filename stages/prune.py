@@ -15,17 +15,13 @@ from tqdm import tqdm
 from stages import dataset, npz
 from stages.collection import SPLITS, is_tile
 from stages.errors import InputError
+from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
+from stages.operands import config_operands
+from stages.tensors import ELEMENTS, ROOT, element_bytes
 
 DUPLICATES = ("first", "mean", "minimum")
 MOST_TRIPLES = 65_535
 CHUNK_VALUES = 1 << 21  # layout values encoded together: 16 MB of intermediate numbers
-OPCODES = npz.LARGEST_OPCODE + 1
-PARAMETER, CONVOLUTION, DOT, RESHAPE = 63, 26, 34, 75
-ROOT_COLUMN, ELEMENTS_COLUMN = 0, 28
-# Columns 2-20 are the one-hot element type: invalid, pred, s8-s64, u8-u64, f16, f32, f64, bf16, c64, c128, tuple,
-# opaque, token. A tuple has no bytes of its own: its elements are nodes too.
-TYPE_COLUMNS = slice(2, 21)
-TYPE_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8, 16, 0, 0, 0], np.float64)
 _RADIX = npz.LAYOUT_RANGE[1] - npz.LAYOUT_RANGE[0] + 1
 _POWERS = _RADIX ** np.arange(npz.LAYOUT_FEATURES, dtype=np.int64)
 
@@ -57,8 +53,8 @@ def run(
         for split in SPLITS:
             for file in files[split]:
                 arrays = npz.read(file, collection)
-                if split != "test" and not arrays.config_runtime.any():
-                    raise InputError(f"{file}: config_runtime is zero throughout; a {split} file needs its run times")
+                if split != "test" and not arrays.config_runtime.all():
+                    raise InputError(f"{file}: config_runtime has a zero; a {split} file needs all of its run times")
                 kept = duplicates if split == "train" else None
                 try:
                     tensors, whole = pack(arrays, hops, neighbour_edges, kept)
@@ -125,15 +121,18 @@ def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dic
             inner = kept.copy()
             edges = inner[consumer] | inner[producer]
             kept[consumer[edges]] = kept[producer[edges]] = True
+            if (kept == inner).all():  # further steps add nothing, and `hops` may be any number
+                break
         if neighbour_edges:
             edges = kept[consumer] & kept[producer]
     number = np.cumsum(kept) - 1
+    operands = config_operands(arrays.node_feat, arrays.node_opcode, arrays.edge_index, ids)
     return {
         "node_feat": arrays.node_feat[kept],
         "node_opcode": arrays.node_opcode[kept],
         "edge_index": number[arrays.edge_index[edges]],
         "config_nodes": number[ids],
-        "config_operands": _first_operands(len(kept), arrays.edge_index, ids, number),
+        "config_operands": np.where(operands >= 0, number[operands], -1),
     }
 
 
@@ -223,12 +222,12 @@ def statistics(
 ) -> dict[str, float]:
     """Statistics of the whole graph by name: counts, longest path, and log(1 + sums) of elements and bytes."""
     feat, opcode = arrays.node_feat, arrays.node_opcode
-    elements = feat[:, ELEMENTS_COLUMN].astype(np.float64)
-    size = elements * (feat[:, TYPE_COLUMNS] @ TYPE_BYTES)
+    elements = feat[:, ELEMENTS].astype(np.float64)
+    size = elements * element_bytes(feat)
     counts = {
         "nodes": len(feat),
         "edges": len(arrays.edge_index),
-        "roots": feat[:, ROOT_COLUMN].sum(),
+        "roots": feat[:, ROOT].sum(),
         "depth": _depth(topological_order(len(feat), arrays.edge_index), arrays.edge_index),
         "configurable": len(config_nodes),
         "contracted": contracted,
@@ -266,16 +265,6 @@ def _operands(nodes: int, edge_index: np.ndarray) -> tuple[np.ndarray, np.ndarra
     order = np.argsort(edge_index[:, 0], kind="stable")
     starts = np.searchsorted(edge_index[order, 0], np.arange(nodes + 1))
     return starts, edge_index[order, 1]
-
-
-def _first_operands(nodes: int, edge_index: np.ndarray, ids: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """(nc, 2): new numbers of the first two operands of each configurable node, -1 where it has fewer."""
-    starts, operands = _operands(nodes, edge_index)
-    found = np.full((len(ids), 2), -1)
-    for column in range(2):
-        has = starts[ids] + column < starts[ids + 1]
-        found[has, column] = number[operands[starts[ids[has]] + column]]
-    return found
 
 
 def _depth(order: np.ndarray, edge_index: np.ndarray) -> int:

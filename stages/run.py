@@ -7,6 +7,7 @@ failures in one line, and a report whose bytes depend on nothing but the noteboo
 
 import ast
 import json
+import math
 import os
 import re
 import sys
@@ -28,9 +29,10 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from stages import collection as collections
-from stages import page, params
+from stages import files, page, params
 from stages.errors import InputError
 
+LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
 
@@ -73,7 +75,8 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
     shown.parent.mkdir(exist_ok=True)
     executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
-    _write(shown, page.html(executed, title=" · ".join([stage, values.get("collection", "")]).rstrip(" ·")))
+    title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
+    files.replace(shown, page.html(executed, title=title).encode())
     failed.unlink(missing_ok=True)
     return shown
 
@@ -115,7 +118,7 @@ def _scalar(text: str) -> object:
         return [_scalar(item.strip()) for item in text[1:-1].split(",") if item.strip()]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -174,12 +177,20 @@ def _official(name: str, value: object) -> object:
 
 def _typed(name: str, value: object, kind: str, listing: str) -> object:
     """Return the value, a whole number as float where a float is wanted; raise InputError on another type."""
+    _check_number(name, value)
     allowed = [_TYPES.get(part.strip()) for part in kind.split("|")]
     if type(value) in allowed:
         return value
     if type(value) is int and float in allowed:
         return float(value)
     raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected {kind}; {listing}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if type(value) is float and not math.isfinite(value):
+        raise InputError(f"{name}: {value} is no number to compute with; give a finite one")
+    if type(value) is int and abs(value) > LARGEST_WHOLE:
+        raise InputError(f"{name}: {str(value)[:20]} is too large; give at most 2^53")
 
 
 def _papermill(
@@ -208,12 +219,12 @@ def _papermill(
                 config=Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"}),
             )
         except PapermillExecutionError as error:
-            _write(failed, partial.read_text(encoding="utf-8"))
+            files.replace(failed, partial.read_bytes())
             cause = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
             raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
         except DeadKernelError:
             if partial.exists():
-                _write(failed, partial.read_text(encoding="utf-8"))
+                files.replace(failed, partial.read_bytes())
             raise InputError(f"{source}: the kernel died, most often for want of memory; give it less work") from None
 
 
@@ -245,12 +256,6 @@ def _environment(project: Path, folder: str):
 def _line(text: str) -> str:
     """Fold a message into one line without colour codes."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 if __name__ == "__main__":

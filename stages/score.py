@@ -33,7 +33,7 @@ def read_solution(path: str | Path) -> dict[str, np.ndarray]:
         if identifier in solution:
             raise InputError(f"{path}: ID {identifier} stands twice; give each graph one row")
         try:
-            runtimes = np.array([float(part) for part in text.split(";")])
+            runtimes = np.array(submission.numbers(text, float))
         except ValueError as fault:
             raise InputError(f"{path}: {identifier}: {text[:40]!r} is not a list of numbers joined by ';'") from fault
         if not np.all(np.isfinite(runtimes) & (runtimes > 0)):

@@ -4,12 +4,13 @@ One row per configuration: split, graph, configuration (index in the original fi
 holds several collections also collection. Stored as Parquet.
 """
 
-import os
+import io
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from stages import files
 from stages.errors import InputError
 
 SCHEMA = {
@@ -41,20 +42,23 @@ def write(table: pl.DataFrame, path: str | Path) -> None:
     """Writes scores as Parquet, beside and then renamed. Raises InputError as `read` does."""
     path = Path(path)
     _check(table, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    table.write_parquet(beside, compression="zstd", statistics=False)
-    os.replace(beside, path)
+    content = io.BytesIO()
+    table.write_parquet(content, compression="zstd", statistics=False)
+    files.replace(path, content.getvalue())
 
 
 def read(path: str | Path) -> pl.DataFrame:
-    """Reads scores; raises InputError for no file, no Parquet, wrong columns, a score not finite or given twice."""
+    """Reads scores; raises InputError for no file, no Parquet, or unsound scores.
+
+    Unsound are other columns, an empty value, a score that is not finite or given twice, and a seed without a score for
+    every configuration that another seed of the member scores in the graph.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: not there; run the stage that writes it")
     try:
         table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as fault:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as fault:
         raise InputError(f"{path}: not readable as Parquet; run the stage that writes it again") from fault
     _check(table, path)
     return table
@@ -93,7 +97,9 @@ def _check(table: pl.DataFrame, path: Path) -> None:
     if columns != SCHEMA or table.schema.get("collection", pl.String) != pl.String:
         wanted = ", ".join(f"{name} {dtype}" for name, dtype in SCHEMA.items())
         raise InputError(f"{path}: columns are not those of scores ({wanted}); run the stage that writes it again")
-    unsound = table.filter(~pl.col("score").is_finite().fill_null(False))
+    if empty := [name for name in table.columns if table[name].null_count()]:
+        raise InputError(f"{path}: column {empty[0]} has an empty value; run the stage that writes it again")
+    unsound = table.filter(~pl.col("score").is_finite())
     if unsound.height:
         row = unsound.row(0, named=True)
         raise InputError(
@@ -105,5 +111,16 @@ def _check(table: pl.DataFrame, path: Path) -> None:
         row = twice.row(0, named=True)
         raise InputError(
             f"{path}: two scores of {row['member']} for {row['graph']}, configuration {row['configuration']}; "
+            "run the stage that writes it again"
+        )
+    # Without this the mean over seeds would take what the seeds have of a configuration, and rank it by other ones.
+    group = [name for name in ("collection", "split", "graph", "member") if name in table.columns]
+    seeds, configurations = pl.col("seed").n_unique(), pl.col("configuration").n_unique()
+    uneven = table.group_by(group, maintain_order=True).agg((pl.len() != seeds * configurations).alias("uneven"))
+    uneven = uneven.filter("uneven")
+    if uneven.height:
+        row = uneven.row(0, named=True)
+        raise InputError(
+            f"{path}: the seeds of {row['member']} score different configurations of {row['graph']}; "
             "run the stage that writes it again"
         )

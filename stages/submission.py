@@ -4,19 +4,18 @@ A layout graph lists all its configurations, a tile graph the five fastest (fewe
 """
 
 import csv
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages import dataset
-from stages.collection import COLLECTIONS, from_slug, is_tile
+from stages import dataset, files
+from stages.collection import COLLECTIONS, SUFFIXES, from_slug, is_tile
 from stages.errors import InputError
 from stages.metrics import TOP
 
 HEADER = ["ID", "TopConfigs"]
-SUFFIXES = ("_pruned", ".npz", ".pb", ".safetensors")  # what file names of stages and archives end in; no ID does
 Row = tuple[str, Sequence[int]]
 
 
@@ -87,13 +86,11 @@ def write(submission: Iterable[Row], expected: Mapping[str, int], path: str | Pa
     except InputError as fault:
         raise InputError(f"{path}: not written: {fault}") from fault
     rows.sort(key=lambda row: (COLLECTIONS.index(collection_of(row[0])), row[0]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows([identifier, ";".join(map(str, indices))] for identifier, indices in rows)
-    os.replace(beside, path)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows([identifier, ";".join(map(str, indices))] for identifier, indices in rows)
+    files.replace(path, text.getvalue().encode())
 
 
 def read(path: str | Path) -> list[Row]:
@@ -123,9 +120,19 @@ def read_columns(path: str | Path, header: list[str]) -> list[tuple[str, str]]:
     return result
 
 
+def numbers(text: str, kind: Callable[[str], float]) -> list:
+    """The numbers joined by `;` in `text`, each read by `kind`, int or float.
+
+    ValueError also for what Python alone takes for a number: 1_0, and digits of other scripts.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError("only plain decimals are numbers")
+    return [kind(part) for part in text.split(";")]
+
+
 def _integers(path: str | Path, identifier: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(";")]
+        return numbers(text, int)
     except ValueError as fault:
         raise InputError(f"{path}: {identifier}: {text[:40]!r} is not a list of integers joined by ';'") from fault
 
@@ -143,7 +150,9 @@ def _check_indices(identifier: str, indices: Sequence[int], configurations: int)
     wanted = min(TOP, configurations) if tile else configurations
     outside = [index for index in indices if not 0 <= index < configurations]
     if outside:
-        raise InputError(f"{identifier}: index {outside[0]} is out of range, it has {configurations} configurations")
+        raise InputError(
+            f"{identifier}: index {str(outside[0])[:20]} is out of range, it has {configurations} configurations"
+        )
     if len(set(indices)) != len(indices):
         raise InputError(f"{identifier}: an index stands twice; list each configuration once")
     if len(indices) != wanted:

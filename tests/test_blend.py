@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import blend, dataset, scores
+from stages import blend, dataset, figures, findings, scores
 from stages.errors import InputError
 
 COLLECTION = "layout:xla:random"
@@ -122,8 +122,17 @@ def test_valid_graphs_that_order_nothing_get_equal_weights(tmp_path, packed):
         graph.target = np.ones(CONFIGURATIONS)
     for name in ("gnn", "gbdt"):
         member(tmp_path, name, packed, 1.0)
-    blend.run(collections=[COLLECTION], data=str(tmp_path))
+    result = blend.run(collections=[COLLECTION], data=str(tmp_path))
     assert weights(tmp_path)["weights"] == {"gnn": 0.5, "gbdt": 0.5}
+    assert findings.weights(result) == "No valid graph has run times that differ: the members have equal weights."
+    assert figures.svg(figures.weight_lines(result)).count("<svg") == 1
+
+
+def test_the_page_says_that_valid_is_optimistic(tmp_path, packed):
+    member(tmp_path, "gnn", packed, noise=1.0)
+    member(tmp_path, "gbdt", packed, noise=2.0)
+    text = findings.weights(blend.run(collections=[COLLECTION], data=str(tmp_path)))
+    assert "valid is optimistic; the honest figure is the leaderboard's on test." in text
 
 
 def test_an_absent_member_names_the_stage_to_run(tmp_path, packed):

@@ -43,7 +43,7 @@ def test_it_learns_the_layouts_of_the_sample(data, objective):
     assert result["valid"].height == 3 * 2 and result["valid"]["score"].min() > 0.4
     assert result["gains"]["gain"].sum() == pytest.approx(1)
     assert result["gains"]["column"][0].startswith("inversions")
-    assert "inversions" in gbdt.findings(result)
+    assert "inversions" in gbdt.findings(result) and "also chose the number of trees" in gbdt.findings(result)
 
 
 def test_it_learns_the_tiles_of_the_sample(data):
@@ -90,6 +90,16 @@ def test_run_times_of_test_are_not_looked_at(tmp_path, data):
     assert files(tmp_path) == files(data)
 
 
+def test_only_long_training_shows_its_seeds_and_on_standard_error(data, monkeypatch, capsys):
+    monkeypatch.setattr(gbdt, "SILENCE", 1e6)
+    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(gbdt, "SILENCE", 0)
+    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    shown = capsys.readouterr()
+    assert shown.out == "" and f"gbdt {LAYOUT}" in shown.err and "2/2" in shown.err
+
+
 def first_configuration(arrays):
     return {
         name: array[:1] if name.startswith(("config_", "node_config_feat")) else array for name, array in arrays.items()
@@ -109,7 +119,7 @@ def test_graphs_without_an_order(tmp_path, change, collection):
     assert table["score"].is_finite().all()
     if collection == LAYOUT:
         assert result["valid"]["score"].is_nan().all()
-        assert "No valid graph" in gbdt.findings(result)
+        assert "No valid graph" in gbdt.findings(result) and "chose" not in gbdt.findings(result)
 
 
 def without(data, split):
@@ -138,7 +148,16 @@ def test_no_train_graph_is_the_users_error(tmp_path):
     [
         ({"objective": "guess"}, "gbdt.objective"),
         ({"seeds": 0}, "gbdt.seeds"),
-        ({"configurations": 99_999}, "too large"),
+        ({"configurations": 99_999}, "configurations: 99999 is too large"),
+        ({"configurations": 1}, "configurations: 1 is too small"),
+        ({"patience": 0}, "patience: 0 is too small"),
+        ({"leaves": 1}, "leaves: 1 is too small"),
+        ({"leaves": 131_073}, "leaves: 131073 is too large"),
+        ({"min_leaf": -1}, "min_leaf: -1 is too small"),
+        ({"learning_rate": 0.0}, "params.yaml, gbdt.learning_rate: 0.0 is too small"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan is too small"),
+        ({"feature_fraction": 1.5}, "feature_fraction: 1.5 is too large"),
+        ({"bagging_fraction": 0.0}, "bagging_fraction: 0.0 is too small"),
     ],
 )
 def test_parameters_out_of_range(data, wrong, named):

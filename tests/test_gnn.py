@@ -18,7 +18,7 @@ from stages import scores
 from stages.collection import COLLECTIONS, SPLITS, folder, is_tile, slug
 from stages.dataset import ModelGraph, graph_file, pad_folder, prune_folder, write_json, write_packed, write_padded
 from stages.errors import InputError
-from stages.gnn import inference, layouts, run
+from stages.gnn import inference, layouts, report, run, training
 from stages.gnn.batch import join, prepare
 from stages.gnn.inference import predict
 from stages.gnn.loss import pairwise_hinge
@@ -139,6 +139,15 @@ def test_inversions_equal_the_definition(rows):
     assert layouts.inversions(rows).tolist() == [samples.inversions(row) for row in rows]
 
 
+def test_mismatch_looks_at_places_that_both_layouts_fill():
+    own = np.array([[2, 1, 0, -1, -1, -1]] * 3 + [[-1] * 6], np.int8)
+    triple = np.full((4, 18), -1, np.int8)
+    triple[0, :2] = 2, 1  # the two minor dimensions, as TPU searches give them
+    triple[1, :2] = 2, 0
+    triple[3, :2] = 2, 1  # the node's own layout is not known
+    assert layouts.pair_columns(own, triple)[:, -1].tolist() == [0, 1, 0, 0]
+
+
 def test_mismatch_is_a_configured_output_that_differs():
     own = np.array([[1, 0, -1, -1, -1, -1]] * 4, np.int8)
     triple = np.full((4, 18), -1, np.int8)
@@ -246,8 +255,20 @@ def test_cross_configuration_attention_by_hand():
     mask = torch.tensor([[True, True, True], [True, True, False]])
     share = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64).exp()  # T starts at 0.5
     out = attention(x, mask)
-    torch.testing.assert_close(out[0, :, 0], x[0, :, 0] * share / share.sum())
-    torch.testing.assert_close(out[1, :, 0], torch.tensor([1.5, 1.5, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(out[0, :, 0], 3 * x[0, :, 0] * share / share.sum())
+    torch.testing.assert_close(out[1, :, 0], torch.tensor([3.0, 3.0, 0.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("copies", [2, 16])
+def test_scores_do_not_depend_on_how_often_configurations_are_repeated(copies):
+    """A network trained on 32 at a time scores 512: the attention's scale is the same for every number."""
+    static = prepare(sample(LAYOUT, configurations=6))
+    network = untrained(static.graph).double()
+    once = network(double(join([static], [np.arange(6)])))
+    repeated = network(double(join([static], [np.tile(np.arange(6), copies)])))
+    torch.testing.assert_close(repeated, once.tile(copies), rtol=1e-10, atol=1e-12)
+    without = untrained(static.graph, cross_attention=False).double()
+    assert not torch.allclose(once, without(double(join([static], [np.arange(6)]))))
 
 
 def test_chunks_are_the_same_in_every_run_and_cover_all(monkeypatch):
@@ -330,6 +351,34 @@ def test_early_stop_after_patience_epochs_without_a_better_one():
     assert len(curve) == 3
 
 
+@pytest.mark.parametrize("collection", [LAYOUT, TILE])
+def test_the_epoch_is_chosen_on_some_configurations_the_same_every_time(monkeypatch, collection):
+    monkeypatch.setattr(training, "WATCHED", 5)
+    few, many = sample(collection, 0, configurations=4), sample(collection, 1, configurations=12)
+    statics, seen = [prepare(few), prepare(many)], []
+    monkeypatch.setattr(training, "predict", lambda network, static: seen.append(static) or predict(network, static))
+    chosen = Settings(**TINY)
+    with deterministic(0):
+        network = build(collection, statics[0], chosen)
+        curve = fit(network, statics, statics, chosen, collection, 0)
+    assert len(curve) == 2 and [s.graph.configurations for s in seen] == [4, 5, 4, 5]
+    kept = seen[1].graph.config_index
+    assert np.array_equal(kept, seen[3].graph.config_index) and np.array_equal(kept, np.unique(kept))
+    assert np.array_equal(seen[1].graph.target, many.target[kept])
+    assert np.array_equal(np.argsort(seen[1].order), np.argsort(many.target[kept]))
+    without = untrained(many, cross_attention=False)
+    np.testing.assert_allclose(predict(without, seen[1]), predict(without, statics[1])[kept], rtol=1e-5, atol=1e-6)
+
+
+def test_progress_goes_to_stderr(capsys):
+    """The report shows stdout, and which epochs get a line is the clock's choice."""
+    statics, chosen = [prepare(sample(TILE))], Settings(**TINY)
+    with deterministic(0):
+        fit(build(TILE, statics[0], chosen), statics, statics, chosen, TILE, 0)
+    shown = capsys.readouterr()
+    assert shown.out == "" and "tile:xla seed 0 epoch 2/2" in shown.err
+
+
 @pytest.mark.parametrize(("collection", "seeds"), [(LAYOUT, 2), (TILE, 1)])
 def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
     """In a second folder, and also whether seeds train side by side (two cores) or one after another (one core)."""
@@ -339,6 +388,9 @@ def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
     for cores in (2, 1):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         write_data(tmp_path / str(cores), collection, graphs)
+        former = tmp_path / str(cores) / "gnn" / slug(collection) / "weights-2.safetensors"
+        former.parent.mkdir(parents=True)
+        former.write_bytes(b"of an earlier run with more seeds")
         result = run(collection=collection, seeds=seeds, data=str(tmp_path / str(cores)), **TINY)
         output = tmp_path / str(cores) / "gnn" / slug(collection)
         assert sorted(path.name for path in output.iterdir()) == names
@@ -364,6 +416,31 @@ def test_graphs_with_nothing_to_rank_train_and_score(tmp_path, collection):
     assert scores.read(tmp_path / "gnn" / slug(collection) / "scores.parquet").height == 42
 
 
+def made_up_result(**columns) -> dict:
+    curves = {"seed": [0, 0, 0, 1, 1, 1], "epoch": [1, 2, 3] * 2, "loss": [3.0, 2, 1, 3, 2, 2.5]}
+    valid = {"graph": ["a", "b"], "nodes": [7, 8], "configurations": [9, 9], "mean": [0.1, 0.5], "sd": [0.25, 0.0]}
+    frames = {"curves": pl.DataFrame(curves | columns), "valid": pl.DataFrame(valid | {"all": [0.2, 0.6]})}
+    return frames | {"metric": "Kendall tau-b", "watched": "Kendall tau-b"}
+
+
+def test_report_counts_best_epochs_and_overfitted_trainings():
+    """Seed 0: loss falls on after its best epoch; seed 1: it rises; of equal epochs the first is the best."""
+    result = made_up_result(valid=[0.5, 0.7, 0.6, 0.4, 0.4, 0.3])
+    text = report.training(result)
+    assert "2 of 3, 1 of 3" in text and "in 2 of 2 trainings" in text
+    text = report.training(made_up_result(valid=[0.5, 0.7, 0.6, 0.3, 0.4, 0.3]))
+    assert "2 of 3, 2 of 3" in text and "in 1 of 2 trainings" in text
+    assert "**0.400**" in report.findings(result) and "+0.100" in report.findings(result)
+    assert "`a` with 0.200 (7 nodes, 9 configurations" in report.findings(result)
+    nothing = made_up_result(valid=[float("nan")] * 6)
+    assert "last epoch" in report.training(nothing) and report.curves(nothing)
+
+
+def test_introduction_speaks_of_comparison_only_where_there_is_one():
+    comparing = [report.introduction(c, on) for c in (LAYOUT, TILE) for on in (True, False)]
+    assert ["compares the configurations" in text for text in comparing] == [True, False, False, False]
+
+
 def test_divergence_is_an_input_error_that_says_where(tmp_path):
     graph = sample(LAYOUT)
     graph = replace(graph, x=np.full_like(graph.x, np.nan))
@@ -374,7 +451,16 @@ def test_divergence_is_an_input_error_that_says_where(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("width", 7), ("configurations", 1), ("epochs", 0), ("dropout", 1.0), ("learning_rate", 0.0)]
+    ("name", "value"),
+    [
+        ("width", 7),
+        ("configurations", 1),
+        ("epochs", 0),
+        ("dropout", 1.0),
+        ("learning_rate", 0.0),
+        ("weight_decay", -0.5),
+        ("margin", -1.0),
+    ],
 )
 def test_bad_parameter_is_named(tmp_path, name, value):
     with pytest.raises(InputError, match=f"gnn.{name}: is {value}"):

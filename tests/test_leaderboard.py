@@ -119,6 +119,39 @@ def test_the_lead_is_the_difference_of_the_scores_within_its_interval(run):
         assert row["low"] <= row["lead"] <= row["high"]
 
 
+def board_of(values):
+    """A board whose only member is the blend: {collection: {graph: value}} on test."""
+    return leaderboard.Board(
+        list(values),
+        targets={("test", name): dict.fromkeys(part) for name, part in values.items()},
+        values={("test", name, "blend"): part for name, part in values.items()},
+    )
+
+
+def test_both_searches_of_a_source_see_the_same_draws():
+    one = dict(zip("abcdefgh", np.linspace(-1, 1, 8), strict=True))
+    opposite = {graph: -value for graph, value in reversed(one.items())}
+    board = board_of({"layout:xla:random": one, "layout:xla:default": opposite})
+    drawn = leaderboard._resamples(board)
+    assert drawn["test", "layout:xla:random", "blend"].std() > 0.1
+    assert np.abs(drawn["test", "mean", "blend"]).max() < 1e-12
+
+
+def test_other_sources_are_drawn_apart():
+    values = dict(zip("abcdefgh", np.linspace(-1, 1, 8), strict=True))
+    names = ("tile:xla", "layout:xla:random", "layout:nlp:random")
+    drawn = leaderboard._resamples(board_of(dict.fromkeys(names, values)))
+    correlations = np.corrcoef([drawn["test", name, "blend"] for name in names])
+    assert np.abs(correlations - np.eye(3)).max() < 0.1
+
+
+def test_a_program_that_one_search_lacks_is_absent_there():
+    board = board_of({"layout:xla:random": {"a": 1.0, "b": 1.0}, "layout:xla:default": {"a": 0.0, "b": 0.0, "c": 1.0}})
+    drawn = leaderboard._resamples(board)
+    assert set(drawn["test", "layout:xla:random", "blend"]) == {1.0}
+    assert sorted(set(drawn["test", "layout:xla:default", "blend"])) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
 def test_siblings_and_unseen_families_stand_apart(run):
     result = run()
     kin = result["kin"].filter((pl.col("split") == "test") & (pl.col("member") == "blend"))
@@ -207,6 +240,60 @@ def test_every_figure_and_sentence_can_be_made(run, parts):
     shown = figures.table(figures.score_table(result["scores"], last))
     assert shown.index("<td>blend") < shown.index("<td>gnn") < shown.index("<td>random")
     assert figures.seed_table(result["scores"], last)["member"].to_list() == ["gnn", "gbdt"]
+
+
+@pytest.fixture(scope="module")
+def lonely(made, tmp_path_factory):
+    """The made folder with one valid and one test graph in each collection."""
+    folder = tmp_path_factory.mktemp("lonely")
+    data = folder / "data"
+    root = samples.write_root(folder, {"train": 2, "valid": 1, "test": 1})
+    for collection in COLLECTIONS:
+        prune.run(collection=collection, root=str(root), data=str(data))
+    for file in sorted((made / "data").glob("*/**/scores.parquet")):
+        first = scores.read(file).filter(pl.col("graph").str.ends_with("_0"))
+        scores.write(first, data / file.relative_to(made / "data"))
+    return folder
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_one_graph_in_each_collection_has_a_score_but_no_interval(run, lonely, monkeypatch, test):
+    monkeypatch.setattr(
+        baselines, "table", lambda *given: fake_baselines(*given).filter(pl.col("graph").str.ends_with("_0"))
+    )
+    files = {name: str(lonely / f"{name}.csv") for name in ("solution", "programs")}
+    result = run(data=str(lonely / "data"), **files | ({} if test else {"solution": None}))
+    last = result["splits"][-1]
+    assert last == ("test" if test else "valid")
+    assert result["scores"]["low"].null_count() == result["scores"].height
+    assert result["versus"]["high"].null_count() == result["versus"].height > 0
+    drawings = [figures.score_bars(result["scores"], last), figures.kin_bars(result["kin"], last)]
+    drawings += [figures.buys_lines(result["buys"], last), figures.rank_scatter(result["examples"])]
+    assert all("nan" not in figures.svg(drawing) for drawing in drawings)
+    assert "[" not in figures.table(figures.score_table(result["scores"], last))
+    assert "5 graphs, too few in a collection for an interval" in findings.standing(result, last)
+    assert "ahead of gnn" not in findings.lead(result, last) and "do not settle it" in findings.lead(result, last)
+
+
+def test_the_standing_says_what_the_ceiling_is(run):
+    text = findings.standing(run(), "test")
+    assert "what one timing pass scores as a prediction of the other. Perfect knowledge could score somewhat" in text
+
+
+@pytest.mark.parametrize(
+    ("taus", "words"),
+    [
+        ((0.9, 0.6, 0.3), ("at best it follows the times closely", "it follows the times roughly", "times loosely")),
+        ((0.3, 0.1, -0.5), ("at best it follows the times loosely", "it hardly follows", "at worst it runs against")),
+        ((0.4, 0.4, 0.4), ("one layout graph to show on test: it follows the times loosely in layout:xla:random:g",)),
+    ],
+)
+def test_the_examples_are_described_by_their_tau(taus, words):
+    frame = pl.DataFrame({"which": ["best", "median", "worst"], "score": taus}).with_columns(
+        split=pl.lit("test"), collection=pl.lit("layout:xla:random"), graph=pl.lit("g")
+    )
+    text = findings.examples({"examples": frame})
+    assert all(word in text for word in words) and ("closely" in text) == (taus[0] >= 0.75)
 
 
 def test_tables_escape_text_and_dash_what_is_absent():

@@ -1,4 +1,5 @@
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from stages import npz
 from stages.collection import COLLECTIONS
 from stages.errors import InputError
-from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root
+from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root, write_tile
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
 REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []
@@ -30,6 +31,14 @@ GRAPH_FAULTS = {
     "whole features": (lambda a: a | {"node_feat": a["node_feat"].astype(int)}, "node_feat has dtype int64"),
     "NaN feature": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 3), NAN)}, "node_feat .* NaN or infinite"),
     "too large": (lambda a: a | {"node_feat": changed(a["node_feat"], 0, INFINITY)}, "node_feat .* NaN or infinite"),
+    "beyond int64": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 30), -1e19)}, r"node_feat .* 2\^63"),
+    "beyond float32": (
+        lambda a: a | {"node_feat": changed(a["node_feat"], (1, 30), 1e300, np.float64)},
+        "node_feat .* NaN or infinite",
+    ),
+    "half an own layout": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 134), 0.5)}, r"134-139.* 0\.\.127"),
+    "own layout -1": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 139), -1)}, r"134-139.* 0\.\.127"),
+    "own layout 128": (lambda a: a | {"node_feat": changed(a["node_feat"], (1, 136), 128)}, r"134-139.* 0\.\.127"),
     "no node": (lambda a: a | {"node_feat": a["node_feat"][:0]}, "node_feat has no row"),
     "opcode 121": (lambda a: a | {"node_opcode": changed(a["node_opcode"], 0, 121)}, r"node_opcode .* 0\.\.120"),
     "an opcode less": (lambda a: a | {"node_opcode": a["node_opcode"][1:]}, "node_opcode has shape"),
@@ -44,6 +53,14 @@ GRAPH_FAULTS = {
     "negative run time": (
         lambda a: a | {"config_runtime": changed(a["config_runtime"], 2, -5)},
         "config_runtime has a value outside",
+    ),
+    "run time beyond float64": (
+        lambda a: a | {"config_runtime": changed(a["config_runtime"], 2, 2**53 + 1)},
+        f"config_runtime has a value outside 0..{2**53}",
+    ),
+    "run time beyond int64": (
+        lambda a: a | {"config_runtime": changed(a["config_runtime"], 2, 2**63 + 5, np.uint64)},
+        f"config_runtime has a value outside 0..{2**53}",
     ),
     "pickled": (lambda a: a | {"config_runtime": a["config_runtime"].astype(object)}, "config_runtime cannot be read"),
 }
@@ -86,7 +103,11 @@ TILE_FAULTS = {
     "no normalizers": (lambda a: without(a, "config_runtime_normalizers"), "config_runtime_normalizers is missing"),
     "normalizer 0": (
         lambda a: a | {"config_runtime_normalizers": changed(a["config_runtime_normalizers"], 1, 0)},
-        "config_runtime_normalizers has a value outside 1",
+        f"config_runtime_normalizers has a value outside 1..{2**53}",
+    ),
+    "normalizer beyond int64": (
+        lambda a: a | {"config_runtime_normalizers": changed(a["config_runtime_normalizers"], 1, 2**64 - 1, np.uint64)},
+        f"config_runtime_normalizers has a value outside 1..{2**53}",
     ),
 }
 
@@ -127,6 +148,44 @@ def test_a_damaged_array_is_refused(tmp_path):
     content[300:900] = bytes(600)  # inside the first array, node_feat; the zip directory at the end is whole
     file.write_bytes(content)
     assert_refused(npz.read_layout, file, "node_feat cannot be read")
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    whole = write_layout(tmp_path, "graph").read_bytes()
+    expected = vars(npz.read_layout(tmp_path / "graph.npz"))
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        (tmp_path / "flipped.npz").write_bytes(content)
+        try:
+            read = vars(npz.read_layout(tmp_path / "flipped.npz"))
+        except InputError as error:
+            refused += "\n" not in str(error)
+            continue
+        for name, array in expected.items():
+            np.testing.assert_array_equal(read[name], array, name)
+    assert refused > 200  # the others were flipped where no reader looks: dates, rights, the unused node_splits
+
+
+def test_an_array_larger_than_the_memory_is_refused(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 140)}"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(tmp_path / "graph.npz", "w") as archive:
+        archive.writestr("node_feat.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert_refused(npz.read_layout, tmp_path / "graph.npz", "node_feat claims more values than the memory holds")
+
+
+@pytest.mark.parametrize("features", [2.0**63, -(2.0**63)])
+def test_the_largest_values_pass_and_stay_apart(tmp_path, features):
+    arrays = layout_arrays()
+    arrays["node_feat"][1, 30] = features
+    arrays["node_feat"][1, 139] = 127
+    arrays["config_runtime"][:2] = 2**53 - 1, 2**53
+    read = npz.read_layout(save(tmp_path / "graph.npz", arrays))
+    assert len(set(read.config_runtime[:2].astype(np.float64))) == 2
+    assert read.node_feat[1, [30, 139]].tolist() == [features, 127]
 
 
 def test_arrays_are_cast_and_keep_their_values(tmp_path):
@@ -185,6 +244,35 @@ def test_missing_and_empty_folders_are_named(tmp_path):
     (tmp_path / "npz/tile/xla/valid").mkdir(parents=True)
     with pytest.raises(InputError, match="npz/tile/xla/valid: holds no npz file"):
         npz.files(tmp_path, "tile:xla", "valid")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("a\nb", "cannot be printed"),
+        ("a\u00a0b", "cannot be printed"),
+        (b"a\xff".decode("utf-8", "surrogateescape"), "cannot be printed"),
+        (".hidden", "begins with a dot"),
+        ("", "begins with a dot"),  # .npz
+        ("graph_pruned", "ends in '_pruned'"),
+        ("graph.pb", "ends in '.pb'"),
+        ("ä" * 101, "is longer than 200 bytes"),
+    ],
+)
+def test_a_name_that_can_be_no_graph_id_is_refused(tmp_path, name, fault):
+    folder = tmp_path / "npz/tile/xla/valid"
+    write_tile(folder, "good")
+    write_tile(folder, name)
+    with pytest.raises(InputError, match=f"npz/tile/xla/valid: the name .* {fault}.*; rename the file") as error:
+        npz.files(tmp_path, "tile:xla", "valid")
+    assert str(error.value).isprintable()
+
+
+def test_names_of_any_language_and_the_published_ones_pass(tmp_path):
+    names = ["retinanet.2x2.fp32_-342c949e14733d96", "unet_3d.4x4.bf16", "Ünï çödé 模", "we ird;a,b:c\"q'", "a" * 200]
+    for name in names:
+        write_tile(tmp_path / "npz/tile/xla/valid", name)
+    assert {file.stem for file in npz.files(tmp_path, "tile:xla", "valid")} == set(names)
 
 
 @pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")

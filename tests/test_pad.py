@@ -95,6 +95,16 @@ def test_the_scaler_over_blocks_is_that_of_all_rows():
     assert scaled.dtype == np.float32 and np.abs(scaled.mean(0)).max() < 1e-6
 
 
+def test_a_column_that_barely_varies_on_train_is_clipped():
+    rows = np.zeros((10_000, 2))
+    rows[0] = 1  # the deviation is 0.01
+    scaler = pad.fit(lambda: iter([rows]))
+    assert scaler.apply(np.array([[7.0, -7.0], [0.05, 0.0]])).tolist() == [
+        [10, -10],
+        pytest.approx([0.0499 / 0.0099995, -0.0001 / 0.0099995], rel=1e-4),
+    ]
+
+
 def packed_root(tmp_path, collection=LAYOUT):
     root = write_root(tmp_path, nodes=20, configurable=5)
     prune.run(collection=collection, root=str(root), data=str(tmp_path))
@@ -173,6 +183,17 @@ def test_run_removes_what_prune_no_longer_lists(tmp_path):
     pad.run(collection=LAYOUT, data=str(tmp_path))
     assert "train/train_1.safetensors" not in outputs(tmp_path)
     assert len(dataset.model_graphs(tmp_path, LAYOUT, "train")) == 3
+
+
+def test_tiles_that_are_constant_over_train_are_dropped(tmp_path):
+    root = write_root(tmp_path)
+    for file in (root / "npz/tile/xla/train").iterdir():
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        save(file, arrays | {"config_feat": np.ones_like(arrays["config_feat"])})
+    prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+    tile = pad.run(collection="tile:xla", data=str(tmp_path)).filter(pl.col("group") == "tile")
+    assert tile.height == npz.TILE_FEATURES and not tile["kept"].any() and tile["mean"].null_count() == tile.height
 
 
 @pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")

@@ -120,6 +120,18 @@ def test_quoted_text_and_plain_numbers_pass(file):
         ("- gnn\n", "holds no sections"),
         ("", "holds no sections"),
         ("gnn: {width: 1\n", "is not YAML"),
+        ("gnn: &a\n  self: *a\n", "line 2: *a is an alias"),
+        ("gnn:\n  width: &a [*a]\n", "line 2: *a is an alias"),
+        ("gnn:\n  ? [a]\n  : 1\n", "line 2: a key is a list or a mapping"),
+        ("gnn:\n  width: {{ width }}\n", "line 2: a key is a list or a mapping"),
+        ("gnn: {}\n1: {}\n", "line 2: the key 1 is no name"),
+        ("gnn: {width: {~: 3}}\n", "line 1: the key ~ is no name"),
+        ('gnn: {width: !!int "abc"}\n', "holds a value that cannot be read"),
+        ('gnn: {width: !!timestamp "abc"}\n', "holds a value that cannot be read"),
+        ('gnn: {width: !!bool "abc"}\n', "holds a value that cannot be read"),
+        (f"gnn: {{width: {'9' * 5000}}}\n", "holds a value that cannot be read"),
+        (f"gnn: {'[' * 3000}{']' * 3000}\n", "holds a value that cannot be read"),
+        ("gnn: {collection: tile-xla}\n", "gnn.collection: holds for one run only"),
     ],
 )
 def test_broken_files(file, text, fault):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stages import dataset, npz, prune
 from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
+from stages.tensors import ROOT
 from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
@@ -17,10 +18,12 @@ LAYOUT = "layout:xla:random"
 
 
 def arrays_of(nodes, edges, ids, layouts=None, runtime=None):
-    """A graph whose node i has i in every feature column, so that a node can be told after pruning."""
+    """A graph whose node i has i in every feature column but the root's, so that a node can be told after pruning."""
     layouts = np.full((1, len(ids), 18), -1) if layouts is None else layouts
+    features = np.repeat(np.arange(nodes, dtype=np.float32)[:, None], 140, 1)
+    features[:, ROOT] = 0
     return npz.LayoutArrays(
-        node_feat=np.repeat(np.arange(nodes, dtype=np.float32)[:, None], 140, 1),
+        node_feat=features,
         node_opcode=np.arange(nodes).astype(np.uint8),
         edge_index=np.array(edges, np.int64).reshape(-1, 2),
         node_config_feat=np.asarray(layouts, np.float32),
@@ -47,7 +50,7 @@ CHAIN = [(1, 0), (2, 1), (3, 2), (4, 3), (4, 2), (5, 4), (5, 1), (6, 5)]
 )
 def test_cuts_around_one_configurable_node(hops, neighbour_edges, nodes, edges):
     tensors, whole = prune.pack(arrays_of(7, CHAIN, [3]), hops, neighbour_edges)
-    assert tensors["node_feat"][:, 0].tolist() == nodes
+    assert tensors["node_feat"][:, 1].tolist() == nodes
     assert tensors["node_opcode"].tolist() == nodes
     assert [(nodes[u], nodes[v]) for u, v in tensors["edge_index"]] == edges
     assert [nodes[place] for place in tensors["config_nodes"]] == [3]
@@ -61,11 +64,13 @@ def test_a_part_without_configurable_node_is_dropped_unless_all_is_asked_for():
     assert prune.pack(arrays, "all")[0]["node_opcode"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_operands_are_the_first_two_in_the_order_of_the_file():
-    edges = [(5, 3), (5, 0), (5, 4), (2, 1), (4, 2)]
-    tensors, _ = prune.pack(arrays_of(7, edges, [5, 2, 1]), "all")
-    assert tensors["config_operands"].tolist() == [[3, 0], [1, -1], [-1, -1]]
-    assert tensors["config_nodes"].tolist() == [5, 2, 1]
+def test_operands_are_places_in_the_pruned_graph():
+    arrays = arrays_of(8, [(6, 3), (6, 1), (6, 5), (2, 0), (5, 3)], [6, 2])
+    arrays.node_feat[1, ROOT] = 1
+    tensors, _ = prune.pack(arrays)
+    assert tensors["node_opcode"].tolist() == [0, 1, 2, 3, 5, 6]
+    assert tensors["config_operands"].tolist() == [[3, 4], [0, -1]]
+    assert tensors["config_nodes"].tolist() == [5, 2]
 
 
 def test_contracted_pairs_stop_at_configurable_nodes():
@@ -114,7 +119,7 @@ def reference_contracted(arrays):
 @given(graphs(), st.sampled_from([1, 2, 3, "all"]), st.booleans())
 def test_pack_keeps_configurable_nodes_configurations_and_paths(arrays, hops, neighbour_edges):
     tensors, _ = prune.pack(arrays, hops, neighbour_edges)
-    kept = tensors["node_feat"][:, 0].astype(int)
+    kept = tensors["node_feat"][:, 1].astype(int)
     assert kept[tensors["config_nodes"]].tolist() == arrays.node_config_ids.tolist()
     np.testing.assert_array_equal(tensors["triples"][tensors["codes"]], arrays.node_config_feat)
     assert tensors["contracted"].tolist() == reference_contracted(arrays)
@@ -137,7 +142,7 @@ def test_a_cut_is_the_undirected_neighbourhood(arrays):
         ends = np.sort(distance[arrays.edge_index], axis=1)
         kept = np.flatnonzero(distance <= hops)
         for graph in (near, every):
-            assert graph["node_feat"][:, 0].tolist() == kept.tolist()
+            assert graph["node_feat"][:, 1].tolist() == kept.tolist()
         assert kept[near["edge_index"]].tolist() == arrays.edge_index[ends[:, 0] <= hops - 1].tolist()
         assert kept[every["edge_index"]].tolist() == arrays.edge_index[ends[:, 1] <= hops].tolist()
 
@@ -231,11 +236,29 @@ def test_a_failed_run_leaves_no_manifest_of_an_earlier_one(tmp_path):
     root = write_root(tmp_path)
     prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
     faulty = write_layout(root / "npz/layout/xla/random/valid", "placeholder", runtimes=False)
-    with pytest.raises(InputError, match="config_runtime is zero throughout") as error:
+    with pytest.raises(InputError, match="config_runtime has a zero") as error:
         prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
     assert str(error.value).startswith(str(faulty))
     with pytest.raises(InputError, match="run the prune stage"):
         dataset.graphs(tmp_path, LAYOUT, "train")
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_single_zero_run_time_is_refused_where_it_would_be_learned(tmp_path, split):
+    root = write_root(tmp_path)
+    arrays = tile_arrays()
+    arrays["config_runtime"][3] = 0
+    faulty = save(root / f"npz/tile/xla/{split}/one_zero.npz", arrays)
+    with pytest.raises(InputError, match=f"config_runtime has a zero; a {split} file") as error:
+        prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+    assert str(error.value).startswith(str(faulty))
+
+
+def test_any_number_of_hops_ends_where_nothing_is_added(tmp_path):
+    arrays = npz.read_layout(write_layout(tmp_path, "graph", nodes=30, configurable=1))
+    far, farther = prune.cut(arrays, 30, False), prune.cut(arrays, 10**15, False)
+    for name, array in far.items():
+        np.testing.assert_array_equal(farther[name], array, name)
 
 
 def test_a_missing_or_empty_split_is_named(tmp_path):

@@ -159,6 +159,11 @@ def test_dead_kernel(project, capfd):
         (["toy", "deep=yes"], f"toy.deep: 'yes' is str, expected bool; {LISTING}"),
         (["toy", "root=3"], f"toy.root: 3 is int, expected str; {LISTING}"),
         (["toy", "hops=1.5"], f"toy.hops: 1.5 is float, expected int | str; {LISTING}"),
+        (["toy", "rate=NaN"], "toy.rate: nan is no number to compute with; give a finite one"),
+        (["toy", "rate=-1e400"], "toy.rate: -inf is no number to compute with; give a finite one"),
+        (["toy", f"steps={2**53 + 1}"], f"toy.steps: {2**53 + 1} is too large; give at most 2^53"),
+        (["toy", "rate=-1" + "0" * 400], f"toy.rate: -1{'0' * 18} is too large; give at most 2^53"),
+        (["toy", "steps=" + "[" * 9999], f"toy.steps: '{'[' * 9999}' is str, expected int; {LISTING}"),
         (["toy", "steps=[1, 2]"], f"toy.steps: [1, 2] is list, expected int; {LISTING}"),
     ],
 )
@@ -179,6 +184,7 @@ def test_unknown_collection_lists_the_five(project, capfd):
         (PARAMS + "  stepps: 1\n", f"params.yaml, toy: unknown parameter 'stepps'; {LISTING}"),
         (PARAMS + "toyy:\n  steps: 1\n", "params.yaml: no stage 'toyy'; the stages are plain, toy"),
         (PARAMS.replace("rate: 2", "rate: fast"), f"toy.rate: 'fast' is str, expected float; {LISTING}"),
+        (PARAMS.replace("rate: 2", "rate: .nan"), "toy.rate: nan is no number to compute with; give a finite one"),
     ],
 )
 def test_faults_in_params(project, capfd, text, line):

@@ -67,6 +67,8 @@ def test_by_graph_sorts_by_configuration_and_refuses_a_hole():
         (table([1.0, float("nan")]), "configuration 1.*finite"),
         (table([float("inf"), 1.0]), "configuration 0.*finite"),
         (pl.concat([table(), table([7.0])]), "two scores"),
+        (pl.concat([table(), table([7.0, 8.0], seed=1)]), "seeds of gnn score different configurations of g"),
+        (pl.concat([table([5.0]), table([7.0], seed=1).with_columns(configuration=pl.lit(1, pl.Int32))]), "seeds of"),
     ],
 )
 def test_unsound_scores_are_refused_when_written_and_when_read(tmp_path, damaged, fault):
@@ -77,6 +79,46 @@ def test_unsound_scores_are_refused_when_written_and_when_read(tmp_path, damaged
     damaged.write_parquet(path)
     with pytest.raises(InputError, match=f"scores.parquet.*{fault}"):
         scores.read(path)
+
+
+@pytest.mark.parametrize("column", ["split", "graph", "configuration", "member", "seed", "score"])
+def test_an_empty_value_is_refused_by_column(tmp_path, column):
+    first = pl.int_range(pl.len()) == 0
+    damaged = table().with_columns(pl.when(~first).then(pl.col(column)).alias(column))
+    with pytest.raises(InputError, match=f"column {column} has an empty value"):
+        scores.write(damaged, tmp_path / "scores.parquet")
+
+
+def test_members_and_graphs_may_differ_in_seeds_and_configurations(tmp_path):
+    parts = [table(seed=0), table(seed=1), table([1.0, 2.0], graph="h"), table(seed=7, member="gbdt")]
+    scores.write(pl.concat(parts), tmp_path / "scores.parquet")
+    assert scores.read(tmp_path / "scores.parquet").height == 4 + 4 + 2 + 4
+
+
+def test_a_damaged_file_is_refused_or_read(tmp_path):
+    path = tmp_path / "scores.parquet"
+    scores.write(table(np.arange(50.0)), path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(100):
+        content = bytearray(whole)
+        content[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            assert dict(scores.read(path).schema) == scores.SCHEMA
+        except InputError as error:
+            refused += str(error).startswith(str(path))
+    assert refused > 20
+
+
+def test_a_panic_of_the_parquet_reader_is_one_line(tmp_path, monkeypatch):
+    def panic(path):
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    scores.write(table(), tmp_path / "scores.parquet")
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(InputError, match="not readable as Parquet"):
+        scores.read(tmp_path / "scores.parquet")
 
 
 def test_a_file_that_is_absent_or_no_parquet_is_refused(tmp_path):

@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--programs", default="*", help="ids to measure, as a shell pattern (default: all)")
     parser.add_argument("--search", choices=SEARCHES, action="append", help="may be repeated (default: all three)")
     parser.add_argument("--configs", type=positive, default=42, help="of a graph and search (default: 42)")
-    parser.add_argument("--out", type=Path, default=Path("data/collect"), help="records (default: data/collect)")
+    parser.add_argument("--out", type=Path, default=Path("data/records"), help="records (default: data/records)")
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="one a core (default: all)")
     parser.add_argument(
         "--compile-limit",
@@ -76,8 +76,9 @@ def collect(jobs: list[Job], failures: Path, workers: int) -> int:
     """Measures the jobs on ``workers`` cores, with a progress bar in configurations."""
     from tqdm import tqdm
 
-    from stages.collect import pool
+    from stages.collect import compiling, pool
 
+    compiling.set_allocator()
     failures.parent.mkdir(parents=True, exist_ok=True)
     cores = sorted(os.sched_getaffinity(0))[:workers]
     total = sum(job.configurations * len(job.searches) for job in jobs)

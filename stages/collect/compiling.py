@@ -12,6 +12,28 @@ from pathlib import Path
 FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 
 
+#: keep freed memory: else glibc gives each run's large buffers back and takes them anew, a page fault for every page
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+
+
+def set_allocator() -> None:
+    """Environment for the processes started from here on: glibc reads it as a process begins."""
+    os.environ.update(ALLOCATOR)
+
+
+def settings() -> dict[str, str]:
+    """What a record's times depend on beside its program: versions, flags, processor."""
+    import jax
+    import jaxlib
+
+    processor = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "flags": FLAGS, "processor": processor}
+
+
 def set_environment() -> None:
     """Environment that must stand before jax is imported for the first time in a process."""
     os.environ["XLA_FLAGS"] = FLAGS

@@ -19,6 +19,7 @@ import numpy as np
 import polars
 
 from stages.collect import record
+from stages.collect.jobs import kernels, programs
 from stages.collection import COLLECTIONS, folder, is_tile
 from stages.errors import InputError
 from stages.hlo import hlo_pb2
@@ -27,6 +28,7 @@ from stages.metrics import kendall, slowdown_score
 
 MINIMUM_SPREAD = 1.25
 MINIMUM_TAU = 0.85
+MINIMUM_LAYOUTS = 40
 DROPPED = dict.fromkeys(("collection", "split", "id", "family"), polars.String) | {
     "slowest_over_fastest": polars.Float64,
     "repeatability": polars.Float64,
@@ -41,8 +43,10 @@ def figures(passes: np.ndarray) -> tuple[float, float]:
     return float(best.max() / best.min()), kendall(passes[0], passes[1])
 
 
-def fault(spread: float, tau: float) -> str | None:
-    """Why a graph's times can't be used, or None."""
+def fault(collection: str, configurations: int, spread: float, tau: float) -> str | None:
+    """Why a graph can't be used, or None."""
+    if configurations < MINIMUM_LAYOUTS and not is_tile(collection):
+        return f"fewer than {MINIMUM_LAYOUTS} distinct configurations"
     if spread < MINIMUM_SPREAD:
         return f"slowest/fastest below {MINIMUM_SPREAD}"
     if not tau >= MINIMUM_TAU:
@@ -83,7 +87,8 @@ def row(collection: str, meta: dict, stored: dict[str, np.ndarray], keys: dict[s
     """The graph's line of programs.csv."""
     passes = stored["passes"]
     spread, tau = figures(passes)
-    ceiling = slowdown_score(passes[0], passes[1]) if is_tile(collection) else tau
+    both_ways = slowdown_score(passes[0], passes[1]), slowdown_score(passes[1], passes[0])
+    ceiling = float(np.mean(both_ways)) if is_tile(collection) else tau
     return {
         "collection": collection,
         "split": meta["split"],
@@ -128,7 +133,7 @@ class Sample:
         """Exports one record, or names it among the dropped."""
         meta, stored = record.read(source)
         spread, tau = figures(stored["passes"])
-        reason = fault(spread, tau)
+        reason = fault(collection, stored["passes"].shape[1], spread, tau)
         if reason:
             named = {key: meta[key] for key in ("split", "id", "family")}
             measured = {"slowest_over_fastest": round(spread, 4), "repeatability": round(tau, 4)}
@@ -160,6 +165,11 @@ class Sample:
 
     def close(self, failed: list[dict]) -> None:
         """Writes programs.csv, dropped.csv, solution.csv and passes.parquet."""
+        trained = {(line["collection"], line["family"]) for line in self.programs if line["split"] == "train"}
+        for line in self.programs:
+            # The registries say what was planned; a family whose training graphs were all dropped is unseen after all.
+            if line["split"] != "train":
+                line["kin"] = "sibling" if (line["collection"], line["family"]) in trained else "unseen"
         dropped = polars.DataFrame(self.dropped + failed, schema=DROPPED)
         polars.DataFrame(self.programs).sort("collection", "split", "id").write_csv(self.target / "programs.csv")
         dropped.sort("collection", "id").write_csv(self.target / "dropped.csv")
@@ -172,9 +182,15 @@ def failures(records: Path) -> list[dict]:
     log = records / "failed.jsonl"
     if not log.exists():
         return []
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
-    blank = {"split": "", "family": "", "slowest_over_fastest": None, "repeatability": None}
-    return [{"collection": "", "id": entry["id"], "reason": entry["reason"]} | blank for entry in entries]
+    lines = []
+    layouts, tiles = programs(), kernels()
+    for entry in map(json.loads, log.read_text().splitlines()):
+        known = layouts.get(entry["id"]) or tiles.get(entry["id"])
+        tile = entry["id"] in tiles
+        named = {"collection": "tile:xla" if tile else f"layout:{known.source}" if known else ""}
+        named |= {"split": known.split, "family": known.kind if tile else known.family} if known else {}
+        lines.append(named | {"id": entry["id"], "reason": entry["reason"]})
+    return lines
 
 
 def export(records: Path, sample: Path) -> Sample:
@@ -205,7 +221,7 @@ def export(records: Path, sample: Path) -> Sample:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.collect.export", description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("data/collect"), help="folder that the collector filled")
+    parser.add_argument("--records", type=Path, default=Path("data/records"), help="folder that the collector filled")
     parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder of the data set")
     options = parser.parse_args()
     try:

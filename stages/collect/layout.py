@@ -16,7 +16,7 @@ SEARCHES = ("random", "default")
 #: rounds after each generation of the evolutionary search, and runs in a turn
 QUICK_ROUNDS, QUICK_REPEATS = 4, 3
 #: after this many random configurations a program whose layouts hardly matter is given up
-EARLY_LOOK, EARLY_SPREAD = 12, 1.12
+EARLY_LOOK, EARLY_SPREAD = 12, 1.17
 
 
 class Unmeasurable(Exception):
@@ -62,19 +62,33 @@ class LayoutProgram:
         self.row_major = layouts_of("", self.nodes)
         self.compilers_choice = layouts_of(assigned, self.nodes)
         self.arguments = example_arguments(jax.tree.leaves(arguments), np.random.default_rng(seed_of(program.id)))
-        self._compiled: dict[bytes, object] = {}
+        self._compiled: dict[bytes, object | None] = {}
         self._expected: list[np.ndarray] | None = None
         begin = time.process_time()
-        self.executable(self.row_major)
+        if self.executable(self.row_major) is None:
+            raise Unmeasurable("the compiler refuses the row-major configuration")
         self.compile_s = time.process_time() - begin
         if self.compile_s > compile_limit_s:
             raise Later(f"a compilation takes {self.compile_s:.2f} s")
 
+    def known(self, configuration: np.ndarray) -> bool:
+        """Whether the configuration was compiled, or refused, before."""
+        return configuration.tobytes() in self._compiled
+
     def executable(self, configuration: np.ndarray):
-        """Executable of a configuration; raises if its results are not the first configuration's to rounding."""
+        """Executable of a configuration, None if the compiler refuses it.
+
+        Raises Unmeasurable if its results are not the row-major configuration's to rounding.
+        """
+        import jax
+
         key = configuration.tobytes()
         if key not in self._compiled:
-            loaded = compiling.executable(constrained(self.text, self.nodes, configuration))
+            try:
+                loaded = compiling.executable(constrained(self.text, self.nodes, configuration))
+            except jax.errors.JaxRuntimeError:
+                self._compiled[key] = None
+                return None
             outputs = [np.asarray(output, np.float64) for output in loaded.execute(self.arguments)]
             if self._expected is None:
                 self._expected = outputs
@@ -99,28 +113,32 @@ def measure(
         return
     loaded = LayoutProgram(program, compile_limit_s)
     for name in wanted:
-        rng = np.random.default_rng(seed_of(f"{program.id}:{name}"))
+        seed = seed_of(f"{program.id}:{name}")
+        rng = np.random.default_rng(seed)
+
+        def accept(member):
+            if not loaded.known(member):
+                tick()
+            return loaded.executable(member) is not None
 
         def executables(members):
-            result = []
-            for member in members:
-                known = member.tobytes() in loaded._compiled
-                result.append(loaded.executable(member))
-                if not known:
-                    tick()
-            return result
+            return [loaded.executable(member) for member in members]
 
         def quick(members, rng=rng):
-            return timing.rounds(executables(members), loaded.arguments, QUICK_ROUNDS, rng, QUICK_REPEATS).min(axis=0)
+            turns = timing.rounds(executables(members), loaded.arguments, QUICK_ROUNDS, rng, QUICK_REPEATS)
+            return turns.min(axis=0)
 
         if name == "random":
-            found = search.random_search(loaded.row_major, loaded.nodes, configurations, rng)
-            early = quick(found[:EARLY_LOOK])
+            same = np.random.default_rng(seed)  # the first of the same configurations: compiled once, kept
+            early = quick(search.random_search(loaded.row_major, loaded.nodes, EARLY_LOOK, same, accept), same)
             if early.max() / early.min() < EARLY_SPREAD:
                 spread = early.max() / early.min()
                 raise Unmeasurable(f"layouts hardly matter: slowest/fastest {spread:.2f} of {EARLY_LOOK}")
+            found = search.random_search(loaded.row_major, loaded.nodes, configurations, rng, accept)
         else:
-            found = search.evolutionary_search(loaded.compilers_choice, loaded.nodes, configurations, rng, quick)
+            found = search.evolutionary_search(
+                loaded.compilers_choice, loaded.nodes, configurations, rng, quick, accept
+            )
         passes, agreement = timing.two_passes(executables(found), loaded.arguments, rng)
         meta = {
             "id": program.id,
@@ -131,6 +149,7 @@ def measure(
             "kin": program.kin,
             "compile_s": round(loaded.compile_s, 3),
             "tau": agreement,
+            "settings": compiling.settings(),
             "nodes": [node.instruction.name.lstrip("%") for node in loaded.nodes],
         }
         proto = np.frombuffer(loaded.proto, np.uint8)

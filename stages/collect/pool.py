@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 
-from stages.collect.layout import Later
+from stages.collect.layout import Later, Unmeasurable
 
 #: XLA keeps some memory of every program it compiled: a worker is replaced after this many graphs
 GRAPHS_A_WORKER = 12
@@ -25,6 +25,8 @@ def _serve(core: int, pipe: Connection, task: Callable) -> None:
             pipe.send(("done", None))
         except Later as reason:
             pipe.send(("later", str(reason)))
+        except Unmeasurable as fault:
+            pipe.send(("failed", str(fault)))
         except Exception as fault:  # one graph's fault, whatever it is, must not end the collection
             pipe.send(("failed", f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"))
             if os.environ.get("COLLECT_TRACE"):
@@ -64,7 +66,7 @@ def run(jobs: list, task: Callable, cores: list[int]) -> Iterator[tuple[str, obj
                 try:
                     kind, reason = worker.pipe.recv()
                 except (EOFError, ConnectionResetError):
-                    kind, reason = "failed", "the worker process died"
+                    kind, reason = "later", "the worker process died"
                     worker = workers[index] = _Worker(worker.core, task)
                 if kind == "retired":
                     worker = workers[index] = _Worker(worker.core, task)

@@ -44,22 +44,37 @@ def mutated(
 class Population:
     """Distinct configurations in the order in which they were found."""
 
-    def __init__(self, first: np.ndarray):
-        self.members = [first]
-        self._seen = {first.tobytes()}
+    def __init__(self, first: np.ndarray, accept: Callable[[np.ndarray], bool]):
+        self.members: list[np.ndarray] = []
+        self._accept = accept
+        self._seen: set[bytes] = set()
+        self.add(first)
 
-    def add(self, configuration: np.ndarray) -> bool:
-        """Adds the configuration unless it is there already; says whether it was added."""
-        if configuration.tobytes() in self._seen:
-            return False
-        self._seen.add(configuration.tobytes())
-        self.members.append(configuration)
-        return True
+    def add(self, configuration: np.ndarray) -> None:
+        """Adds the configuration unless it was tried already or is not accepted."""
+        if configuration.tobytes() not in self._seen:
+            self._seen.add(configuration.tobytes())
+            if self._accept(configuration):
+                self.members.append(configuration)
 
 
-def random_search(start: np.ndarray, nodes: list[ConfigurableNode], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Up to ``count`` distinct configurations (c, nc, 3, 6): ``start`` and random changes of it, sparse to heavy."""
-    population = Population(start)
+def everything(configuration: np.ndarray) -> bool:
+    """Accepts any configuration."""
+    return True
+
+
+def random_search(
+    start: np.ndarray,
+    nodes: list[ConfigurableNode],
+    count: int,
+    rng: np.random.Generator,
+    accept: Callable[[np.ndarray], bool] = everything,
+) -> np.ndarray:
+    """Up to ``count`` distinct configurations (c, nc, 3, 6): ``start`` and random changes of it, sparse to heavy.
+
+    accept: says of a configuration whether it can be had; the compiler refuses some.
+    """
+    population = Population(start, accept)
     for _ in range(20 * count):
         if len(population.members) == count:
             break
@@ -73,12 +88,14 @@ def evolutionary_search(
     count: int,
     rng: np.random.Generator,
     measure: Callable[[list[np.ndarray]], np.ndarray],
+    accept: Callable[[np.ndarray], bool] = everything,
 ) -> np.ndarray:
     """Up to ``count`` distinct configurations (c, nc, 3, 6), bred from the compiler's own choice by measured time.
 
-    measure: takes the configurations found so far, returns their times (same unit, same length).
+    measure: takes the configurations found so far, returns their times (same unit, same length). accept: as in
+    ``random_search``.
     """
-    population = Population(start)
+    population = Population(start, accept)
     for generation in range(GENERATIONS):
         wanted = round(count * (generation + 1) / GENERATIONS)
         parents = [start]

@@ -41,6 +41,7 @@ def measure(kernel: kernels.Kernel, configurations: int, out: Path, tick) -> Non
         tick()
     passes, _ = timing.two_passes(executables, arguments, rng)
     meta = {"id": kernel.id, "family": kernel.kind, "split": kernel.split, "kin": kernel.kin}
+    meta["settings"] = compiling.settings()
     rows = np.stack([kernels.config_row(kernel, tile) for tile in tiles])
     record.write(
         target, meta, proto=np.frombuffer(proto, np.uint8), config_feat=rows, passes=passes[:, 1:], untiled=passes[:, 0]

@@ -15,10 +15,10 @@ ROUNDS = 16
 #: runs of an executable in its turn of a round, the fastest counts: the first finds its code and data in no cache.
 #: Slow programs get fewer: what a cold cache costs is little beside what they take.
 MOST_REPEATS = 5
-TURN_NS = 2_500_000
+TURN_NS = 5_000_000
 #: a graph whose passes agree less than GOOD but not hopelessly is timed again, up to EXTRA times
 GOOD_TAU = 0.92
-HOPELESS_TAU = 0.75
+HOPELESS_TAU = 0.65
 EXTRA = 2
 
 

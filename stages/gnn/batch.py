@@ -5,7 +5,7 @@ and a message along an edge moves one contiguous row of all configurations.
 """
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -90,6 +90,14 @@ def prepare(graph: ModelGraph) -> Static:
         own_kind=own_kind,
         order=np.unique(np.asarray(graph.target), return_inverse=True)[1].reshape(-1),
     )
+
+
+def select(static: Static, indices: np.ndarray) -> Static:
+    """The same graph with only these configurations (k,), read into memory."""
+    names = ("codes", "tile_config", "target", "config_index")
+    arrays = {name: getattr(static.graph, name) for name in names}
+    kept = {name: None if array is None else np.asarray(array[indices]) for name, array in arrays.items()}
+    return replace(static, graph=replace(static.graph, **kept), order=static.order[indices])
 
 
 def join(statics: list[Static], samples: list[np.ndarray]) -> Batch:

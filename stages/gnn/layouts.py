@@ -35,11 +35,13 @@ def own_columns(layout: np.ndarray) -> np.ndarray:
 def pair_columns(own: np.ndarray, triple: np.ndarray) -> np.ndarray:
     """(p, 7) float32 of pairs of a node's own layout (p, 6) and its configured triple (p, 18).
 
-    Per slot inversions / 4 and non-row-major; last, whether a configured output layout differs from the node's own,
-    which is where the compiler has to insert a copy.
+    Per slot inversions / 4 and non-row-major; last, whether output and own layout name different dimensions in one of
+    the places, counted from the minor one, that both fill. Layouts of TPU searches often give the two minor dimensions
+    alone, and these may be the node's own. Dimensions of size one, which move nothing, are not known here: they
+    count in all of the columns.
     """
     slots = triple.reshape(-1, SLOTS, 6)
     count = inversions(slots)
     output = slots[:, 0]
-    mismatch = (output >= 0).any(axis=1) & (output != own).any(axis=1)
+    mismatch = ((output >= 0) & (own >= 0) & (output != own)).any(axis=1)
     return np.concatenate([count / 4, count > 0, mismatch[:, None]], axis=1).astype(np.float32)

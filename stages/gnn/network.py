@@ -11,8 +11,8 @@ from torch_geometric.nn import SAGEConv, global_add_pool, global_max_pool, globa
 
 from stages.gnn.batch import Batch
 from stages.gnn.layouts import OWN_COLUMNS, PAIR_COLUMNS, TRIPLE, VOCABULARY
+from stages.hlo.opcodes import OPCODES
 
-OPCODES = 121
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4
 
@@ -28,9 +28,11 @@ class Sage(SAGEConv):
 
 
 class CrossConfigurationAttention(nn.Module):
-    """x * softmax(x / T) over the configurations (dim 1) of one node's channel, T learned.
+    """k * x * softmax(x / T) over the k configurations (dim 1) of one node's channel, T learned.
 
-    From the first-place solution. mask (n, k) leaves padded configurations out of the denominator.
+    From the first-place solution: its x * softmax, times k. Without the factor the result shrinks as 1 / k, and a
+    network trained on a few configurations at a time is scored on chunks of many. mask (n, k) leaves padded
+    configurations out of the denominator and of k.
     """
 
     def __init__(self):
@@ -39,9 +41,11 @@ class CrossConfigurationAttention(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         logits = x / self.temperature
+        count = x.shape[1]
         if mask is not None:
             logits = logits.masked_fill(~mask[:, :, None], -torch.inf)
-        return x * logits.softmax(dim=1)
+            count = mask.sum(dim=1)[:, None, None]
+        return x * logits.softmax(dim=1) * count
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ import polars as pl
 from safetensors.torch import save
 from torch import nn
 
-from stages import scores
+from stages import files, scores
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
@@ -45,9 +45,10 @@ def run(
 ) -> dict:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
-    `graphs` graphs with `configurations` sampled configurations each make a training step. Reads data/prune and
+    `graphs` graphs with `configurations` sampled configurations each make a training step; `cross_attention` is for
+    layouts only, a tile's network has none. Reads data/prune and
     data/pad; writes below data/gnn/SLUG: scores.parquet (member "gnn", seeds 0, 1, ...), weights-SEED.safetensors and
-    curves.csv (seed, epoch, loss, valid).
+    curves.csv (seed, epoch, loss, valid); weights of further seeds, left by an earlier run, are removed.
 
     Returns {"curves": frame as curves.csv; "valid": frame of graph, nodes, configurations, mean and sd over seeds of
     the official metric and `all`, that of the seeds' mean rank; "metric": its name; "watched": the metric that chooses
@@ -72,9 +73,10 @@ def run(
     curves = pl.DataFrame([row for curve, _, _ in results for row in curve])
     table = pl.concat([frame for _, frame, _ in results])
     for seed, (_, _, weights) in enumerate(results):
-        _replace(folder / f"weights-{seed}.safetensors", weights)
+        files.replace(folder / f"weights-{seed}.safetensors", weights)
+    _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
-    _replace(folder / "curves.csv", curves.write_csv().encode())
+    files.replace(folder / "curves.csv", curves.write_csv().encode())
     return {
         "curves": curves,
         "valid": _valid_table(table, model_graphs(data, collection, "valid")),
@@ -127,6 +129,9 @@ def _check(settings: Settings, seeds: int) -> None:
         raise InputError(f"params.yaml, gnn.dropout: is {settings.dropout}; give a share from 0 to below 1")
     if settings.learning_rate <= 0:
         raise InputError(f"params.yaml, gnn.learning_rate: is {settings.learning_rate}; give a positive number")
+    for name in ("weight_decay", "margin"):
+        if getattr(settings, name) < 0:
+            raise InputError(f"params.yaml, gnn.{name}: is {getattr(settings, name)}; give 0 or more")
 
 
 def _scores(network: nn.Module, static: Static, seed: int) -> pl.DataFrame:
@@ -157,7 +162,9 @@ def _valid_table(table: pl.DataFrame, valid: list[ModelGraph]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema).sort("all", "graph")
 
 
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+def _remove_weights(folder: Path, from_seed: int) -> None:
+    """Removes weights of seeds that an earlier run had more of: beside this run's scores they would be another's."""
+    for path in folder.glob("weights-*.safetensors"):
+        seed = path.stem.removeprefix("weights-")
+        if seed.isdecimal() and int(seed) >= from_seed:
+            path.unlink()

@@ -20,6 +20,12 @@ _NAMES = """
 
 UNKNOWN = 0
 OPCODE_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(_NAMES, start=1)}
+#: how many numbers there are
+OPCODES = 1 + len(OPCODE_NUMBERS)
+#: the opcodes whose operands have roles or whose columns say more than those of others
+CONVOLUTION, DOT, PARAMETER, REDUCE, RESHAPE, TRANSPOSE = (
+    OPCODE_NUMBERS[name] for name in ("convolution", "dot", "parameter", "reduce", "reshape", "transpose")
+)
 
 
 def opcode_number(name: str) -> int:

@@ -12,19 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.hlo.opcodes import OPCODE_NUMBERS, REDUCE, RESHAPE, TRANSPOSE
 from stages.statistics import orders
 from stages.statistics.orders import Order
-from stages.statistics.tensors import (
-    LEAVES,
-    REDUCE,
-    RESHAPE,
-    TRANSPOSE,
-    axes,
-    dimensions,
-    element_bytes,
-    elements,
-    shape,
-)
+from stages.tensors import axes, dimensions, element_bytes, elements, shape
+
+#: opcodes whose result no configurable node computes
+LEAVES = [
+    OPCODE_NUMBERS[name]
+    for name in "constant infeed iota parameter rng rng-bit-generator rng-get-and-update-state".split()
+]
 
 #: direct: a configurable node's operand is a configurable node; indirect: a path of other nodes lies between the two;
 #: fixed: no configurable node computes the operand, row-major is assumed; transpose, reshape: inside the node;

@@ -8,10 +8,13 @@ from functools import cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from stages.hlo.opcodes import OPCODE_NUMBERS
+from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS, REDUCE, RESHAPE, TRANSPOSE
 from stages.statistics import copies, orders
-from stages.statistics.tensors import KINDS, MAX_RANK, SLOTS
+from stages.tensors import MAX_RANK
 
+SLOTS = ("output", "input", "kernel")
+#: opcodes that a column of their own is worth
+KINDS = {"convolution": CONVOLUTION, "dot": DOT, "reshape": RESHAPE, "transpose": TRANSPOSE, "reduce": REDUCE}
 #: of a TPU's vector register, the tile that the two minor dimensions are padded to
 LANES, SUBLANES = 128, 8
 #: bytes of a CPU's cache line
@@ -45,7 +48,6 @@ _NODE_COLUMNS = {
     "disagreeing": "nodes, transposes aside, whose input and output have one rank and different layouts",
     "disagreeing_bytes": "bytes of the outputs of these nodes",
     "unconfigured": "nodes whose layouts are all left to the compiler",
-    "occurrence": "share of the graph's listed configurations that give a node the same layouts, mean over the nodes",
 }
 _COPY_COLUMNS = {
     "copies": "copies that the layouts force: between nodes, from row-major operands, inside transposes and reshapes",
@@ -86,7 +88,8 @@ def layout_statistics(graph) -> tuple[list[str], np.ndarray]:
 
     Returns the column names, the same for every graph, and (c, f) float64 values, finite. All sums are of whole
     numbers below 2**53 and so exact: they depend neither on the order of the configurations nor on the chunks in which
-    they are computed. Only `occurrence` looks at other configurations than its own, and none looks at a run time.
+    they are computed. No column looks at another configuration than its own: how often a layout was tried says which
+    ones a search had timed as fast. None looks at a run time.
     Ideas: copies implied by mismatched layouts, sizes of the minor dimensions and their padding from the 11th place of
     the TpuGraphs competition (trees alone); copies inside transposes and reshapes, inversions from this project.
     """
@@ -162,21 +165,19 @@ def _node_values(codes, slot_ids, layouts: list[orders.Order], tensors) -> dict[
     width = max(1, _PAIRS // len(slot_ids))
     for first in range(0, nodes, width):
         part = np.ascontiguousarray(codes[:, first : first + width])
-        counts = np.stack([np.bincount(column, minlength=len(slot_ids)) for column in part.T])
-        node, code = np.nonzero(counts)
+        occurs = np.zeros((part.shape[1], len(slot_ids)), bool)
+        occurs[np.arange(part.shape[1]), part] = True
+        node, code = np.nonzero(occurs)
         facts = _node_facts(first + node, slot_ids[code], layouts, tensors)
-        facts["occurrence"] = counts[node, code]
         table = np.stack([facts[name] for name in _NODE_COLUMNS], axis=1).astype(np.float64)
-        row = np.zeros(counts.shape, np.int32)
+        row = np.zeros(occurs.shape, np.int32)
         row[node, code] = np.arange(len(node))
         for chunk in _chunks(total, part.shape[1]):
             rows = row[np.arange(part.shape[1]), part[chunk]]
             ends = np.arange(len(rows) + 1, dtype=np.int32) * part.shape[1]
             chosen = csr_array((np.ones(rows.size), rows.ravel(), ends), shape=(len(rows), len(table)))
             sums[chunk] += chosen @ table
-    values = dict(zip(_NODE_COLUMNS, sums.T, strict=True))
-    values["occurrence"] = values["occurrence"] / (total * nodes)
-    return values
+    return dict(zip(_NODE_COLUMNS, sums.T, strict=True))
 
 
 def _node_facts(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors) -> dict[str, np.ndarray]:

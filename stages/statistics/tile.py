@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.hlo.opcodes import OPCODE_NUMBERS
-from stages.statistics.tensors import MAX_RANK, OPCODES, dimensions, element_bytes, elements
+from stages.hlo.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
+from stages.tensors import LAYOUT, MAX_RANK, dimensions, element_bytes, elements
 
 #: of a TPU's vector register and of a CPU's cache line and vector, what a tile's rows are measured against
 LANES, SUBLANES, CACHE_LINE, VECTOR = 128, 8, 64, 32
-#: columns of a node's own layout, minor-to-major
-LAYOUT = slice(134, 140)
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
 GROUPS = {"kernel": 0, "output": 8, "input": 16}
 #: node columns that are sums, products or counts, whose mean over the kernel's nodes is worth a column
@@ -194,7 +192,7 @@ def _kernel_values(graph, result: _Result) -> dict[str, float]:
         "result_bytes": np.log1p(result.elements * result.item),
         "result_rank": result.rank,
         "result_minor": np.log(result.dims[result.order[0]]) if result.rank else 0.0,
-        "read_bytes": np.log1p(sizes[np.asarray(graph.node_opcode) == OPCODE_NUMBERS["parameter"]].sum()),
+        "read_bytes": np.log1p(sizes[np.asarray(graph.node_opcode) == PARAMETER].sum()),
         "node_bytes": np.log1p(sizes.sum()),
         **{f"mean_{column}": value for column, value in logs.items()},
         **{f"count_{name}": value for name, value in counted.items()},

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE = 26, 34, 70, 75, 98
-#: opcodes whose result no configurable node computes: constant, infeed, iota, parameter, random numbers
-LEAVES = (24, 47, 48, 63, 77, 78, 79)
-#: opcodes that a column of their own is worth
-KINDS = {"convolution": CONVOLUTION, "dot": DOT, "reshape": RESHAPE, "transpose": TRANSPOSE, "reduce": REDUCE}
-SLOTS = ("output", "input", "kernel")
 MAX_RANK = 6
-OPCODES = 121
-
-_TYPES = slice(2, 21)
-_SHAPE = slice(21, 27)
-_DIMENSIONS = slice(31, 37)
+#: columns: 1 for the root of a computation; one-hot element type; dimensions; number of elements; dimensions that the
+#: opcode names; own layout, minor-to-major
+ROOT, TYPES, SHAPE, ELEMENTS = 0, slice(2, 21), slice(21, 27), 28
+DIMENSIONS, LAYOUT = slice(31, 37), slice(134, 140)
 #: bytes of an element by the type columns: invalid, pred, s8..s64, u8..u64, f16, f32, f64, bf16, c64, c128, tuple,
-#: opaque, token
+#: opaque, token. A tuple has no bytes of its own: its elements are nodes too.
 _ELEMENT_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8, 16, 0, 0, 0], np.int64)
 
 
 def element_bytes(node_feat: np.ndarray) -> np.ndarray:
     """Bytes of one element of each node's result, (n,) int64; 0 for tuples and tokens."""
-    return (node_feat[:, _TYPES] > 0) @ _ELEMENT_BYTES
+    return (node_feat[:, TYPES] > 0) @ _ELEMENT_BYTES
 
 
 def dimensions(node_feat: np.ndarray) -> np.ndarray:
     """Dimensions of each node's result, (n, 6) int64, 0 beyond the rank."""
-    return node_feat[:, _SHAPE].astype(np.int64)
+    return node_feat[:, SHAPE].astype(np.int64)
 
 
 def elements(dims: np.ndarray) -> np.ndarray:
@@ -43,4 +36,4 @@ def shape(dims: np.ndarray) -> tuple[int, ...]:
 
 def axes(node_feat: np.ndarray, node: int, count: int) -> tuple[int, ...]:
     """The first `count` of a node's `dimensions`: a transpose's permutation, the dimensions that a reduce sums over."""
-    return tuple(int(axis) for axis in node_feat[node, _DIMENSIONS][:count])
+    return tuple(int(axis) for axis in node_feat[node, DIMENSIONS][:count])
