@@ -201,7 +201,11 @@ def _papermill(
         if "parameters" in cell.metadata.get("tags", []):
             # Papermill replaces a cell tagged so, where it would insert one: In [n] stays the source's.
             cell.metadata.tags = [*cell.metadata.tags, "injected-parameters"]
-    with tempfile.TemporaryDirectory(prefix="run-") as folder, _environment(project, folder):
+    with (
+        tempfile.TemporaryDirectory(prefix="run-") as folder,
+        _environment(project, folder),
+        _console() as (stdout, stderr),
+    ):
         partial = Path(folder) / "partial.ipynb"
         try:
             return papermill.execute_notebook(
@@ -212,8 +216,8 @@ def _papermill(
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
+                stdout_file=stdout,
+                stderr_file=stderr,
                 # TCP would be open to every user of the machine, and ipykernel says so at length. The short
                 # name keeps the sockets' paths under the system's limit, 104 characters on macOS.
                 config=Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"}),
@@ -226,6 +230,32 @@ def _papermill(
             if partial.exists():
                 files.replace(failed, partial.read_bytes())
             raise InputError(f"{source}: the kernel died, most often for want of memory; give it less work") from None
+
+
+@contextmanager
+def _console():
+    """Yield the console's two streams, which the kernel does not inherit.
+
+    ipykernel hands on what processes of the notebook's own print and repeats it on the streams it inherited: every
+    line would be there twice.
+    """
+    try:
+        shown = [os.dup(stream.fileno()) for stream in (sys.stdout, sys.stderr)]
+    except OSError:  # replaced by something without a descriptor, which no kernel can inherit
+        yield sys.stdout, sys.stderr
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = [os.dup(descriptor) for descriptor in (1, 2)]
+    with open(shown[0], "w") as stdout, open(shown[1], "w") as stderr, open(os.devnull, "w") as nowhere:
+        for descriptor in (1, 2):
+            os.dup2(nowhere.fileno(), descriptor)
+        try:
+            yield stdout, stderr
+        finally:
+            for descriptor, original in zip((1, 2), before, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
 
 
 @contextmanager

@@ -114,6 +114,17 @@ def test_report_is_byte_stable(project, capfd):
     assert pages[0] == pages[1]
 
 
+def test_a_line_of_a_child_process_is_shown_once(project, capfd, monkeypatch):
+    child = (
+        "import subprocess, sys\n_ = subprocess.run([sys.executable, '-c', 'import sys; print(1234, file=sys.stderr)'])"
+    )
+    write_notebook(project / "notebooks" / "parent.ipynb", [("code", child)])
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)  # under it ipykernel does not watch its descriptors
+    assert run.main(["parent"], project) == 0
+    assert capfd.readouterr().err == "1234\n"
+    assert "1234" not in (project / "reports" / "parent.html").read_text().split("</head>")[1]
+
+
 def test_notebook_without_parameters_or_section(project, capfd):
     assert run.main(["plain"], project) == 0
     assert capfd.readouterr() == ("42\n", "")

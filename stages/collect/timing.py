@@ -19,7 +19,7 @@ TURN_NS = 5_000_000
 #: a graph whose passes agree less than GOOD but not hopelessly is timed again, up to EXTRA times
 GOOD_TAU = 0.92
 HOPELESS_TAU = 0.65
-EXTRA = 2
+EXTRA = 5
 
 
 @contextlib.contextmanager
