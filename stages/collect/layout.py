@@ -76,7 +76,7 @@ class LayoutProgram:
         return configuration.tobytes() in self._compiled
 
     def executable(self, configuration: np.ndarray):
-        """Executable of a configuration, None if the compiler refuses it.
+        """Executable of a configuration, None if XLA refuses to compile or to run it (an FFT wants some layouts).
 
         Raises Unmeasurable if its results are not the row-major configuration's to rounding.
         """
@@ -86,10 +86,10 @@ class LayoutProgram:
         if key not in self._compiled:
             try:
                 loaded = compiling.executable(constrained(self.text, self.nodes, configuration))
+                outputs = [np.asarray(output, np.float64) for output in loaded.execute(self.arguments)]
             except jax.errors.JaxRuntimeError:
                 self._compiled[key] = None
                 return None
-            outputs = [np.asarray(output, np.float64) for output in loaded.execute(self.arguments)]
             if self._expected is None:
                 self._expected = outputs
             for output, expected in zip(outputs, self._expected, strict=True):
