@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ import polars
 
 from stages.collect import record
 from stages.collect.jobs import kernels, programs
+from stages.collect.layout import seed_of
 from stages.collection import COLLECTIONS, folder, is_tile
 from stages.errors import InputError
 from stages.hlo import hlo_pb2
@@ -141,7 +141,7 @@ class Sample:
             return
         count = stored["passes"].shape[1]
         # The order of the file says nothing: the searches find slow and fast configurations at different times.
-        order = np.random.default_rng(zlib.crc32(f"{collection}:{meta['id']}".encode())).permutation(count)
+        order = np.random.default_rng(seed_of(f"{collection}:{meta['id']}")).permutation(count)
         keys = official(collection, meta, stored, order)
         self.programs.append(row(collection, meta, stored, keys))
         identifier = f"{collection}:{meta['id']}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from stages import files
 
 
 def path(out: Path, collection: str, identifier: str) -> Path:
@@ -16,11 +18,9 @@ def path(out: Path, collection: str, identifier: str) -> Path:
 
 def write(target: Path, meta: dict, **arrays: np.ndarray) -> None:
     """Writes the record beside its place, then renames it there: a kill leaves the old state or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_suffix(f".{os.getpid()}.part")
-    with open(beside, "wb") as file:
-        np.savez_compressed(file, meta=_bytes(json.dumps(meta, sort_keys=True)), **arrays)
-    os.replace(beside, target)
+    content = io.BytesIO()
+    np.savez_compressed(content, meta=_bytes(json.dumps(meta, sort_keys=True)), **arrays)
+    files.replace(target, content.getvalue())
 
 
 def read(source: Path) -> tuple[dict, dict[str, np.ndarray]]:
