@@ -31,6 +31,7 @@ PACKED = {
     "whole_stats": np.float64,
 }
 PACKED_LAYOUT = PACKED | {
+    "node_split": np.int32,
     "config_nodes": np.int32,
     "codes": np.uint16,
     "triples": np.int8,
@@ -40,7 +41,7 @@ PACKED_LAYOUT = PACKED | {
 PACKED_TILE = PACKED | {"config_feat": np.float32, "normalizer": np.int64}
 PADDED = {"x": np.float32, "opcode": np.uint8, "layout": np.int8}
 PADDED_TILE = PADDED | {"tile_config": np.float32}
-_DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "u1", "I8": "i1", "U16": "<u2", "I32": "<i4", "I64": "<i8"}
+_DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "u1", "I8": "i1", "U16": "<u2", "U32": "<u4", "I32": "<i4", "I64": "<i8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,11 @@ class PackedGraph:
     """One graph with its configurations: n nodes left by pruning, m edges, c configurations of nc configurable nodes.
 
     node_feat (n, 140) float32; node_opcode (n,) uint8; edge_index (m, 2) int32, [u, v]: u consumes the output of v.
-    Layout graphs: config_nodes (nc,) int32, places of the configurable nodes; codes (c, nc) uint16 into triples
-    (t, 18) int8, the distinct output, input and kernel layouts of this graph; contracted (k, 2) int32, pairs [consumer,
-    producer] of places in config_nodes between which the whole graph has a path without another configurable node;
-    config_operands (nc, 2) int32, producers of the input and the kernel of each configurable node, -1 for none.
+    Layout graphs: node_split (n,) int32, the part of the published partition that a node is in; config_nodes (nc,)
+    int32, places of the configurable nodes; codes (c, nc) uint16 into triples (t, 18) int8, the distinct output, input
+    and kernel layouts of this graph; contracted (k, 2) int32, pairs [consumer, producer] of places in config_nodes
+    between which the whole graph has a path without another configurable node; config_operands (nc, 2) int32,
+    producers of the input and the kernel of each configurable node, -1 for none.
     Tile graphs: config_feat (c, 24) float32; normalizer (c,) int64 in nanoseconds.
     runtime (c,) int64 in nanoseconds, zeros in test; config_index (c,) int64, places in the original file.
     whole_opcodes (121,) int64 counts the opcodes of the unpruned graph; whole: its other statistics by name.
@@ -64,6 +66,7 @@ class PackedGraph:
     node_feat: np.ndarray
     node_opcode: np.ndarray
     edge_index: np.ndarray
+    node_split: np.ndarray | None
     config_nodes: np.ndarray | None
     codes: np.ndarray | None
     triples: np.ndarray | None
@@ -98,10 +101,10 @@ class PackedGraph:
 class ModelGraph:
     """What the graph network needs of one graph: n nodes, m edges, c configurations of nc configurable nodes.
 
-    x (n, F) float32, scaled; opcode (n,) int64; layout (n, 6) int8, own minor-to-major order, padded with -1;
+    x (n, F) float32, scaled; opcode (n,) uint8; layout (n, 6) int8, own minor-to-major order, padded with -1;
     edge_index (2, m) int64, row 0 consumers, row 1 producers; target (c,) float64 as in `PackedGraph`, zeros in test.
     Layout graphs: config_nodes (nc,) int64; codes (c, nc) uint16, memory-mapped, into triples (t, 18) int8.
-    Tile graphs: tile_config (c, G) float32, scaled.
+    Tile graphs: tile_config (c, G) float32, scaled. packed: the graph as the prune stage left it.
     """
 
     id: str
@@ -117,6 +120,7 @@ class ModelGraph:
     tile_config: np.ndarray | None
     target: np.ndarray
     config_index: np.ndarray
+    packed: PackedGraph
 
     @property
     def configurations(self) -> int:
@@ -207,23 +211,24 @@ def _packed(data: str | Path, collection: str, split: str, id: str) -> PackedGra
 def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
     path = graph_file(pad_folder(data, packed.collection), packed.split, packed.id)
     tile = is_tile(packed.collection)
-    padded, _ = _read(path, PADDED_TILE if tile else PADDED, mapped=False)
+    padded, _ = _read(path, PADDED_TILE if tile else PADDED, mapped=not tile)
     if len(padded["x"]) != packed.nodes or (tile and len(padded["tile_config"]) != packed.configurations):
         raise InputError(f"{path}: was made from another pruned graph; run the pad stage again")
     return ModelGraph(
         id=packed.id,
         split=packed.split,
         collection=packed.collection,
-        x=padded["x"].copy(),
-        opcode=padded["opcode"].astype(np.int64),
-        layout=padded["layout"].copy(),
+        x=padded["x"],
+        opcode=padded["opcode"],
+        layout=padded["layout"],
         edge_index=np.ascontiguousarray(packed.edge_index.T, dtype=np.int64),
         config_nodes=None if tile else packed.config_nodes.astype(np.int64),
         codes=packed.codes,
         triples=None if tile else packed.triples.copy(),
-        tile_config=padded["tile_config"].copy() if tile else None,
+        tile_config=padded["tile_config"] if tile else None,
         target=packed.target,
         config_index=packed.config_index.copy(),
+        packed=packed,
     )
 
 
@@ -235,8 +240,11 @@ def _write(path: str | Path, tensors: Mapping[str, np.ndarray], schema: dict, me
     files.replace(path, save(arrays, {"names": json.dumps(metadata)}))
 
 
-def _read(path: Path, schema: dict, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:
-    """Read-only tensors of a safetensors file and its metadata. The library itself copies; it has no memory maps."""
+def read_tensors(path: str | Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:
+    """Read-only tensors of a safetensors file and its metadata. The library itself copies; it has no memory maps.
+
+    InputError where there is no such file, or it is damaged.
+    """
     try:
         with open(path, "rb") as file:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
@@ -251,6 +259,11 @@ def _read(path: Path, schema: dict, mapped: bool) -> tuple[dict[str, np.ndarray]
         raise InputError(f"{path}: no such file; run the stage that writes it") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         raise InputError(f"{path}: is damaged; run the stage that writes it again") from None
+    return tensors, names
+
+
+def _read(path: Path, schema: dict, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:
+    tensors, names = read_tensors(path, mapped)
     wrong = [name for name in schema if name not in tensors or tensors[name].dtype != schema[name]]
     if wrong or tensors.keys() != schema.keys():
         raise InputError(f"{path}: has other tensors than {', '.join(schema)}; run the stage that writes it again")

@@ -38,12 +38,14 @@ class LayoutArrays:
 
     node_feat (n, 140) float32; node_opcode (n,) uint8; edge_index (m, 2) int64, [u, v]: u consumes the output of v;
     node_config_feat (c, nc, 18) float32, -1 where a layout has no entry; node_config_ids (nc,) int64;
-    config_runtime (c,) int64 in nanoseconds, zeros in test.
+    config_runtime (c,) int64 in nanoseconds, zeros in test; node_splits (s,) int64, ascending, from 0: where the parts
+    of the published partition end.
     """
 
     node_feat: np.ndarray
     node_opcode: np.ndarray
     edge_index: np.ndarray
+    node_splits: np.ndarray
     node_config_feat: np.ndarray
     node_config_ids: np.ndarray
     config_runtime: np.ndarray
@@ -75,6 +77,9 @@ def read_layout(path: str | Path) -> LayoutArrays:
             archive.fail("node_config_ids", "is empty: no node is configurable")
         if len(np.unique(ids)) < len(ids):
             archive.fail("node_config_ids", "names a node twice")
+        splits = archive.integers("node_splits", (1, None), 0, nodes).reshape(-1)
+        if (np.diff(splits) < 0).any():
+            archive.fail("node_splits", "does not ascend")
         runtime = _runtime(archive)
         layouts = archive.floats("node_config_feat", (len(runtime), len(ids), LAYOUT_FEATURES))
         low, high = LAYOUT_RANGE
@@ -83,7 +88,8 @@ def read_layout(path: str | Path) -> LayoutArrays:
                 archive.fail("node_config_feat", f"has a value outside {low}..{high}")
             if (block != np.rint(block)).any():
                 archive.fail("node_config_feat", "has a value that is no whole number")
-    return LayoutArrays(**graph, node_config_feat=layouts, node_config_ids=ids, config_runtime=runtime)
+    configured = {"node_config_feat": layouts, "node_config_ids": ids}
+    return LayoutArrays(**graph, **configured, node_splits=splits, config_runtime=runtime)
 
 
 def read_tile(path: str | Path) -> TileArrays:

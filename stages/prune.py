@@ -6,8 +6,6 @@ that touch a configurable node. `hops` widens it. Statistics of the whole graph 
 
 from __future__ import annotations
 
-from graphlib import TopologicalSorter
-
 import numpy as np
 import polars as pl
 from tqdm import tqdm
@@ -18,6 +16,7 @@ from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
 from stages.operands import config_operands
 from stages.tensors import ELEMENTS, ROOT, element_bytes
+from stages.topology import operands, topological_order
 
 DUPLICATES = ("first", "mean", "minimum")
 MOST_TRIPLES = 65_535
@@ -108,7 +107,7 @@ def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dic
     """The nodes within `hops` undirected steps of a configurable node, and edges among them, renumbered.
 
     Without `neighbour_edges` an edge stays only if one of its ends lies within hops - 1 steps. Returns node_feat,
-    node_opcode, edge_index, config_nodes and config_operands; nodes and edges keep their order.
+    node_opcode, node_split, edge_index, config_nodes and config_operands; nodes and edges keep their order.
     """
     consumer, producer = arrays.edge_index.T
     ids = arrays.node_config_ids
@@ -126,13 +125,14 @@ def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dic
         if neighbour_edges:
             edges = kept[consumer] & kept[producer]
     number = np.cumsum(kept) - 1
-    operands = config_operands(arrays.node_feat, arrays.node_opcode, arrays.edge_index, ids)
+    configured = config_operands(arrays.node_feat, arrays.node_opcode, arrays.edge_index, ids)
     return {
         "node_feat": arrays.node_feat[kept],
         "node_opcode": arrays.node_opcode[kept],
+        "node_split": np.searchsorted(arrays.node_splits, np.flatnonzero(kept), side="right"),
         "edge_index": number[arrays.edge_index[edges]],
         "config_nodes": number[ids],
-        "config_operands": np.where(operands >= 0, number[operands], -1),
+        "config_operands": np.where(configured >= 0, number[configured], -1),
     }
 
 
@@ -193,11 +193,11 @@ def contract(order: np.ndarray, edge_index: np.ndarray, config_nodes: np.ndarray
     """
     place = np.full(len(order), -1)
     place[config_nodes] = np.arange(len(config_nodes))
-    starts, operands = _operands(len(order), edge_index)
+    starts, producers = operands(len(order), edge_index)
     seen = np.zeros((len(order), -(-len(config_nodes) // 8)), np.uint8)  # what a consumer of the node meets through it
     pairs: list[np.ndarray] = [np.empty((0, 2), np.int32)]
     for node in order:
-        below = np.bitwise_or.reduce(seen[operands[starts[node] : starts[node + 1]]], axis=0)
+        below = np.bitwise_or.reduce(seen[producers[starts[node] : starts[node + 1]]], axis=0)
         if place[node] < 0:
             seen[node] = below
             continue
@@ -206,15 +206,6 @@ def contract(order: np.ndarray, edge_index: np.ndarray, config_nodes: np.ndarray
         pairs.append(np.stack([np.full(len(met), place[node]), met], axis=1).astype(np.int32))
     found = np.concatenate(pairs)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
-
-
-def topological_order(nodes: int, edge_index: np.ndarray) -> np.ndarray:
-    """Nodes (n,), each after what it consumes; published files are in that order already."""
-    if (edge_index[:, 0] > edge_index[:, 1]).all():
-        return np.arange(nodes)
-    starts, operands = _operands(nodes, edge_index)
-    sorter = TopologicalSorter({node: operands[starts[node] : starts[node + 1]].tolist() for node in range(nodes)})
-    return np.fromiter(sorter.static_order(), np.int64, nodes)
 
 
 def statistics(
@@ -260,19 +251,12 @@ def _keys(layouts: np.ndarray) -> np.ndarray:
     return shifted.astype(np.int64)
 
 
-def _operands(nodes: int, edge_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Operands of node i, in the file's order, are operands[starts[i]:starts[i + 1]]."""
-    order = np.argsort(edge_index[:, 0], kind="stable")
-    starts = np.searchsorted(edge_index[order, 0], np.arange(nodes + 1))
-    return starts, edge_index[order, 1]
-
-
 def _depth(order: np.ndarray, edge_index: np.ndarray) -> int:
     """Nodes on the longest path."""
-    starts, operands = (array.tolist() for array in _operands(len(order), edge_index))
+    starts, producers = (array.tolist() for array in operands(len(order), edge_index))
     height = [0] * len(order)
     for node in order.tolist():
-        height[node] = 1 + max((height[operand] for operand in operands[starts[node] : starts[node + 1]]), default=0)
+        height[node] = 1 + max((height[operand] for operand in producers[starts[node] : starts[node + 1]]), default=0)
     return max(height)
 
 

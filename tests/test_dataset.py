@@ -26,6 +26,7 @@ def example(configurations=3, configurable=2):
         "node_feat": rng.random((4, 140)).astype(np.float32),
         "node_opcode": np.array([63, 34, 2, 120], np.uint8),
         "edge_index": np.empty((0, 2), np.int32),
+        "node_split": np.array([1, 1, 2, 2], np.int32),
         "runtime": np.array([2**40 + 1, 5, 7][:configurations], np.int64),
         "config_index": np.arange(configurations),
         "whole_opcodes": np.arange(121),
@@ -120,7 +121,7 @@ def test_model_graphs_of_a_layout_collection_join_prune_and_pad(built, split):
     assert [graph.id for graph in joined] == [graph.id for graph in packed] == sorted(graph.id for graph in packed)
     for graph, source in zip(joined, packed, strict=True):
         np.testing.assert_array_equal(graph.edge_index, source.edge_index.T)
-        assert graph.edge_index.dtype == graph.opcode.dtype == graph.config_nodes.dtype == np.int64
+        assert graph.edge_index.dtype == graph.config_nodes.dtype == np.int64
         assert graph.edge_index.flags.c_contiguous
         np.testing.assert_array_equal(graph.opcode, source.node_opcode)
         np.testing.assert_array_equal(graph.codes, source.codes)

@@ -91,6 +91,15 @@ LAYOUT_FAULTS = {
         lambda a: a | {"node_config_ids": a["node_config_ids"][:0], "node_config_feat": a["node_config_feat"][:, :0]},
         "node_config_ids is empty",
     ),
+    "no splits": (lambda a: without(a, "node_splits"), "node_splits is missing"),
+    "splits without a file's row": (
+        lambda a: a | {"node_splits": a["node_splits"][0]},
+        r"node_splits .* not \(1, any\)",
+    ),
+    "splits that descend": (lambda a: a | {"node_splits": np.array([[0, 7, 5, 12]])}, "node_splits does not ascend"),
+    "a split beyond the nodes": (lambda a: a | {"node_splits": np.array([[0, 13]])}, r"node_splits .* 0\.\.12"),
+    "a negative split": (lambda a: a | {"node_splits": np.array([[-1, 12]])}, r"node_splits .* 0\.\.12"),
+    "splits of float": (lambda a: a | {"node_splits": np.array([[0.0, 12.0]])}, "node_splits has dtype float64"),
     "no configuration": (
         lambda a: a | {"config_runtime": a["config_runtime"][:0], "node_config_feat": a["node_config_feat"][:0]},
         "config_runtime is empty",
@@ -166,7 +175,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
             continue
         for name, array in expected.items():
             np.testing.assert_array_equal(read[name], array, name)
-    assert refused > 200  # the others were flipped where no reader looks: dates, rights, the unused node_splits
+    assert refused > 200  # the others were flipped where no reader looks: dates and rights
 
 
 def test_an_array_larger_than_the_memory_is_refused(tmp_path):
@@ -196,8 +205,10 @@ def test_arrays_are_cast_and_keep_their_values(tmp_path):
         "node_config_ids": arrays["node_config_ids"].astype(np.uint16),
         "config_runtime": arrays["config_runtime"].astype(np.int32),
         "node_feat": arrays["node_feat"].astype(np.float64),
+        "node_splits": np.array([[0, 5, 5, 12]], np.int32),  # an empty part is legal
     }
-    read = npz.read_layout(save(tmp_path / "graph.npz", without(arrays | other, "node_splits")))
+    read = npz.read_layout(save(tmp_path / "graph.npz", arrays | other))
+    arrays["node_splits"] = np.array([0, 5, 5, 12])
     for name, array in vars(read).items():
         expected = np.float32 if "feat" in name else np.uint8 if name == "node_opcode" else np.int64
         assert array.dtype == expected, name
@@ -281,4 +292,4 @@ def test_real_files_pass_unchanged(file):
     read = npz.read_tile(file) if "tile" in file.parts else npz.read_layout(file)
     with np.load(file, allow_pickle=False) as stored:
         for name, array in vars(read).items():
-            np.testing.assert_array_equal(array, stored[name], name)
+            np.testing.assert_array_equal(array, stored[name][0] if name == "node_splits" else stored[name], name)

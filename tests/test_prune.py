@@ -17,7 +17,7 @@ REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []
 LAYOUT = "layout:xla:random"
 
 
-def arrays_of(nodes, edges, ids, layouts=None, runtime=None):
+def arrays_of(nodes, edges, ids, layouts=None, runtime=None, splits=None):
     """A graph whose node i has i in every feature column but the root's, so that a node can be told after pruning."""
     layouts = np.full((1, len(ids), 18), -1) if layouts is None else layouts
     features = np.repeat(np.arange(nodes, dtype=np.float32)[:, None], 140, 1)
@@ -26,6 +26,7 @@ def arrays_of(nodes, edges, ids, layouts=None, runtime=None):
         node_feat=features,
         node_opcode=np.arange(nodes).astype(np.uint8),
         edge_index=np.array(edges, np.int64).reshape(-1, 2),
+        node_splits=np.array([0, nodes] if splits is None else splits),
         node_config_feat=np.asarray(layouts, np.float32),
         node_config_ids=np.array(ids, np.int64),
         config_runtime=np.arange(len(layouts)) + 1 if runtime is None else np.array(runtime),
@@ -73,6 +74,25 @@ def test_operands_are_places_in_the_pruned_graph():
     assert tensors["config_nodes"].tolist() == [5, 2]
 
 
+@pytest.mark.parametrize(
+    ("splits", "parts"),
+    [
+        ([0, 7], [0, 0, 0, 0, 0, 0, 0]),
+        ([0, 3, 7], [0, 0, 0, 1, 1, 1, 1]),
+        ([0, 2, 2, 5, 7], [0, 0, 2, 2, 2, 3, 3]),  # an empty part
+        ([2, 5], [0, 0, 1, 1, 1, 2, 2]),  # the first and the last end are not always told
+    ],
+)
+def test_a_kept_node_is_in_the_published_part_it_was_in(splits, parts):
+    parts = np.array(parts)
+    for hops, kept in ((1, [2, 3, 4]), ("all", list(range(7)))):
+        found = prune.pack(arrays_of(7, CHAIN, [3], splits=splits), hops)[0]["node_split"]
+        # What a part is called does not matter; which nodes share one and their order do.
+        assert (
+            np.unique(found, return_inverse=True)[1].tolist() == np.unique(parts[kept], return_inverse=True)[1].tolist()
+        )
+
+
 def test_contracted_pairs_stop_at_configurable_nodes():
     # 6 -> 5 -> 4 -> 2 -> 0 and 5 -> 3 -> 1; configurable 6, 4, 0, 1.
     edges = [(6, 5), (5, 4), (4, 2), (2, 0), (5, 3), (3, 1)]
@@ -81,7 +101,7 @@ def test_contracted_pairs_stop_at_configurable_nodes():
 
 
 def test_whole_graph_statistics_are_taken_before_the_cut():
-    arrays = npz.LayoutArrays(**{k: v for k, v in layout_arrays(nodes=30).items() if k != "node_splits"})
+    arrays = npz.LayoutArrays(**layout_arrays(nodes=30) | {"node_splits": np.array([0, 30])})
     tensors, whole = prune.pack(arrays)
     assert len(tensors["node_feat"]) < 30 == whole["nodes"] == tensors["whole_opcodes"].sum()
     elements = arrays.node_feat[:, 28].astype(float)
@@ -283,8 +303,7 @@ def test_faulty_parameters_are_named(tmp_path, parameter):
 
 
 def test_one_configuration_is_enough():
-    arrays = layout_arrays(configurations=1)
-    arrays.pop("node_splits")
+    arrays = layout_arrays(configurations=1) | {"node_splits": np.array([0, 12])}
     tensors, _ = prune.pack(npz.LayoutArrays(**arrays), duplicates="mean")
     assert tensors["codes"].shape == (1, 3) and tensors["runtime"].tolist() == arrays["config_runtime"].tolist()
     tile = tile_arrays(nodes=1, configurations=1)

@@ -46,6 +46,7 @@ def packed(nodes, configured, operands, contracted, layouts):
         node_feat=features(nodes),
         node_opcode=opcodes,
         edge_index=np.zeros((0, 2), np.int32),
+        node_split=np.ones(len(nodes), np.int32),
         config_nodes=np.array(configured, np.int32),
         codes=codes.reshape(rows.shape[:2]).astype(np.uint16),
         triples=triples,
@@ -131,6 +132,7 @@ def test_a_reduce_by_hand():
         node_feat=feat,
         node_opcode=np.array([opcode for opcode, *_ in nodes], np.uint8),
         edge_index=np.array([(3, 0), (3, 1), (3, 2)]),
+        node_splits=np.array([0, 4]),
         node_config_feat=layouts,
         node_config_ids=np.array([3]),
         config_runtime=np.arange(1, 6),
@@ -304,7 +306,7 @@ def tile_graph(bounds, dims=(6, 10), order=(1, 0)):
     graph = packed([(PARAMETER, dims, ()), (MULTIPLY, dims, ())], [1], [[0, -1]], [], [(((1, 0),),)] * len(bounds))
     graph.node_feat[1, 0] = 1
     graph.node_feat[1, 134 : 134 + len(order)] = order
-    layout = dict.fromkeys(("config_nodes", "codes", "triples", "contracted", "config_operands"))
+    layout = dict.fromkeys(("config_nodes", "codes", "triples", "contracted", "config_operands", "node_split"))
     return dataclasses.replace(
         graph, collection="tile:xla", config_feat=config_feat, normalizer=np.ones(len(bounds), np.int64), **layout
     )

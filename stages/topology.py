@@ -1,0 +1,26 @@
+"""Orders of a graph's nodes."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+
+import numpy as np
+
+
+def operands(nodes: int, edge_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts (n + 1,) and producers (m,): node i consumes producers[starts[i]:starts[i + 1]], in the file's order.
+
+    edge_index (m, 2), [u, v]: u consumes the output of v.
+    """
+    order = np.argsort(edge_index[:, 0], kind="stable")
+    starts = np.searchsorted(edge_index[order, 0], np.arange(nodes + 1))
+    return starts, edge_index[order, 1]
+
+
+def topological_order(nodes: int, edge_index: np.ndarray) -> np.ndarray:
+    """Nodes (n,), each after what it consumes; published files are in that order already."""
+    if (edge_index[:, 0] > edge_index[:, 1]).all():
+        return np.arange(nodes)
+    starts, producers = operands(nodes, edge_index)
+    sorter = TopologicalSorter({node: producers[starts[node] : starts[node + 1]].tolist() for node in range(nodes)})
+    return np.fromiter(sorter.static_order(), np.int64, nodes)
