@@ -297,24 +297,32 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 3, 96, 3, 2, 64, 800, "tag", "forward"),
         ("test", 2, 128, 8, 2, 64, 1500, "lm", "forward"),
         ("valid", 1, 64, 2, 8, 24, 600, "class", "tune"),
+        ("train", 1, 96, 4, 4, 48, 800, "tag", "forward"),
+        ("train", 1, 128, 8, 2, 64, 600, "none", "forward"),
+        ("test", 1, 64, 4, 8, 40, 1000, "class", "forward"),
     ],
     "gpt2": [
         ("train", 2, 96, 4, 2, 64, 1000, "lm", "forward"),
         ("train", 1, 64, 4, 4, 64, 800, "lm", "tune"),
         ("train", 3, 64, 2, 8, 32, 600, "none", "forward"),
         ("test", 1, 128, 4, 2, 48, 700, "lm", "tune"),
+        ("train", 1, 96, 4, 4, 48, 600, "lm", "forward"),
+        ("train", 1, 64, 2, 8, 40, 1000, "none", "forward"),
+        ("test", 1, 96, 6, 2, 64, 800, "lm", "forward"),
     ],
     "t5": [
         ("train", 2, 96, 4, 4, 48, 1000, "encode", "forward"),
         ("train", 1, 96, 4, 4, 32, 500, "encode", "tune"),
         ("train", 1, 64, 4, 4, 48, 1000, "lm", "forward"),
         ("test", 1, 128, 8, 2, 64, 800, "encode", "forward"),
+        ("train", 1, 96, 4, 4, 40, 800, "encode", "forward"),
     ],
     "llama": [
         ("train", 2, 96, 6, 2, 48, 1200, "lm", "forward"),
         ("train", 1, 64, 4, 4, 48, 800, "lm", "tune"),
         ("train", 3, 64, 8, 4, 32, 500, "none", "forward"),
         ("valid", 2, 128, 4, 1, 96, 1500, "lm", "forward"),
+        ("train", 1, 96, 4, 4, 32, 800, "lm", "forward"),
     ],
     "lstm_tagger": [
         ("train", 1, 128, 0, 8, 32, 1000, "tag", "forward"),
@@ -327,12 +335,17 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 1, 64, 0, 8, 48, 1000, "class", "tune"),
         ("train", 2, 64, 0, 4, 96, 1500, "tag", "forward"),
         ("valid", 2, 96, 0, 4, 80, 600, "tag", "forward"),
+        ("train", 2, 128, 0, 4, 48, 800, "class", "forward"),
+        ("valid", 1, 96, 0, 8, 80, 1000, "class", "forward"),
     ],
     "fnet": [
         ("train", 2, 96, 0, 4, 64, 1000, "class", "forward"),
         ("train", 1, 64, 0, 4, 32, 800, "lm", "tune"),
         ("train", 3, 64, 0, 8, 48, 500, "tag", "forward"),
         ("test", 2, 128, 0, 8, 48, 600, "tag", "forward"),
+        ("train", 1, 128, 0, 8, 64, 600, "tag", "forward"),
+        ("train", 1, 96, 0, 4, 96, 1000, "lm", "forward"),
+        ("test", 1, 64, 0, 8, 64, 800, "class", "forward"),
     ],
     "mixtral": [
         ("train", 1, 64, 4, 4, 32, 600, "lm", "forward"),
@@ -344,6 +357,9 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 1, 64, 4, 4, 48, 600, "tag", "tune"),
         ("train", 3, 128, 8, 2, 48, 500, "none", "forward"),
         ("test", 3, 64, 2, 4, 64, 800, "tag", "forward"),
+        ("train", 1, 96, 4, 4, 48, 800, "class", "forward"),
+        ("train", 1, 128, 4, 2, 64, 600, "tag", "forward"),
+        ("test", 1, 64, 4, 4, 64, 1000, "tag", "forward"),
     ],
     "whisper": [
         ("train", 2, 64, 4, 2, 48, 800, "encode", "forward"),
@@ -355,6 +371,9 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 1, 64, 0, 4, 48, 600, "tag", "tune"),
         ("valid", 3, 64, 0, 8, 32, 800, "lm", "forward"),
         ("train", 2, 64, 0, 8, 48, 500, "tag", "forward"),
+        ("train", 1, 96, 0, 8, 64, 800, "class", "forward"),
+        ("train", 1, 128, 0, 4, 48, 1000, "lm", "forward"),
+        ("valid", 1, 64, 0, 8, 64, 600, "tag", "forward"),
     ],
     "gemma": [
         ("train", 1, 128, 4, 4, 48, 1000, "lm", "forward"),
@@ -370,21 +389,28 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 2, 96, 6, 2, 64, 800, "lm", "forward"),
         ("train", 1, 96, 4, 2, 48, 600, "lm", "tune"),
         ("test", 1, 64, 2, 8, 32, 1000, "lm", "tune"),
+        ("train", 1, 64, 4, 4, 64, 1000, "lm", "forward"),
+        ("train", 1, 96, 6, 4, 40, 800, "lm", "forward"),
+        ("test", 1, 128, 8, 2, 48, 600, "lm", "forward"),
     ],
     "bloom": [
         ("train", 2, 64, 8, 4, 48, 1000, "lm", "forward"),
         ("train", 1, 64, 4, 4, 32, 600, "lm", "tune"),
         ("train", 1, 128, 8, 2, 96, 1500, "lm", "forward"),
+        ("train", 1, 96, 4, 4, 40, 800, "lm", "forward"),
     ],
     "roberta": [
         ("train", 2, 96, 6, 2, 64, 2000, "tag", "forward"),
         ("train", 1, 64, 2, 8, 32, 1000, "class", "tune"),
         ("train", 1, 128, 4, 4, 64, 800, "lm", "forward"),
+        ("train", 1, 96, 6, 4, 48, 1000, "tag", "forward"),
+        ("train", 1, 64, 4, 8, 32, 600, "class", "forward"),
     ],
     "mistral": [
         ("train", 2, 64, 4, 4, 64, 800, "lm", "forward"),
         ("train", 1, 96, 6, 2, 48, 600, "lm", "tune"),
         ("train", 1, 128, 4, 4, 48, 600, "lm", "forward"),
+        ("train", 1, 64, 4, 4, 40, 1000, "lm", "forward"),
     ],
     "transformer": [
         ("train", 1, 96, 4, 4, 32, 800, "lm", "forward"),
@@ -396,6 +422,9 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 1, 64, 4, 4, 48, 800, "tag", "tune"),
         ("valid", 3, 64, 4, 4, 48, 600, "tag", "forward"),
         ("train", 1, 96, 6, 4, 64, 1200, "lm", "forward"),
+        ("train", 1, 128, 8, 2, 64, 800, "class", "forward"),
+        ("train", 1, 64, 4, 8, 40, 1000, "tag", "forward"),
+        ("valid", 1, 96, 4, 4, 32, 600, "class", "forward"),
     ],
     "qwen": [
         ("train", 2, 96, 4, 4, 32, 1200, "lm", "forward"),
@@ -406,20 +435,29 @@ _TABLE: dict[str, list[tuple]] = {
         ("train", 2, 64, 0, 4, 64, 1000, "lm", "forward"),
         ("train", 1, 64, 0, 4, 48, 600, "class", "train"),
         ("test", 2, 96, 0, 4, 80, 800, "tag", "forward"),
+        ("train", 1, 96, 0, 4, 64, 800, "tag", "forward"),
+        ("train", 1, 128, 0, 4, 48, 600, "lm", "forward"),
     ],
     "electra": [
         ("valid", 2, 96, 4, 4, 32, 1000, "class", "forward"),
         ("valid", 1, 64, 4, 4, 48, 800, "tag", "tune"),
+        ("valid", 1, 64, 4, 4, 48, 600, "tag", "forward"),
+        ("valid", 1, 128, 8, 2, 64, 800, "class", "forward"),
     ],
     "gptneox": [
         ("valid", 2, 96, 4, 2, 64, 1000, "lm", "forward"),
         ("valid", 1, 64, 2, 4, 48, 600, "lm", "tune"),
+        ("valid", 1, 96, 4, 4, 48, 800, "lm", "forward"),
+        ("valid", 1, 64, 4, 8, 32, 1000, "none", "forward"),
     ],
     "phi3": [
         ("valid", 2, 64, 4, 4, 48, 1000, "lm", "forward"),
+        ("valid", 1, 64, 4, 4, 40, 800, "lm", "forward"),
     ],
     "gru_tagger": [
         ("valid", 2, 96, 0, 8, 32, 800, "tag", "forward"),
+        ("valid", 1, 64, 0, 8, 48, 1000, "tag", "forward"),
+        ("valid", 1, 128, 0, 4, 32, 600, "class", "forward"),
     ],
     "separable_conv": [
         ("valid", 3, 96, 0, 4, 32, 0, "tag", "forward"),
@@ -435,6 +473,7 @@ _TABLE: dict[str, list[tuple]] = {
     "falcon": [
         ("test", 2, 96, 4, 4, 32, 1000, "lm", "forward"),
         ("test", 1, 64, 4, 4, 48, 600, "lm", "tune"),
+        ("test", 1, 96, 4, 4, 48, 800, "lm", "forward"),
     ],
     "qwen_moe": [
         ("test", 1, 64, 4, 4, 32, 800, "lm", "forward"),
@@ -442,9 +481,11 @@ _TABLE: dict[str, list[tuple]] = {
     "gated_conv": [
         ("test", 3, 64, 0, 4, 64, 1000, "lm", "forward"),
         ("test", 1, 64, 0, 4, 48, 600, "lm", "train"),
+        ("test", 2, 96, 0, 4, 48, 800, "tag", "forward"),
     ],
     "roformer": [
         ("test", 2, 96, 4, 4, 32, 1000, "tag", "forward"),
+        ("test", 1, 64, 4, 4, 48, 800, "tag", "forward"),
     ],
 }
 
