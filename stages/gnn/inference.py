@@ -1,5 +1,7 @@
 """Scores of all configurations of a graph."""
 
+from __future__ import annotations
+
 import zlib
 
 import numpy as np
@@ -8,29 +10,58 @@ from torch import nn
 
 from stages.gnn.batch import Static, join
 
-CHUNK = 512  # configurations scored, and attended to, at a time
-STATES = 2**20  # nodes x configurations at a time: 256 MB a tensor at width 64
+CHUNK = 2048  # configurations scored, and attended to, at a time
+CELLS = 2**21  # nodes x configurations at a time
 
 
 def chunk_size(nodes: int) -> int:
     """Configurations of a graph of so many nodes that are scored at a time: `CHUNK`, fewer for large graphs."""
-    return max(32, min(CHUNK, STATES // max(1, nodes)))
+    return max(32, min(CHUNK, CELLS // max(1, nodes)))
 
 
-def predict(network: nn.Module, static: Static) -> np.ndarray:
-    """(c,) float64 scores of all configurations of a graph; smaller is faster.
+def predict(network: nn.Module, static: Static, sample: np.ndarray | None = None, permutations: int = 1) -> np.ndarray:
+    """(c,) float64 scores of the configurations of a graph, all or a sample of them; smaller is faster.
 
     Cross-configuration attention compares the configurations of a chunk. Where one chunk holds all, their order does
-    not matter; else chunks of equal size are drawn with a seed from the graph's id, so that they are always the same.
+    not matter; else chunks of equal size are drawn with a seed from the graph's id, so that they are always the same,
+    and drawn anew for each of `permutations`, over which the scores are averaged (first-place solution). Segments are
+    scored one after the other, so that memory does not grow with the graph.
     """
-    count, chunk = static.graph.configurations, chunk_size(static.nodes)
-    order = np.arange(count)
-    if count > chunk:
-        order = np.random.default_rng(zlib.crc32(static.graph.id.encode())).permutation(count)
-    device = next(network.parameters()).device
-    scores = np.empty(count)
+    configurations = np.arange(static.graph.configurations) if sample is None else sample
+    count, chunk = len(configurations), chunk_size(static.nodes)
+    pieces = -(-count // chunk)
+    rng = np.random.default_rng(zlib.crc32(static.graph.id.encode()))
+    scores = np.zeros(count)
+    rounds = permutations if pieces > 1 else 1
     network.eval()
     with torch.inference_mode():
-        for indices in np.array_split(order, -(-count // chunk)):
-            scores[indices] = network(join([static], [indices]).to(device))[0].double().cpu().numpy()
+        for _ in range(rounds):
+            order = rng.permutation(count) if pieces > 1 else np.arange(count)
+            for places in np.array_split(order, pieces):
+                places = np.sort(places)
+                scores[places] += _scores(network, static, configurations[places]) / rounds
     return scores
+
+
+def embeddings(network: nn.Module, static: Static, sample: np.ndarray, segment: int) -> torch.Tensor:
+    """(k, width) what a segment adds to its graph, before the head, in these configurations."""
+    batch = join([static], [sample], [np.array([segment])]).to(next(network.parameters()).device)
+    return network.embeddings(network.states(batch), batch)[0]
+
+
+def chunks(static: Static) -> list[np.ndarray]:
+    """All configurations of a graph in the chunks that `predict` takes."""
+    count = static.graph.configurations
+    order, pieces = np.arange(count), -(-count // chunk_size(static.nodes))
+    if pieces > 1:
+        order = np.random.default_rng(zlib.crc32(static.graph.id.encode())).permutation(count)
+    return [np.sort(places) for places in np.array_split(order, pieces)]
+
+
+def _scores(network: nn.Module, static: Static, sample: np.ndarray) -> np.ndarray:
+    device = next(network.parameters()).device
+    total = np.zeros(len(sample))
+    for segment in range(len(static.segments)):
+        batch = join([static], [sample], [np.array([segment])]).to(device)
+        total += network(batch)[0].double().cpu().numpy()
+    return total

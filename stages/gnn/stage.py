@@ -1,15 +1,21 @@
 """The gnn stage: trains a network per seed on one collection and scores its valid and test graphs."""
 
+from __future__ import annotations
+
+import contextlib
 import os
-import time
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from safetensors.torch import save
 from torch import nn
 
@@ -18,50 +24,36 @@ from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
 from stages.gnn.batch import Static, prepare
+from stages.gnn.checkpoint import Checkpoint, identity
 from stages.gnn.inference import predict
-from stages.gnn.training import Settings, build, deterministic, fit
+from stages.gnn.settings import Settings
+from stages.gnn.training import Training, build, deterministic
+from stages.gnn.view import View
 from stages.metrics import graph_score
 
 Trained = tuple[list[dict], pl.DataFrame, bytes]  # curve, scores, weights of one seed
 SCORED = ("valid", "test")
 
 
-def run(
-    *,
-    collection: str,
-    seeds: int = 3,
-    width: int = 64,
-    layers: int = 2,
-    cross_attention: bool = True,
-    configurations: int = 32,
-    graphs: int = 1,
-    epochs: int = 40,
-    patience: int = 10,
-    learning_rate: float = 0.001,
-    weight_decay: float = 0.01,
-    dropout: float = 0.3,
-    margin: float = 1.0,
-    data: str = "data",
-) -> dict:
+def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
-    `graphs` graphs with `configurations` sampled configurations each make a training step; `cross_attention` is for
-    layouts only, a tile's network has none. Reads data/prune and
-    data/pad; writes below data/gnn/SLUG: scores.parquet (member "gnn", seeds 0, 1, ...), weights-SEED.safetensors and
-    curves.csv (seed, epoch, loss, valid); weights of further seeds, left by an earlier run, are removed.
+    knobs: the fields of `Settings`, explained in params.yaml. Reads data/prune and data/pad; writes below
+    data/gnn/SLUG: scores.parquet (member "gnn", seeds 0, 1, ...), weights-SEED.safetensors and curves.csv (seed, part,
+    epoch, loss, valid); weights of further seeds, left by an earlier run, are removed. A run that was cut short goes on
+    from its checkpoints in data/checkpoints/gnn/SLUG, with the same result.
 
     Returns {"curves": frame as curves.csv; "valid": frame of graph, nodes, configurations, mean and sd over seeds of
     the official metric and `all`, that of the seeds' mean rank; "metric": its name; "watched": the metric that chooses
-    the epoch; "train": number of graphs; "seconds": training and scoring}.
+    the epoch; "segments": frame of train graph, nodes and segments; "sharing": frame of what shared states save, see
+    `_sharing`; "collection"; "settings"}.
 
     Raises InputError for parameters out of range, no train graph, and training that diverges.
     """
-    settings = Settings(
-        width, layers, cross_attention, configurations, graphs, epochs, patience, learning_rate, weight_decay, dropout,
-        margin,
-    )  # fmt: skip
-    _check(settings, seeds)
-    start = time.monotonic()
+    settings = Settings(**knobs)
+    if seeds < 1:
+        raise InputError(f"params.yaml, gnn.seeds: is {seeds}; give at least 1")
+    settings = replace(settings, device=_device(settings.device))
     listed = manifest(prune_folder(data, collection))["graphs"]
     if not listed["train"]:
         raise InputError(
@@ -69,7 +61,8 @@ def run(
         )
     folder = Path(data, "gnn", slug(collection))
     folder.mkdir(parents=True, exist_ok=True)
-    results = _train_all(seeds, partial(_train, collection=collection, settings=settings, data=data))
+    train = partial(_train, collection=collection, settings=settings, data=data)
+    results = _train_all(seeds, train, settings.device)
     curves = pl.DataFrame([row for curve, _, _ in results for row in curve])
     table = pl.concat([frame for _, frame, _ in results])
     for seed, (_, _, weights) in enumerate(results):
@@ -77,66 +70,113 @@ def run(
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
     files.replace(folder / "curves.csv", curves.write_csv().encode())
+    for seed in range(seeds):
+        _checkpoint_file(data, collection, seed).unlink(missing_ok=True)
+    valid = model_graphs(data, collection, "valid")
+    view = settings.view(collection)
     return {
+        "collection": collection,
         "curves": curves,
-        "valid": _valid_table(table, model_graphs(data, collection, "valid")),
+        "valid": _valid_table(table, valid),
         "metric": "slowdown score" if is_tile(collection) else "Kendall tau-b",
         "watched": "top-10 slowdown score" if is_tile(collection) else "Kendall tau-b",
-        "train": len(listed["train"]),
-        "seconds": time.monotonic() - start,
+        "segments": _segments(model_graphs(data, collection, "train"), view),
+        "sharing": _sharing([prepare(graph, view, data) for graph in valid]),
+        "settings": settings,
     }
 
 
-def _train_all(seeds: int, train: Callable[[int], Trained]) -> list[Trained]:
-    """Every seed's result, as many at a time as there are cores.
+def _device(name: str) -> str:
+    """Where to train: "auto" is CUDA where there is some."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("params.yaml, gnn.device: is 'cuda', and torch finds no CUDA device here; take 'auto'")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _train_all(seeds: int, train: Callable[[int], Trained], device: str) -> list[Trained]:
+    """Every seed's result, as many at a time as there are cores; one after the other on a GPU.
 
     A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for one
     another more than they save. So no sum depends on the number of cores either.
     """
-    workers = min(seeds, os.cpu_count() or 1)
-    if workers == 1:
-        return [train(seed) for seed in range(seeds)]
-    context = get_context("forkserver")  # a plain fork of a process that has trained cannot train
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(pool.map(train, range(seeds)))
+    workers = 1 if device == "cuda" else min(seeds, os.cpu_count() or 1)
+    try:
+        if workers == 1:
+            return [train(seed) for seed in range(seeds)]
+        context = get_context("forkserver")  # a plain fork of a process that has trained cannot train
+        context.set_forkserver_preload([__name__])
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            return list(pool.map(train, range(seeds)))
+    except (SystemExit, BrokenProcessPool):  # a notebook would take the first for a cell that is done
+        raise InputError("gnn: a training process was ended from outside; run again, it goes on where it was") from None
 
 
 def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trained:
     """Trains one seed: its curve, its scores of valid and test graphs, its weights as safetensors bytes."""
-    train, *scored = (
-        [prepare(graph) for graph in model_graphs(data, collection, split)] for split in ("train", *SCORED)
-    )
-    with deterministic(seed):
-        network = build(collection, train[0], settings)
-        curve = fit(network, train, scored[0], settings, collection, seed)
-        frames = [_scores(network, static, seed) for statics in scored for static in statics]
-    # The layout vocabulary is one table under two names; a tensor is stored once, under the first.
+    graphs = {split: model_graphs(data, collection, split) for split in ("train", *SCORED)}
+    known = identity(collection, seed, settings, [*graphs["train"], *graphs["valid"]])
+    checkpoint = Checkpoint(_checkpoint_file(data, collection, seed), known)
+    view, parent = settings.view(collection), os.getppid()
+    train, *scored = ([prepare(graph, view, data) for graph in graphs[split]] for split in ("train", *SCORED))
+
+    def after_step():
+        if os.getppid() != parent:  # the stage was killed: its next run goes on from the checkpoint
+            raise SystemExit(1)
+        checkpoint.after_step(training)
+
+    with deterministic(seed), _on_sigterm(checkpoint.ask):
+        network = build(collection, train[0], settings).to(settings.device)
+        training = Training(network, train, scored[0], settings, collection, seed)
+        checkpoint.restore(training)
+        curve = training.run(after_step)
+        frames = [_scores(network, static, seed, settings.permutations) for statics in scored for static in statics]
+    # A tensor is stored once, under its first name.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
     return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights)
 
 
-def _check(settings: Settings, seeds: int) -> None:
-    """InputError for values that no training can use."""
-    least = {"width": 1, "layers": 0, "configurations": 2, "graphs": 1, "epochs": 1, "patience": 1}
-    values = {name: getattr(settings, name) for name in least} | {"seeds": seeds}
-    for name, value in values.items():
-        if value < (minimum := least.get(name, 1)):
-            raise InputError(f"params.yaml, gnn.{name}: is {value}; give at least {minimum}")
-    if settings.cross_attention and settings.width % 2:
-        raise InputError(f"params.yaml, gnn.width: is {settings.width}; cross attention halves it, give an even number")
-    if not 0 <= settings.dropout < 1:
-        raise InputError(f"params.yaml, gnn.dropout: is {settings.dropout}; give a share from 0 to below 1")
-    if settings.learning_rate <= 0:
-        raise InputError(f"params.yaml, gnn.learning_rate: is {settings.learning_rate}; give a positive number")
-    for name in ("weight_decay", "margin"):
-        if getattr(settings, name) < 0:
-            raise InputError(f"params.yaml, gnn.{name}: is {getattr(settings, name)}; give 0 or more")
+def _checkpoint_file(data: str, collection: str, seed: int) -> Path:
+    return Path(data, "checkpoints", "gnn", slug(collection), f"{seed}.safetensors")
 
 
-def _scores(network: nn.Module, static: Static, seed: int) -> pl.DataFrame:
+@contextlib.contextmanager
+def _on_sigterm(handler: Callable):
+    """Calls the handler on SIGTERM, where this thread may say so."""
+    try:
+        before = signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # only a process's main thread may
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _scores(network: nn.Module, static: Static, seed: int, permutations: int) -> pl.DataFrame:
     graph = static.graph
-    return scores.frame(graph.split, graph.id, graph.config_index, "gnn", seed, predict(network, static))
+    found = predict(network, static, permutations=permutations)
+    return scores.frame(graph.split, graph.id, graph.config_index, "gnn", seed, found)
+
+
+def _segments(train: list[ModelGraph], view: View) -> pl.DataFrame:
+    rows = [(graph.id, len(graph.x), len(prepare(graph, view).segments)) for graph in train]
+    return pl.DataFrame(rows, schema=["graph", "nodes", "segments"], orient="row")
+
+
+def _sharing(valid: list[Static]) -> pl.DataFrame:
+    """Per valid graph: nodes, configurations, segments, and distinct states of each level as a share of both."""
+    rows = []
+    for static in valid:
+        graph, parts = static.graph, range(len(static.segments))
+        if not static.view.shared or graph.config_nodes is None:
+            continue
+        sizes = np.sum([[level.size for level in static.whole(part).levels] for part in parts], axis=0)
+        cells = static.nodes * graph.configurations
+        shares = {f"level {level}": size / cells for level, size in enumerate(sizes.tolist())}
+        row = {"graph": graph.id, "nodes": static.nodes, "configurations": graph.configurations, "segments": len(parts)}
+        rows.append(row | shares)
+    return pl.DataFrame(rows)
 
 
 def _valid_table(table: pl.DataFrame, valid: list[ModelGraph]) -> pl.DataFrame:

@@ -236,3 +236,14 @@ def happening(event: Events, ids: np.ndarray, table: np.ndarray, differs: np.nda
         wanted = table[event.side2[second], ids[:, event.consumer[second], event.slot2[second]]]
         happens[:, second] &= differs[wanted, table[event.from_side2[second], made[:, second]]]
     return happens
+
+
+def happening_at(
+    event: Events, which: np.ndarray, asked: np.ndarray, made: np.ndarray, table: np.ndarray, differs: np.ndarray
+) -> np.ndarray:
+    """The same, (q,) uint8, of the copies `which` (q,) where the consumer's slots have the layouts `asked` (q, 3) and
+    the producer's output has `made` (q,)."""
+    row = np.arange(len(which))
+    first = differs[table[event.side[which], asked[row, event.slot[which]]], table[event.from_side[which], made]]
+    other = differs[table[event.side2[which], asked[row, event.slot2[which]]], table[event.from_side2[which], made]]
+    return first & other  # without an alternative the second columns repeat the first

@@ -94,7 +94,7 @@ def layout_statistics(graph) -> tuple[list[str], np.ndarray]:
     the TpuGraphs competition (trees alone); copies inside transposes and reshapes, inversions from this project.
     """
     tensors = copies.slot_tensors(graph)
-    layouts, slot_ids = _distinct(graph.triples)
+    layouts, slot_ids = distinct_layouts(graph.triples)
     sides = copies.Sides(layouts)
     event = copies.events(graph, tensors, sides)
     values = {
@@ -109,7 +109,7 @@ def layout_statistics(graph) -> tuple[list[str], np.ndarray]:
     return [*_COPY_COLUMNS, *_NODE_COLUMNS, *constants], np.stack(columns, axis=1).astype(np.float64)
 
 
-def _distinct(triples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct_layouts(triples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct layouts (l, 6) int8 of the triples, and the numbers (t, 3) of each triple's three."""
     layouts, numbers = np.unique(triples.reshape(-1, 6), axis=0, return_inverse=True)
     return layouts, numbers.reshape(-1, 3)
@@ -168,7 +168,7 @@ def _node_values(codes, slot_ids, layouts: list[orders.Order], tensors) -> dict[
         occurs = np.zeros((part.shape[1], len(slot_ids)), bool)
         occurs[np.arange(part.shape[1]), part] = True
         node, code = np.nonzero(occurs)
-        facts = _node_facts(first + node, slot_ids[code], layouts, tensors)
+        facts = node_facts(first + node, slot_ids[code], layouts, tensors)
         table = np.stack([facts[name] for name in _NODE_COLUMNS], axis=1).astype(np.float64)
         row = np.zeros(occurs.shape, np.int32)
         row[node, code] = np.arange(len(node))
@@ -180,7 +180,7 @@ def _node_values(codes, slot_ids, layouts: list[orders.Order], tensors) -> dict[
     return dict(zip(_NODE_COLUMNS, sums.T, strict=True))
 
 
-def _node_facts(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors) -> dict[str, np.ndarray]:
+def node_facts(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors) -> dict[str, np.ndarray]:
     """What a configurable node with a triple adds to the node columns, (p,) each, for p pairs of a node and a triple.
 
     node: (p,) place among the configurable nodes; ids: (p, 3) numbers of the triple's layouts.

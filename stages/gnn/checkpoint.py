@@ -1,0 +1,85 @@
+"""Where a training stands, on disk: written whole every few seconds of work, read back by the run that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from stages import files
+from stages.dataset import ModelGraph
+from stages.gnn.settings import Settings
+from stages.gnn.training import Training
+
+SECONDS = 5
+#: a checkpoint is written at most in this share of the time
+SHARE = 0.05
+
+
+class Checkpoint:
+    """One seed's checkpoint. It belongs to one `identity`: of other settings, data or code it is not gone on from."""
+
+    def __init__(self, path: str | Path, identity: str):
+        self.path, self.identity = Path(path), identity
+        self._asked = False
+        self._next = time.monotonic() + SECONDS
+
+    def restore(self, training: Training) -> bool:
+        """Puts the training where the checkpoint was written; False where there is none that fits."""
+        try:
+            with safe_open(self.path, "numpy") as file:
+                head = json.loads(file.metadata()["training"])
+                if head["identity"] != self.identity:
+                    return False
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, a method of its own
+        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+            return False
+        training.resume(arrays, head["progress"])
+        return True
+
+    def after_step(self, training: Training) -> None:
+        """Writes the checkpoint when it is time, when the training is done, and before leaving on SIGTERM."""
+        done = training.progress.part == "done"
+        if not (done or self._asked or time.monotonic() >= self._next):
+            return
+        start = time.monotonic()
+        arrays, progress = training.state()
+        head = json.dumps({"identity": self.identity, "progress": progress})
+        files.replace(self.path, save(arrays, {"training": head}))
+        took = time.monotonic() - start
+        self._next = time.monotonic() + max(SECONDS, took / SHARE)
+        if self._asked:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def ask(self, *_) -> None:
+        """Write at the end of this step and leave: the handler of SIGTERM."""
+        self._asked = True
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def identity(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
+    """Digest of all that decides what a training does: the code of this package, the settings and the data."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(json.dumps([collection, seed, asdict(settings)]).encode())
+    for graph in graphs:
+        digest.update(f"{graph.split}/{graph.id}".encode())
+        packed = graph.packed
+        known = [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config]
+        known += [graph.config_nodes, graph.codes, graph.triples]
+        known += [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands]
+        for array in known:
+            if array is not None:
+                digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

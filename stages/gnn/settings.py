@@ -1,0 +1,123 @@
+"""The knobs of the stage, as in params.yaml, and what of them is fit to be used together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from stages.collection import is_tile
+from stages.errors import InputError
+from stages.gnn.segments import PARTITIONS
+from stages.gnn.view import View
+
+CHOICES = {
+    "graph": ("pruned", "contracted"),
+    "direction": ("both", "producers"),
+    "messages": ("sage", "gatv2"),
+    "norm": ("layer", "instance", "none"),
+    "readout": ("sum", "mean", "max"),
+    "fusion": ("late", "early"),
+    "loss": ("hinge", "listmle", "logistic", "margin"),
+    "sampling": ("uniform", "spread"),
+    "gst": ("full", "gst", "gst+e", "gst+ef", "gst+ed", "gst+efd"),
+    "partition": PARTITIONS,
+    "device": ("auto", "cpu", "cuda"),
+}
+LEAST = {
+    "width": 1,
+    "layers": 0,
+    "configurations": 2,
+    "graphs": 1,
+    "epochs": 1,
+    "patience": 1,
+    "segment_nodes": 1,
+    "segments": 1,
+    "finetune": 0,
+    "permutations": 1,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The knobs of the stage, as in params.yaml."""
+
+    width: int = 64
+    layers: int = 2
+    graph: str = "pruned"
+    direction: str = "both"
+    messages: str = "sage"
+    copies: bool = True
+    norm: str = "layer"
+    channel_attention: bool = False
+    cross_attention: bool = True
+    readout: str = "sum"
+    fusion: str = "late"
+    loss: str = "hinge"
+    margin: float = 1.0
+    configurations: int = 64
+    sampling: str = "uniform"
+    graphs: int = 1
+    epochs: int = 40
+    patience: int = 10
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    dropout: float = 0.3
+    average: float = 0.0
+    gst: str = "full"
+    partition: str = "contiguous"
+    segment_nodes: int = 128
+    segments: int = 1
+    keep: float = 0.5
+    finetune: int = 20
+    permutations: int = 1
+    device: str = "auto"
+
+    def __post_init__(self):
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"params.yaml, gnn.{name}: is {value!r}; choose one of {', '.join(choices)}")
+        for name, least in LEAST.items():
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"params.yaml, gnn.{name}: is {value}; give at least {least}")
+        for name, low, high in (("dropout", 0, 1), ("average", 0, 1)):
+            if not low <= (value := getattr(self, name)) < high:
+                raise InputError(f"params.yaml, gnn.{name}: is {value}; give a number from {low} to below {high}")
+        if not 0 < self.keep <= 1:
+            raise InputError(f"params.yaml, gnn.keep: is {self.keep}; give a probability above 0")
+        if self.learning_rate <= 0:
+            raise InputError(f"params.yaml, gnn.learning_rate: is {self.learning_rate}; give a positive number")
+        for name in ("weight_decay", "margin"):
+            if (value := getattr(self, name)) < 0:
+                raise InputError(f"params.yaml, gnn.{name}: is {value}; give 0 or more")
+        if self.cross_attention and self.width % 2:
+            raise InputError(f"params.yaml, gnn.width: is {self.width}; cross attention halves it, give an even number")
+        if self.gst != "full" and self.readout == "max":
+            raise InputError("params.yaml, gnn.readout: is 'max', which segments can't be summed up to; take 'sum'")
+
+    def view(self, collection: str) -> View:
+        """How the network of a collection sees a graph."""
+        tile = is_tile(collection)
+        return View(
+            layers=self.layers,
+            contracted=self.graph == "contracted",
+            direction=self.direction,
+            copies=self.copies and not tile and self.readout != "max",
+            shared=self.norm != "instance" and not (tile and self.fusion == "early"),
+            constants=self.readout == "max" or tile,
+            partition=self.partition,
+            segment_nodes=None if tile or self.gst == "full" else self.segment_nodes,
+        )
+
+    def stores(self) -> bool:
+        """Whether segments that are not sampled come from the table of historical embeddings."""
+        return "+" in self.gst
+
+    def drops(self) -> bool:
+        """Whether some of those are dropped, and the others' weight raised."""
+        return self.gst.endswith("d")
+
+    def finetunes(self) -> bool:
+        """Whether the head is trained on alone at the end."""
+        return "f" in self.gst.partition("+")[2]
+
+
+NAMES = tuple(item.name for item in fields(Settings))

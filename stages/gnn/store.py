@@ -1,0 +1,79 @@
+"""States of segments on disk, beside the packed graphs: found once, memory-mapped by each training that needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+from scipy.sparse import csr_array
+
+from stages import files
+from stages.collection import slug
+from stages.dataset import ModelGraph, graph_file, read_tensors
+from stages.errors import InputError
+from stages.gnn.states import Level, Whole
+from stages.gnn.view import View
+
+_LEVEL = ("nodes", "starts", "varying", "table", "example")
+_PLAIN = ("rows", "code", "columns", "copy_ends", "copy_columns")
+
+
+def folder(data: str | Path, collection: str) -> Path:
+    """Where the states of a collection lie below `data`. Not a stage's output: what is missing is found again."""
+    return Path(data, "states", slug(collection))
+
+
+def identity(graph: ModelGraph, view: View) -> str:
+    """Digest of what decides a graph's states: the code that finds them, the view, and the graph with its layouts."""
+    digest = hashlib.sha256()
+    here = Path(__file__)
+    code = [here.with_name(f"{name}.py") for name in ("batch", "moves", "segments", "states", "store")]
+    for path in [*code, here.parents[1] / "topology.py", *sorted((here.parents[1] / "statistics").glob("*.py"))]:
+        digest.update(path.read_bytes())
+    digest.update(json.dumps(asdict(view)).encode())
+    packed = graph.packed
+    nodes = (packed.node_feat, packed.node_opcode, packed.node_split, packed.edge_index)
+    configured = (packed.config_nodes, packed.config_operands, packed.contracted, packed.codes, packed.triples)
+    for array in nodes + configured:
+        if array is not None:  # a tile graph has the nodes alone
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def write(path: Path, whole: Whole, key: str) -> None:
+    """Writes the states of a segment; `key`: the graph's identity."""
+    tensors = {name: getattr(whole, name) for name in _PLAIN}
+    for number, level in enumerate([*whole.levels, whole.copies]):
+        tensors |= {f"level.{number}.{name}": getattr(level, name) for name in _LEVEL}
+    for number, matrix in enumerate(whole.matrices):
+        parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
+        tensors |= {f"matrix.{number}.{name}": part for name, part in parts.items()}
+    shapes = [matrix.shape for matrix in whole.matrices]
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    files.replace(path, save(arrays, {"names": json.dumps({"key": key, "shapes": shapes})}))
+
+
+def read(path: Path, key: str) -> Whole | None:
+    """The states as they were written, memory-mapped; None where there are none, or those of something else."""
+    try:
+        tensors, head = read_tensors(path, mapped=True)
+    except InputError:
+        return None
+    if head.get("key") != key:
+        return None
+    shapes = head["shapes"]
+    levels = [Level(*(tensors[f"level.{number}.{name}"] for name in _LEVEL)) for number in range(len(shapes) + 2)]
+    matrices = [
+        csr_array(tuple(tensors[f"matrix.{number}.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
+        for number, shape in enumerate(shapes)
+    ]
+    return Whole(levels=levels[:-1], copies=levels[-1], matrices=matrices, **{name: tensors[name] for name in _PLAIN})
+
+
+def path(data: str | Path, graph: ModelGraph, segment: int) -> Path:
+    """File of one segment's states."""
+    return graph_file(folder(data, graph.collection), graph.split, f"{graph.id}-{segment}")

@@ -1,0 +1,312 @@
+"""The benchmarks at sizes of seconds, and the network that ours is measured against."""
+
+import json
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import gelu
+
+from benchmarks import gnn, gst, measure, reference, synthetic
+from stages import npz
+from stages.collection import SPLITS, folder
+from stages.dataset import ModelGraph
+from stages.gnn.states import share
+from stages.gnn.training import Settings
+from tests import graphs, samples
+
+LAYOUT = "layout:xla:default"
+
+
+def graph(seed: int = 0, **sizes) -> ModelGraph:
+    return graphs.sample(LAYOUT, seed, **({"nodes": 9, "configurable": 4, "configurations": 6} | sizes))
+
+
+def network(example: ModelGraph, **options) -> reference.FirstPlace:
+    torch.manual_seed(0)
+    return reference.FirstPlace(example.x.shape[1], 8, 2, **options).double().eval()
+
+
+def arguments(example: ModelGraph, sample: np.ndarray) -> tuple[torch.Tensor, ...]:
+    x, *others = reference.Inputs(example)(sample)
+    return (x.double(), *others)
+
+
+def by_hand(net: reference.FirstPlace, example: ModelGraph, configuration: int) -> float:
+    """The score of one configuration, node by node, without attention across configurations."""
+    nodes, embed = (
+        len(example.x),
+        lambda layout: net.layouts.weight[torch.tensor(layout, dtype=torch.long) + 2].flatten(),
+    )
+    place = {int(node): column for column, node in enumerate(example.config_nodes)}
+    rows = []
+    for node in range(nodes):
+        triple = np.full(18, -2)
+        if node in place:
+            triple = example.triples[example.codes[configuration, place[node]]]
+        features = [torch.tensor(example.x[node]).double(), net.opcodes.weight[example.opcode[node]]]
+        rows.append(net.linear(torch.cat([*features, embed(example.layout[node]), embed(triple)])))
+    state = [gelu(row) for row in rows]
+    for block in net.blocks:
+        every = torch.stack(state)
+        normed = (every - every.mean(0)) / (every.var(0, correction=0) + 1e-5).sqrt()
+        following = []
+        for node in range(nodes):
+            heard = [normed[source] for source, target in example.edge_index.T.tolist() if target == node]
+            mean = torch.stack(heard).mean(0) if heard else torch.zeros_like(normed[0])
+            found = block.messages.lin_l(mean) + block.messages.lin_r(normed[node])
+            following.append(gelu(state[node] + found * block.channels.gate(found)))
+        state = following
+    return net.head(torch.stack(state).mean(0)).item()
+
+
+def test_reference_without_attention_is_the_network_written_out_for_each_configuration():
+    example = graph()
+    net = network(example, attention=False)
+    found = net(*arguments(example, np.arange(6)))
+    assert found.tolist() == pytest.approx([by_hand(net, example, number) for number in range(6)], abs=1e-9)
+
+
+@pytest.mark.parametrize("input_layers", [0, 2])
+def test_reference_scores_follow_the_order_of_configurations(input_layers):
+    example = graph()
+    net = network(example, input_layers=input_layers)
+    drawn = np.array([3, 1, 5, 0, 4, 2])
+    found, moved = (net(*arguments(example, sample)).detach().numpy() for sample in (np.arange(6), drawn))
+    np.testing.assert_allclose(moved, found[drawn], atol=1e-9)
+    few = net(*arguments(example, drawn[:3])).detach().numpy()
+    assert np.abs(few - found[drawn[:3]]).max() > 1e-6, "a configuration's score depends on those beside it"
+
+
+def test_reference_tells_all_layouts_apart():
+    example = graph()
+    net = network(example)
+    x, opcode, _, edge_index, nodes, triples = arguments(example, np.arange(1))
+    scores = {
+        net(
+            x,
+            opcode,
+            torch.full((len(x), 6), own, dtype=torch.int8),
+            edge_index,
+            nodes,
+            torch.full_like(triples, given),
+        )
+        for own in range(-1, 6)
+        for given in range(-1, 6)
+    }
+    assert len({round(score.item(), 12) for score in scores}) == 49
+
+
+def test_reference_hears_along_edges_from_consumers():
+    example = graph()
+    net = network(example, attention=False)
+    consumer, producer = example.edge_index[:, -1]
+    x, *others = arguments(example, np.arange(2))
+    state = torch.randn(2, len(x), 8, dtype=torch.double)
+    block = net.blocks[0].messages
+    before, state = block(state, others[2]), state.clone()
+    state[:, consumer] += 1
+    changed = (block(state, others[2]) - before).abs().sum(dim=(0, 2)) > 1e-9
+    assert changed[consumer] and changed[producer]
+    assert changed.sum() == 1 + len(set(example.edge_index[1, example.edge_index[0] == consumer]))
+
+
+def test_attention_is_a_share_of_each_value_over_the_configurations():
+    x = torch.randn(5, 3, 2)
+    gate = reference.CrossConfigurationAttention()
+    power = np.exp(x.numpy() / 0.5)
+    np.testing.assert_allclose(gate(x).detach(), x.numpy() * power / power.sum(axis=0), rtol=1e-5)
+
+
+def test_norm_is_over_the_nodes_of_one_configuration():
+    x = torch.randn(3, 7, 2) * 5 + 2
+    found = reference.instance_norm(x)
+    np.testing.assert_allclose(found.mean(dim=1), 0, atol=1e-6)
+    np.testing.assert_allclose(found.var(dim=1, correction=0), 1, atol=1e-4)
+    assert not reference.instance_norm(x[:, :1]).any()
+
+
+def test_reference_chunks_are_all_scored_once():
+    example = graph(configurations=11)
+    net = network(example, attention=False).float()
+    inputs = reference.Inputs(example)
+    whole, chunked = reference.predict(net, inputs), reference.predict(net, inputs, chunk=4)
+    np.testing.assert_allclose(chunked, whole, atol=1e-5)
+
+
+def test_reference_learns_within_its_time():
+    train = [graph(seed, configurations=30, nodes=14) for seed in range(3)]
+    curve = reference.train_reference(train, train, 16, 60, 0.01, seconds_limit=3600, seed=0, width=16, layers=1)
+    seconds = [when for when, _ in curve]
+    assert len(curve) == 60 and seconds == sorted(seconds) and seconds[0] > 0
+    assert reference.best(curve)[1] > curve[0][1] + 0.2
+    stopped = reference.train_reference(train, train[:1], 16, 10_000, 0.01, seconds_limit=0.05, seed=0, width=8)
+    assert stopped[-1][0] >= 0.05 and len(stopped) < 10_000
+
+
+def test_synthetic_file_is_of_the_official_format(tmp_path):
+    made = synthetic.arrays(300, 40)
+    names = ("node_feat", "node_opcode", "edge_index", "node_config_feat", "node_config_ids", "config_runtime")
+    arrays = {name: getattr(made, name) for name in names} | {"node_splits": made.node_splits[None]}
+    read = npz.read_layout(samples.save(tmp_path / "made.npz", arrays))
+    np.testing.assert_array_equal(read.node_config_feat, made.node_config_feat)
+    assert len(made.node_config_ids) == 15
+    assert (made.edge_index[:, 0] > made.edge_index[:, 1]).all()
+    differ = (made.node_config_feat != made.node_config_feat[:1]).any(axis=2).mean(axis=1)
+    assert differ[0] == 0 and differ.max() <= 0.3 and 0 < differ.mean() < 0.05
+
+
+def test_synthetic_graph_shares_states_as_real_ones_do(tmp_path):
+    synthetic.write(tmp_path, synthetic.arrays(400, 200, 40))
+    made = synthetic.read(tmp_path)
+    assert made.config_nodes.shape == (40,) and 100 < len(made.x) < 200
+    assert len(made.packed.contracted) < 40 * 6, "paths past configurable nodes are short"
+    assert (made.packed.config_operands[:, 0] >= 0).all()
+    static = graphs.prepared([made], Settings())[0]
+    found = share(static.whole(0).levels, static.nodes, made.configurations)
+    assert 0.001 < found[0] < found[2] < 0.2
+
+
+def rows_of(results: dict) -> dict:
+    return {(row["work"], row["network"], row["configurations"]): row for row in results["rows"]}
+
+
+def test_timings_compare_at_equal_configurations():
+    results = gnn.compare(graph(configurations=12), [4, 12], [4, 8], repeat=1, width=8, layers=1)
+    rows = rows_of(results)
+    assert {key for key in rows if key[1] == "reference"} == {
+        ("step", "reference", 4),
+        ("step", "reference", 8),
+        ("inference", "reference", 12),
+    }
+    of = lambda work, name, count: rows[work, name, count]["seconds"]  # noqa: E731
+    ratio = rows["step", "ours", 4]["ratio"]
+    assert ratio == pytest.approx(of("step", "reference", 4) / of("step", "ours", 4))
+    more = rows["step", "ours", 12]["ratio"]
+    assert more == pytest.approx(of("step", "reference", 8) * 12 / 8 / of("step", "ours", 12))
+    assert len(results["sharing"]["share"]) == 2 and results["sharing"]["seconds_states"] > 0
+
+
+def test_all_timings_at_small_sizes(tmp_path):
+    for collection in gnn.LAYOUT_COLLECTIONS:
+        members = {split: [graph(number)] for number, split in enumerate(("train", "valid"))}
+        graphs.write_data(tmp_path / "data", collection, named(members, collection))
+    root = tmp_path / "tpugraphs" / "npz_all"
+    samples.write_layout(folder(root, gnn.REAL, "train"), "unet3d", nodes=20, configurations=20)
+    results = gnn.timings(tmp_path / "data", tmp_path / "tpugraphs", 1, quick=True)
+    assert results["unet3d"]["configurations"] == 20, "equal configurations stay"
+    table = gnn.timing_table(results)
+    assert set(table["graph"]) == {"unet3d", "synthetic", *(f"sample {name}" for name in gnn.LAYOUT_COLLECTIONS)}
+    assert table["seconds"].min() > 0
+    assert gnn.sharing_table(results).height == 6
+    measure.write("gnn", results, tmp_path / "results.json")
+
+
+def test_quality_runs_both_recipes(tmp_path):
+    sizes = {"nodes": 12, "configurations": 20}
+    members = {split: [graph(number, **sizes)] for number, split in enumerate(("train", "valid"))}
+    graphs.write_data(tmp_path, LAYOUT, named(members, LAYOUT))
+    knobs = {LAYOUT: {"width": 8, "epochs": 3, "gst": "gst+efd", "segment_nodes": 6, "finetune": 2}}
+    results = gnn.quality(str(tmp_path), knobs, [LAYOUT], seeds=2, limit=0.2, epochs=4, width=8, workers=1)
+    (found,) = results["collections"].values()
+    assert found["reached"].endswith("of 2") and len(results["runs"]) == 2
+    for run in results["runs"]:
+        assert 0 < run["ours_all_seconds"] and 0 < run["reference_seconds"] <= run["reference_all_seconds"]
+        assert run["ours_curve"][-1][1] == run["ours_tau"]
+        if run["ratio"] is not None:
+            assert run["ours_tau"] >= run["reference_tau"]
+    gnn.quality_table(results)
+
+
+def test_knobs_come_from_params():
+    for collection in gnn.LAYOUT_COLLECTIONS:
+        Settings(**gnn.stage_knobs(collection, Path(__file__).parent.parent / "params.yaml"))
+
+
+@pytest.fixture(scope="module")
+def unpruned(tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("unpruned"))
+    gst.make(path, nodes=300, configurations=16, width=8, segment_nodes=60)
+    return path
+
+
+def test_memory_is_measured_of_every_variant(unpruned):
+    found = {}
+    for variant in gst.VARIANTS:
+        found[variant] = gst.step(unpruned, variant, 8, 4, 60, repeat=1, most_bytes=gst.MOST_BYTES)
+    assert found["gst+efd"]["segments"] == 5 and found["shared"]["segments"] == 1
+    assert found["gst+efd"]["states"] < found["shared"]["states"] < found["dense"]["states"] == 3 * 300 * 4
+    assert all(row["fits"] and row["seconds"] > 0 and row["peak"] > 0 for row in found.values())
+
+
+def test_what_does_not_fit_is_not_tried(unpruned):
+    for variant in ("shared", "dense"):
+        row = gst.step(unpruned, variant, 8, 4, 60, repeat=1, most_bytes=1000)
+        assert not row["fits"] and row["estimate"] > 1000 and "seconds" not in row
+
+
+def test_child_hands_back_its_result():
+    assert gst.in_child(divmod, 7, 2) == (3, 1)
+
+
+def test_child_hands_back_its_fault():
+    here, there = Pipe(duplex=False)
+    gst._answer(there, divmod, (1, 0), None)
+    fault = here.recv()
+    assert isinstance(fault, RuntimeError) and "ZeroDivisionError" in str(fault)
+
+
+def test_memory_that_runs_out_is_a_row(monkeypatch):
+    def fails(message: str):
+        def child(*_, **__):
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(gst, "in_child", child)
+        return gst.attempt("", "dense", 8, 4, 60, 1, 1000)
+
+    assert not fails("RuntimeError: DefaultCPUAllocator: can't allocate memory")["fits"]
+    assert not fails("step ended with code -9")["fits"]
+    with pytest.raises(RuntimeError, match="KeyError"):
+        fails("KeyError: 'x'")
+
+
+def test_requirements_scale_dense_from_fewer_configurations():
+    row = {"fits": True, "peak": 100, "seconds": 2.0, "configurations": 64}
+    rows = [
+        row | {"variant": "gst+efd", "nodes": 5_000},
+        row | {"variant": "gst+efd", "nodes": 43_615, "peak": 110},
+        row | {"variant": "dense", "nodes": 43_615, "configurations": 16, "seconds": 3.0},
+    ]
+    found = gst.requirements(rows, 64)
+    assert found["growth"] == pytest.approx(0.1) and found["growth_holds"] and found["peak_holds"]
+    assert found["dense_over_gst"] == 6 and found["dense_configurations"] == 16 and found["ratio_holds"]
+    assert gst.requirements([{"fits": False, "variant": "dense", "nodes": 1}], 64)["dense_over_gst"] is None
+
+
+def test_results_of_other_benchmarks_stay(tmp_path):
+    path = tmp_path / "reports" / "benchmarks.json"
+    measure.write("b", {"x": 1}, path)
+    measure.write("a", {"y": 2}, path)
+    measure.write("b", {"x": 3}, path)
+    text = path.read_text()
+    results = json.loads(text)
+    assert list(results) == ["a", "b"] and results["b"]["x"] == 3 and results["a"]["machine"]["cores"] >= 1
+    assert text.endswith("}\n") and '\n "a"' in text
+
+
+def test_slow_things_are_repeated_less():
+    calls = []
+    assert measure.median_seconds(lambda: calls.append(1), 5, patience=0)[1] == 1
+    assert len(calls) == 2
+    assert measure.median_seconds(lambda: None, 5)[1] == 5
+
+
+def named(members: dict[str, list[ModelGraph]], collection: str) -> dict[str, list[ModelGraph]]:
+    """The graphs as those of a split and collection, for `graphs.write_data`."""
+    return {
+        split: [replace(member, split=split, collection=collection) for member in members.get(split, [])]
+        for split in SPLITS
+    }
