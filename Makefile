@@ -17,7 +17,7 @@ MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro test lint lab collect clean
+.PHONY: help repro test lint lab bench collect clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,11 +35,15 @@ lint: $(DEV) ## check style and format
 lab: $(RUN) ## open the notebooks in Jupyter
 	PYTHONPATH=$(CURDIR) $(VENV)/bin/jupyter lab --notebook-dir=. notebooks
 
+bench: $(RUN) ## time the network against the first place's; writes reports/benchmarks.json
+	$(VENV)/bin/python -m benchmarks.gnn $(ARGS)
+	$(VENV)/bin/python -m benchmarks.gst $(ARGS)
+
 collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and so on
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
-	rm -rf data/prune data/pad data/gnn data/gbdt data/blend data/leaderboard .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/prune data/pad data/states data/checkpoints data/gnn data/gbdt data/blend data/leaderboard .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 

@@ -1,0 +1,440 @@
+"""Shared states against the dense network of the first place: seconds a step, a graph, and to a given quality.
+
+PYTHONPATH=. python benchmarks/gnn.py               times steps and inference, float32, all of torch's threads
+PYTHONPATH=. python benchmarks/gnn.py --quality     trains both on the sample, a thread each
+PYTHONPATH=. python benchmarks/gnn.py --quick       tiny sizes, to see that it runs; writes only where --out says
+
+Both are timed in one run on one machine. A step is forward, loss, backward and AdamW, and the making of its tensors
+from the graph and the sampled configurations. Ours is the stage's own, with its own defaults but for the width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from tqdm import tqdm
+
+from benchmarks import measure, reference, synthetic
+from stages import pad, params, prune
+from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages.dataset import ModelGraph, model_graphs
+from stages.errors import InputError
+from stages.gnn import states
+from stages.gnn.batch import join, prepare
+from stages.gnn.inference import predict
+from stages.gnn.loss import LOSSES
+from stages.gnn.settings import NAMES, Settings
+from stages.gnn.training import CLIP, Training, build, deterministic
+
+LAYOUT_COLLECTIONS = [name for name in COLLECTIONS if not is_tile(name)]
+REAL = "layout:xla:default"
+SYNTHETIC_NODES, SYNTHETIC_CONFIGURABLE, SYNTHETIC_CONFIGURATIONS = 6000, 848, 1000  # about 2,850 nodes when pruned
+LEARNING_RATE = 0.001
+
+
+class Ours:
+    """The stage's network on one graph, as `Training` steps and `predict` scores."""
+
+    def __init__(self, graph: ModelGraph, settings: Settings):
+        self.settings = settings
+        self.static = prepare(graph, settings.view(graph.collection))
+        self.network = build(graph.collection, self.static, settings)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.learning_rate)
+
+    def step(self, sample: np.ndarray) -> float:
+        self.network.train()
+        batch = join([self.static], [sample])
+        score = self.network.scores(self.network.states(batch), batch)
+        loss = LOSSES["hinge"](score, batch.order, self.settings.margin, batch.mask)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def infer(self, sample: np.ndarray) -> np.ndarray:
+        return predict(self.network, self.static, sample)
+
+
+class Theirs:
+    """The first place's network on one graph."""
+
+    def __init__(self, graph: ModelGraph, width: int, layers: int, input_layers: int, chunk: int = reference.CHUNK):
+        self.inputs, self.chunk = reference.Inputs(graph), chunk
+        self.network = reference.FirstPlace(graph.x.shape[1], width, layers, input_layers=input_layers)
+        self.optimizer = reference.optimizer(self.network, LEARNING_RATE)
+
+    def step(self, sample: np.ndarray) -> float:
+        return reference.step(self.network, self.optimizer, self.inputs, sample)
+
+    def infer(self, sample: np.ndarray) -> np.ndarray:
+        return reference.predict(self.network, self.inputs, sample, self.chunk)
+
+
+def compare(
+    graph: ModelGraph,
+    ours: list[int],
+    theirs: list[int],
+    repeat: int,
+    width: int = 256,
+    layers: int = 2,
+    input_layers: int = 0,
+    chunk: int = reference.CHUNK,
+    scored: int | None = None,
+) -> dict:
+    """Median seconds of steps and inference on one graph.
+
+    ours, theirs: with how many configurations each takes steps and, ours, is scored; chunk: configurations that the
+    reference scores at a time; scored: how many it scores altogether, all by default. Returns sizes, `sharing` (see
+    there) and `rows` of work, network, configurations, seconds, repeats and, of ours, ratio: the reference's seconds
+    for as many configurations (where it has not taken so many: those of its most, times the quotient) over ours.
+    """
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    total = graph.configurations
+    settings = Settings(width=width, layers=layers, gst="full")
+    networks = {"reference": Theirs(graph, width, layers, input_layers, chunk), "ours": Ours(graph, settings)}
+    every = total if scored is None else min(scored, total)
+    work = [("step", "reference", count) for count in theirs] + [("step", "ours", count) for count in ours]
+    work += [("inference", "reference", every)] + [("inference", "ours", count) for count in sorted({*ours, total})]
+    rows: list[dict] = []
+    for kind, name, count in tqdm(dict.fromkeys((k, n, min(c, total)) for k, n, c in work), graph.id, leave=False):
+        act = networks[name].step if kind == "step" else networks[name].infer
+
+        def call(act=act, count=count):
+            act(np.sort(rng.choice(total, count, replace=False)))
+
+        seconds, repeats = measure.median_seconds(call, repeat)
+        row = {"work": kind, "network": name, "configurations": count, "seconds": seconds, "repeats": repeats}
+        rows.append(row | {"ratio": None if name == "reference" else _ratio(rows, kind, count, seconds)})
+    return {
+        "nodes": len(graph.x),
+        "configurable": len(graph.config_nodes),
+        "configurations": total,
+        "sharing": sharing(graph, settings),
+        "rows": rows,
+    }
+
+
+def sharing(graph: ModelGraph, settings: Settings, sample: int = 64) -> dict:
+    """Distinct states of each level as a share of nodes x configurations, over all configurations and over a sample of
+    so many, and the seconds to find them, with all that a network needs of them, once per graph."""
+    start = time.perf_counter()
+    static = prepare(graph, settings.view(graph.collection))
+    prepared = time.perf_counter()
+    levels = static.whole(0).levels
+    found = time.perf_counter()
+    count = min(sample, graph.configurations)
+    picked = states.pick(levels, np.random.default_rng(0).choice(graph.configurations, count, replace=False))
+    return {
+        "share": states.share(levels, static.nodes, graph.configurations),
+        f"share_of_{sample}": [len(part.states) / (static.nodes * count) for part in picked],
+        "states": [level.size for level in levels],
+        "seconds_graph": prepared - start,
+        "seconds_states": found - prepared,
+    }
+
+
+def real(root: str | Path, data: str | Path) -> ModelGraph:
+    """unet3d of layout:xla:default, pruned to one hop and padded, with all its configurations.
+
+    As a valid graph: in train, equal configurations would count once. root: the folder that holds npz_all/ or npz/.
+    """
+    root = Path(root, "npz_all") if Path(root, "npz_all").is_dir() else Path(root)
+    found = sorted(folder(root, REAL, "train").glob("unet3d*.npz"))
+    if not found:
+        raise InputError(f"{folder(root, REAL, 'train')}: holds no unet3d*.npz; name TpuGraphs with --tpugraphs DIR")
+    for split in SPLITS:
+        link = folder(Path(data, "root"), REAL, split) / found[0].name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(found[0].resolve())
+    prune.run(collection=REAL, root=str(Path(data, "root")), hops=1, data=str(data))
+    pad.run(collection=REAL, data=str(data))
+    return model_graphs(data, REAL, "valid")[0]
+
+
+def sample_graphs(data: str | Path, collection: str, most: int | None = None) -> list[ModelGraph]:
+    """The sample's graphs with known run times: without them there is no loss."""
+    return [graph for split in ("train", "valid") for graph in model_graphs(data, collection, split)][:most]
+
+
+def on_sample(graphs: list[ModelGraph], repeat: int, **sizes: int) -> dict:
+    """`compare` with all configurations of each graph; medians over the graphs."""
+    found = []
+    for graph in tqdm(graphs, graphs[0].collection):
+        found.append(compare(graph, [graph.configurations], [graph.configurations], repeat, **sizes))
+    rows = pl.DataFrame([row for result in found for row in result["rows"]])
+    medians = rows.group_by("work", "network", maintain_order=True).agg(
+        pl.median("configurations"), pl.median("seconds"), pl.min("repeats"), pl.median("ratio")
+    )
+    names = ("nodes", "configurable", "configurations")
+    sharings = [result["sharing"] for result in found]
+    return {
+        "graphs": len(graphs),
+        **{name: float(np.median([result[name] for result in found])) for name in names},
+        "sharing": {name: np.median([each[name] for each in sharings], axis=0).tolist() for name in sharings[0]},
+        "rows": medians.to_dicts(),
+    }
+
+
+def timings(data: str | Path, tpugraphs: str | Path, repeat: int, quick: bool = False, input_layers: int = 0) -> dict:
+    """All of the timings; `quick` with sizes that say nothing."""
+    width = 16 if quick else 256
+    sizes = {"width": width, "layers": 2, "input_layers": input_layers}
+    sample = {name: sample_graphs(data, name, 1 if quick else None) for name in LAYOUT_COLLECTIONS}
+    results: dict = {"settings": sizes | {"repeat": repeat}}
+    with tempfile.TemporaryDirectory() as work:
+        graph = real(tpugraphs, Path(work, "real"))
+        ours, theirs = ([8, 16], [8]) if quick else ([64, 512, graph.configurations], [64, 512])
+        scored = 16 if quick else None
+        results["unet3d"] = compare(graph, ours, theirs, repeat, scored=scored, **sizes)
+        made = (300, 8, 20) if quick else (SYNTHETIC_NODES, SYNTHETIC_CONFIGURATIONS, SYNTHETIC_CONFIGURABLE)
+        synthetic.write(Path(work, "synthetic"), synthetic.arrays(*made))
+        graph = synthetic.read(Path(work, "synthetic"))
+        ours = [8] if quick else [16, 64, graph.configurations]
+        results["synthetic"] = compare(graph, ours, ours[:1], repeat, chunk=ours[0], scored=scored, **sizes)
+    for name, graphs in sample.items():
+        results[f"sample {name}"] = on_sample(graphs, repeat, **sizes)
+    return results
+
+
+def timing_table(results: dict) -> pl.DataFrame:
+    """A row per graph or collection, work and network."""
+    parts = {name: part for name, part in results.items() if "rows" in part}
+    rows = [{"graph": name} | row for name, part in parts.items() for row in part["rows"]]
+    return pl.DataFrame(rows, infer_schema_length=None).drop("repeats")
+
+
+def sharing_table(results: dict) -> pl.DataFrame:
+    """A row per graph or collection: distinct states and the seconds to find them."""
+    rows = []
+    for name, part in results.items():
+        if "sharing" in part:
+            found = part["sharing"]
+            shares = {f"level {level}": share for level, share in enumerate(found["share"])}
+            sampled = {f"of 64, level {level}": share for level, share in enumerate(found["share_of_64"])}
+            seconds = {key: found[key] for key in ("seconds_graph", "seconds_states")}
+            rows.append({"graph": name, "nodes": part["nodes"]} | shares | sampled | seconds)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+class Timed(Training):
+    """A training that notes, at the end of each epoch, the seconds of its steps so far; validation takes no part."""
+
+    def __init__(self, *arguments, seconds: float = 0.0):
+        super().__init__(*arguments)
+        self.seconds, self.reached = seconds, []
+
+    def _timed(self, call, *arguments):
+        start = time.perf_counter()
+        result = call(*arguments)
+        self.seconds += time.perf_counter() - start
+        return result
+
+    def _network_step(self, *arguments):
+        return self._timed(super()._network_step, *arguments)
+
+    def _head_step(self, *arguments):
+        return self._timed(super()._head_step, *arguments)
+
+    def _refresh(self):
+        return self._timed(super()._refresh)
+
+    def _epoch_ends(self, *arguments):
+        super()._epoch_ends(*arguments)
+        self.reached.append((self.seconds, self.progress.curve[-1]["valid"]))
+
+
+def train_ours(
+    train: list[ModelGraph], valid: list[ModelGraph], settings: Settings, seed: int
+) -> list[tuple[float, float]]:
+    """Trains as the stage does; per epoch the seconds so far and the mean Kendall tau-b on `valid`.
+
+    The seconds begin with what is found once per train graph, its states among them.
+    """
+    view, collection = settings.view(train[0].collection), train[0].collection
+    with deterministic(seed):
+        start = time.perf_counter()
+        statics = [prepare(graph, view) for graph in train]
+        seconds = time.perf_counter() - start
+        network = build(collection, statics[0], settings)
+        watched = [prepare(graph, view) for graph in valid]
+        training = Timed(network, statics, watched, settings, collection, seed, seconds=seconds)
+        training.run()
+    return training.reached
+
+
+def quality_of(
+    task: tuple[str, int], data: str, knobs: dict[str, dict], limit: float, epochs: int, width: int, input_layers: int
+) -> dict:
+    """One seed on one collection: both trainings one after the other, on one thread."""
+    collection, seed = task
+    train, valid = (model_graphs(data, collection, split) for split in ("train", "valid"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    theirs = reference.train_reference(
+        train,
+        valid,
+        configurations=64,
+        epochs=epochs,
+        learning_rate=LEARNING_RATE,
+        seconds_limit=limit,
+        seed=seed,
+        width=width,
+        attention=collection.endswith(":default"),  # as the first place: off for the random collections
+        input_layers=input_layers,
+    )
+    ours = train_ours(train, valid, Settings(**knobs[collection]), seed)
+    torch.set_num_threads(threads)
+    seconds, tau = reference.best(theirs)
+    reached = next((when for when, value in ours if value >= tau), None)
+    return {
+        "collection": collection,
+        "seed": seed,
+        "reference_tau": tau,
+        "reference_seconds": seconds,
+        "reference_epochs": len(theirs),
+        "reference_all_seconds": theirs[-1][0],
+        "ours_seconds": reached,
+        "ours_tau": reference.best(ours)[1],
+        "ours_all_seconds": ours[-1][0],
+        "ratio": None if reached is None else seconds / reached,
+        "reference_curve": _improvements(theirs),
+        "ours_curve": _improvements(ours),
+    }
+
+
+def quality(
+    data: str = "data",
+    knobs: dict[str, dict] | None = None,
+    collections: list[str] = LAYOUT_COLLECTIONS,
+    seeds: int = 3,
+    limit: float = 300.0,
+    epochs: int = 1000,
+    width: int = 256,
+    input_layers: int = 0,
+    workers: int = 2,
+) -> dict:
+    """Seconds of training until ours is as good on valid as the reference's best epoch, on the sample.
+
+    knobs: settings of ours for each collection, those of params.yaml by default; limit: seconds of one training of the
+    reference; workers: seeds trained at a time, each on one thread.
+    """
+    knobs = knobs or {name: stage_knobs(name) for name in collections}
+    tasks = [(name, seed) for name in collections for seed in range(seeds)]
+    run = partial(
+        quality_of, data=data, knobs=knobs, limit=limit, epochs=epochs, width=width, input_layers=input_layers
+    )
+    if workers == 1:
+        runs = [run(task) for task in tqdm(tasks, "quality")]
+    else:
+        # Not forked: a process that has used torch's threads cannot go on in a child.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            runs = list(tqdm(pool.map(run, tasks), "quality", len(tasks)))
+    setting = {"seconds_limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers, "seeds": seeds}
+    setting |= {"threads": 1, "workers": workers}
+    found = {name: _summary([row for row in runs if row["collection"] == name]) for name in collections}
+    return {"settings": setting | {"ours": knobs}, "collections": found, "runs": runs}
+
+
+def stage_knobs(collection: str, path: str | Path = "params.yaml") -> dict:
+    """Settings of the gnn stage for a collection."""
+    return {name: value for name, value in params.section(path, "gnn", collection).items() if name in NAMES}
+
+
+def quality_table(results: dict) -> pl.DataFrame:
+    return pl.DataFrame(
+        [{"collection": name} | found for name, found in results["collections"].items()], infer_schema_length=None
+    )
+
+
+def _summary(runs: list[dict]) -> dict:
+    """Means over the seeds; of ours, and of the ratio, over those that got there."""
+    there = [run for run in runs if run["ratio"] is not None]
+    ratios = [run["ratio"] for run in there]
+    mean = lambda name, rows: float(np.mean([row[name] for row in rows])) if rows else None  # noqa: E731
+    return {
+        "reached": f"{len(there)} of {len(runs)}",
+        "reference_tau": mean("reference_tau", runs),
+        "ours_tau": mean("ours_tau", runs),
+        "reference_seconds": mean("reference_seconds", runs),
+        "ours_seconds": mean("ours_seconds", there),
+        "ratio_mean": float(np.mean(ratios)) if ratios else None,
+        "ratio_sd": float(np.std(ratios, ddof=1)) if len(ratios) > 1 else None,
+    }
+
+
+def _improvements(curve: list[tuple[float, float]]) -> list[list[float]]:
+    """The epochs that were better than all before: enough to read off when any quality was reached."""
+    kept: list[list[float]] = []
+    for seconds, tau in curve:
+        if tau > (kept[-1][1] if kept else -np.inf):
+            kept.append([seconds, tau])
+    return kept
+
+
+def _ratio(rows: list[dict], work: str, count: int, seconds: float) -> float | None:
+    """The reference's seconds for so many configurations over these."""
+    theirs = [row for row in rows if row["work"] == work and row["network"] == "reference"]
+    if not theirs:
+        return None
+    same = [row for row in theirs if row["configurations"] == count]
+    row = same[0] if same else max(theirs, key=lambda row: row["configurations"])
+    return row["seconds"] * count / row["configurations"] / seconds
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--tpugraphs", default=os.environ.get("TPUGRAPHS_DIR"), metavar="DIR", help="holds npz_all/; TPUGRAPHS_DIR"
+    )
+    parser.add_argument("--data", default="data", metavar="DIR", help="where prune and pad have run on the sample")
+    parser.add_argument("--repeat", type=int, default=7, metavar="N", help="measurements a median is taken of")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--quality", action="store_true", help="time to quality on the sample instead of timings")
+    parser.add_argument(
+        "--collections", nargs="+", choices=LAYOUT_COLLECTIONS, default=LAYOUT_COLLECTIONS, help="of --quality"
+    )
+    parser.add_argument("--seconds", type=float, default=300.0, help="limit of one training of the reference")
+    parser.add_argument("--seeds", type=int, default=3, help="of each training")
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time, a thread each")
+    parser.add_argument("--input-layers", type=int, default=0, metavar="N", help="see reference.FirstPlace; it had 2")
+    parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
+    given = parser.parse_args(arguments)
+    out = given.out or (None if given.quick else measure.RESULTS)
+    if given.quality:
+        sizes = {"limit": given.seconds, "seeds": given.seeds}
+        if given.quick:
+            sizes = {"limit": 2.0, "seeds": 1, "width": 16}
+        sizes |= {"collections": given.collections, "workers": given.workers, "input_layers": given.input_layers}
+        results = quality(given.data, **sizes)
+        key, tables = "gnn_quality", [quality_table(results)]
+    else:
+        if not given.tpugraphs:
+            parser.error("where are the TpuGraphs files? give --tpugraphs DIR or set TPUGRAPHS_DIR")
+        repeat = 1 if given.quick else given.repeat
+        results = timings(given.data, given.tpugraphs, repeat, given.quick, given.input_layers)
+        key, tables = "gnn", [timing_table(results), sharing_table(results)]
+    if out:
+        measure.write(key, results, out)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=4):
+        for table in tables:
+            print(table)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))

@@ -1,0 +1,278 @@
+"""Graph Segment Training against training on the whole graph: memory and seconds of a step, by the size of the graph.
+
+PYTHONPATH=. python benchmarks/gst.py               made-up unpruned graphs of 5,000 to 160,000 nodes
+PYTHONPATH=. python benchmarks/gst.py --quick       tiny ones, to see that it runs; writes only where --out says
+
+gst+efd: gradients through one segment of about 1,000 nodes, the others from the table of embeddings. shared: the whole
+graph, equal states once. dense: the whole graph, every node in every configuration. Each is measured in a process of
+its own, whose peak is that of its training: the graph lies ready in a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from tqdm import tqdm
+
+from benchmarks import measure, synthetic
+from stages.gnn.batch import Batch, join, prepare
+from stages.gnn.inference import embeddings
+from stages.gnn.settings import Settings
+from stages.gnn.training import Training, build, sample
+from stages.gnn.view import View
+
+NODES = (5_000, 20_000, 43_615, 160_000)  # the largest published graph has 43,615
+REFERENCE_NODES = 43_615
+VARIANTS = ("gst+efd", "shared", "dense")
+#: times a state's values that a step of two layers holds for each node in each configuration, or each distinct state;
+#: measured: 36.8 KB at width 256 for each of the dense network's
+HELD = 36
+MOST_BYTES = 18 * 2**30
+GROWTH, PEAK, RATIO = 0.2, 4 * 2**30, 3.0  # that the step's peak may grow by, and be; by how much dense is slower
+
+
+def settings(variant: str, width: int, configurations: int, segment_nodes: int) -> Settings:
+    gst = variant if variant.startswith("gst") else "full"
+    return Settings(
+        width=width, layers=2, configurations=configurations, gst=gst, segment_nodes=segment_nodes, keep=0.5
+    )
+
+
+def view(variant: str, knobs: Settings) -> View:
+    return replace(knobs.view(synthetic.COLLECTION), shared=variant != "dense")
+
+
+def make(folder: str, nodes: int, configurations: int, width: int, segment_nodes: int) -> None:
+    """Writes an unpruned graph as prune and pad would, and beside it the states of its segments, which are no part of
+    a step: the stage finds them once for all trainings."""
+    synthetic.write(folder, synthetic.arrays(nodes, configurations), hops="all")
+    knobs = settings("gst+efd", width, configurations, segment_nodes)
+    static = prepare(synthetic.read(folder), view("gst+efd", knobs), folder)
+    for number in range(len(static.segments)):
+        static.whole(number)
+
+
+def step(
+    folder: str, variant: str, width: int, configurations: int, segment_nodes: int, repeat: int, most_bytes: int
+) -> dict:
+    """Peak memory of this process and median seconds of a training step on the graph in the folder.
+
+    Before the steps all segments are computed once, as training does, with all configurations in turn, to fill its
+    table. Returns nodes, configurations of a step, segments, states (of all levels), estimate (bytes) and fits; where
+    it does: seconds, seconds_batch (of them, for the making of the tensors), repeats, peak, prepared (the peak before
+    the first step) and anonymous (held at the end, other than files that are mapped).
+    """
+    graph = synthetic.read(folder)
+    count = min(configurations, graph.configurations)
+    row = {"variant": variant, "nodes": len(graph.x), "configurations": count}
+    if variant == "dense" and (estimate := held_bytes(3 * len(graph.x) * count, width)) > most_bytes:
+        return row | {"fits": False, "estimate": estimate}
+    torch.manual_seed(0)
+    knobs = settings(variant, width, count, segment_nodes)
+    static = prepare(graph, view(variant, knobs), folder if variant.startswith("gst") else None)
+    training = Training(build(graph.collection, static, knobs), [static], [], knobs, graph.collection, seed=0)
+    prepared = measure.peak_bytes()
+    rng = np.random.default_rng(0)
+    if training.history is not None:
+        training.history.array[:] = 0  # in training every row is written before the first step
+        chosen = sample(static, knobs, rng)
+        training.network.eval()
+        with torch.no_grad():
+            for number in range(len(static.segments)):
+                values = embeddings(training.network, static, chosen, number)
+                training.history.write(0, chosen, number, values.numpy())
+    parts = lambda: [rng.choice(len(static.segments), 1)] if training.history is not None else None  # noqa: E731
+    batch = lambda: join([static], [sample(static, knobs, rng)], parts())  # noqa: E731
+    row |= {"segments": len(static.segments), "states": states(batch())}
+    row["estimate"] = held_bytes(row["states"], width)
+    if row["estimate"] > most_bytes:
+        return row | {"fits": False}
+    seconds, repeats = measure.median_seconds(lambda: training._network_step(np.array([0]), rng), repeat)
+    peak = measure.peak_bytes()
+    of_batch, _ = measure.median_seconds(batch, repeat)
+    return row | {
+        "fits": True,
+        "seconds": seconds,
+        "seconds_batch": of_batch,
+        "repeats": repeats,
+        "prepared": prepared,
+        "peak": peak,
+        "anonymous": measure.anonymous_bytes(),
+    }
+
+
+def states(batch: Batch) -> int:
+    """States of a batch, on all of its levels."""
+    return len(batch.place) + sum(len(layer.own) for layer in batch.layers)
+
+
+def held_bytes(states: int, width: int) -> int:
+    """What a step with so many states on its three levels holds, roughly: decides only what is not even tried."""
+    return states // 3 * width * 4 * HELD
+
+
+def in_child(function: Callable, *arguments, most_bytes: int | None = None):
+    """The function's result, in a process of its own; RuntimeError where that ends without one.
+
+    most_bytes: of memory, beyond which the function fails.
+    """
+    context = get_context("spawn")  # a forked child would begin with what this process holds
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(there, function, arguments, most_bytes))
+    child.start()
+    there.close()
+    try:
+        found = here.recv()
+    except EOFError:
+        child.join()
+        raise RuntimeError(f"{function.__name__} ended with code {child.exitcode}") from None
+    child.join()
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def measured(
+    sizes: tuple[int, ...] = NODES,
+    width: int = 256,
+    configurations: int = 64,
+    graph_configurations: int = 256,
+    segment_nodes: int = 1000,
+    repeat: int = 5,
+    most_bytes: int = MOST_BYTES,
+) -> dict:
+    """Rows of `step` for every size and variant, and what they say of the requirements.
+
+    graph_configurations: of each graph; a step draws `configurations` of them. The dense network that does not fit with
+    so many is measured with the most, half as many each time, that do.
+    """
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory() as work, tqdm(total=len(sizes) * len(VARIANTS), desc="gst") as progress:
+        for nodes in sizes:
+            folder = str(Path(work, str(nodes)))
+            in_child(make, folder, nodes, graph_configurations, width, segment_nodes)
+            for variant in VARIANTS:
+                count = configurations
+                while True:
+                    row = attempt(folder, variant, width, count, segment_nodes, repeat, most_bytes)
+                    rows.append(row | {"nodes": nodes})
+                    if row["fits"] or variant != "dense" or count <= 2 or nodes != min(sizes, key=_distance):
+                        break
+                    count //= 2
+                progress.update()
+    return {
+        "settings": {
+            "width": width,
+            "configurations": configurations,
+            "graph_configurations": graph_configurations,
+            "segment_nodes": segment_nodes,
+            "repeat": repeat,
+            "most_bytes": most_bytes,
+        },
+        "rows": rows,
+        "requirements": requirements(rows, configurations),
+    }
+
+
+def attempt(
+    folder: str, variant: str, width: int, count: int, segment_nodes: int, repeat: int, most_bytes: int
+) -> dict:
+    """`step` in a process of its own; one that runs out of memory is a row that does not fit."""
+    try:
+        return in_child(step, folder, variant, width, count, segment_nodes, repeat, most_bytes, most_bytes=most_bytes)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate" not in str(error) and "code -9" not in str(error):
+            raise
+        return {"variant": variant, "configurations": count, "fits": False, "error": str(error)[:200]}
+
+
+def requirements(rows: list[dict], configurations: int) -> dict:
+    """Growth of the GST step's peak from the smallest to the largest graph, and how much slower the dense step is.
+
+    Where dense does not fit with as many configurations, the seconds of those that do are multiplied by the quotient,
+    and `dense_configurations` says so: the work is in proportion to them.
+    """
+    fitting = [row for row in rows if row["fits"]]
+    ours = sorted((row for row in fitting if row["variant"] == "gst+efd"), key=lambda row: row["nodes"])
+    found: dict = {"growth": None, "peak": None, "dense_over_gst": None}
+    if ours:
+        largest = max(row["peak"] for row in ours)
+        growth = ours[-1]["peak"] / ours[0]["peak"] - 1
+        found |= {"growth": growth, "growth_holds": growth < GROWTH, "peak": largest, "peak_holds": largest < PEAK}
+        row = min(ours, key=lambda row: _distance(row["nodes"]))
+        dense = [other for other in fitting if other["variant"] == "dense" and other["nodes"] == row["nodes"]]
+        if dense:
+            quotient = configurations / dense[0]["configurations"]
+            ratio = dense[0]["seconds"] * quotient / row["seconds"]
+            found |= {"ratio_nodes": row["nodes"], "dense_configurations": dense[0]["configurations"]}
+            found |= {"dense_over_gst": ratio, "ratio_holds": ratio >= RATIO}
+    return found
+
+
+def table(results: dict) -> pl.DataFrame:
+    """A row per measurement, memory in GiB."""
+    rows = pl.DataFrame(results["rows"], infer_schema_length=None)
+    gibibytes = [name for name in ("estimate", "prepared", "peak", "anonymous") if name in rows.columns]
+    shown = ["nodes", "variant", "configurations", "segments", "states", "fits", "seconds", "seconds_batch", *gibibytes]
+    return rows.with_columns(pl.col(gibibytes) / 2**30).select([name for name in shown if name in rows.columns])
+
+
+def _answer(connection: Connection, function: Callable, arguments: tuple, most_bytes: int | None) -> None:
+    try:
+        if most_bytes is not None:
+            _limit(most_bytes)
+        connection.send(function(*arguments))
+    except Exception as error:
+        connection.send(error if isinstance(error, MemoryError) else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _limit(most_bytes: int) -> None:
+    """An allocation beyond the limit fails here, instead of the system ending some process of its choice."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = most_bytes + 2 * 2**30
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+
+def _distance(nodes: int) -> int:
+    return abs(nodes - REFERENCE_NODES)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, nargs="+", default=list(NODES), help="sizes of the graphs")
+    parser.add_argument("--width", type=int, default=256, help="of a state")
+    parser.add_argument("--configurations", type=int, default=64, help="of a step")
+    parser.add_argument("--graph-configurations", type=int, default=256, help="of a graph: sizes the table")
+    parser.add_argument("--segment-nodes", type=int, default=1000, help="nodes of a segment at most")
+    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="steps a median is taken of")
+    parser.add_argument("--most-gib", type=float, default=MOST_BYTES / 2**30, help="estimates beyond do not fit")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
+    given = parser.parse_args(arguments)
+    most = int(given.most_gib * 2**30)
+    if given.quick:
+        results = measured((300, 900), 16, 8, 16, 100, 1, most)
+    else:
+        sizes = (given.width, given.configurations, given.graph_configurations, given.segment_nodes)
+        results = measured(tuple(given.nodes), *sizes, given.repeat, most)
+    if out := given.out or (None if given.quick else measure.RESULTS):
+        measure.write("gst", results, out)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=3):
+        print(table(results))
+    for name, value in results["requirements"].items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()

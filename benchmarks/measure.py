@@ -1,0 +1,84 @@
+"""What every benchmark needs: medians of seconds, a description of the machine, one file of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from stages import files
+
+RESULTS = Path("reports/benchmarks.json")
+#: seconds after which something is not repeated any more
+PATIENCE = 60.0
+
+
+def median_seconds(function: Callable[[], object], repeat: int, patience: float = PATIENCE) -> tuple[float, int]:
+    """Median seconds of a call, after one to warm up, and the number of calls it is the median of.
+
+    At most `repeat` calls, fewer where they took more than `patience` seconds together, but one at least.
+    """
+    function()
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < repeat and sum(seconds) < patience):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), len(seconds)
+
+
+def machine() -> dict[str, str | int]:
+    """What figures depend on beside the code: processor, cores, torch and its threads."""
+    return {
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far.
+
+    VmHWM where there is one: ru_maxrss of a new process starts at what its parent held, and so hides a small child
+    behind a large parent.
+    """
+    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def anonymous_bytes() -> int:
+    """Memory of this process now that is not a mapped file's; 0 where the system does not tell."""
+    return _status("RssAnon")
+
+
+def write(key: str, content: dict, path: str | Path = RESULTS) -> None:
+    """Puts `content` under `key` into the file of results and leaves what other benchmarks wrote there."""
+    path = Path(path)
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results[key] = {"machine": machine()} | content
+    files.replace(path, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _status(name: str) -> int:
+    """A line of /proc/self/status in bytes, 0 where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

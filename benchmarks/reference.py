@@ -1,0 +1,239 @@
+"""The first place's layout network as plain PyTorch Geometric, and its training: what ours is measured against.
+
+Written anew from the description of the solution (Kaggle discussion 456343, Google - Fast or Slow? Predict AI Model
+Runtime): a dense tensor (configurations, nodes, width), one graph at a time. Nothing here is shared between
+configurations but the graph and its features.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import dropout, gelu
+from torch.nn.functional import instance_norm as channels_first_norm
+from torch_geometric.nn import SAGEConv
+
+from stages.dataset import ModelGraph
+from stages.gnn.loss import pairwise_hinge
+from stages.hlo.opcodes import OPCODES
+from stages.metrics import collection_score, kendall
+from stages.npz import LAYOUT_FEATURES
+
+OPCODE_CHANNELS = 16
+LAYOUT_CHANNELS = 4
+NOT_CONFIGURABLE = -2  # in the place of the layouts of other nodes; -1 is "no such dimension"
+VOCABULARY = 8  # -2 to 5
+SQUEEZE = 8
+DROPOUT = 0.2
+MARGIN = 1.0
+WEIGHT_DECAY = 0.00001
+CLIP = 1.0
+CHUNK = 128  # configurations scored at a time, as the first place did for layout:xla:default
+
+
+class ChannelAttention(nn.Module):
+    """x * sigmoid(W2 relu(W1 x)): squeeze and excitation of the channels of one node in one configuration."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        small = max(1, width // SQUEEZE)
+        self.gate = nn.Sequential(nn.Linear(width, small), nn.ReLU(), nn.Linear(small, width), nn.Sigmoid())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gate(x)
+
+
+class CrossConfigurationAttention(nn.Module):
+    """x * softmax(x / T) over the configurations, dimension 0, of every node's channel; T learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (x / self.temperature).softmax(dim=0)
+
+
+class Layer(nn.Module):
+    """States (configurations, nodes, inputs) to (configurations, nodes, width).
+
+    Of messages: norm -> SAGE -> channel attention -> [plain half beside gated half] -> + input -> GELU -> dropout. Of
+    an input layer: linear -> norm -> the same, without sum and dropout. Messages go along edge_index as stored, from
+    the consumer of a tensor to its producer.
+    """
+
+    def __init__(self, inputs: int, width: int, attention: bool, messages: bool):
+        super().__init__()
+        out = width // 2 if attention else width
+        self.messages = SAGEConv(inputs, out) if messages else None
+        self.linear = None if messages else nn.Linear(inputs, out)
+        self.channels = ChannelAttention(out)
+        self.attention = CrossConfigurationAttention() if attention else None
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        if self.messages is None:
+            state = instance_norm(self.linear(x))
+        else:
+            state = self.messages(instance_norm(x), edge_index)
+        state = self.channels(state)
+        if self.attention is not None:
+            state = torch.cat([state, self.attention(state)], dim=-1)
+        if self.messages is None:
+            return gelu(state)
+        return dropout(gelu(x + state), DROPOUT, self.training)
+
+
+class FirstPlace(nn.Module):
+    """Scores (c,) of c configurations of one graph of n nodes; smaller is faster.
+
+    input_layers: 0 is a plain linear layer over the features of nodes and configurations; the first place had two
+    layers there with norm and attention, of which each costs about as much as a layer of messages.
+    """
+
+    def __init__(self, columns: int, width: int, layers: int, attention: bool = True, input_layers: int = 0):
+        super().__init__()
+        self.opcodes = nn.Embedding(OPCODES, OPCODE_CHANNELS)
+        self.layouts = nn.Embedding(VOCABULARY, LAYOUT_CHANNELS)
+        features = columns + OPCODE_CHANNELS + (6 + LAYOUT_FEATURES) * LAYOUT_CHANNELS
+        sizes = [features] + [width] * (input_layers - 1)
+        self.inputs = nn.ModuleList(Layer(size, width, attention, messages=False) for size in sizes[:input_layers])
+        self.linear = None if input_layers else nn.Linear(features, width)
+        self.blocks = nn.ModuleList(Layer(width, width, attention, messages=True) for _ in range(layers))
+        self.head = nn.Linear(width, 1)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        opcode: torch.Tensor,
+        layout: torch.Tensor,
+        edge_index: torch.Tensor,
+        config_nodes: torch.Tensor,
+        triples: torch.Tensor,
+    ) -> torch.Tensor:
+        """x (n, F); opcode (n,) int64; layout (n, 6) int8; edge_index (2, m); config_nodes (nc,); triples (c, nc, 18)
+        int8, the layouts of the configurable nodes. Layouts are in -1..5; other nodes get -2, "not configurable"."""
+        everywhere = triples.new_full((len(triples), len(x), LAYOUT_FEATURES), NOT_CONFIGURABLE)
+        everywhere[:, config_nodes] = triples
+        nodes = torch.cat([x, self.opcodes(opcode), self._embedded(layout)], dim=1)
+        state = torch.cat([nodes.expand(len(triples), -1, -1), self._embedded(everywhere)], dim=2)
+        if self.linear is not None:
+            state = gelu(self.linear(state))
+        for layer in (*self.inputs, *self.blocks):
+            state = layer(state, edge_index)
+        return self.head(state.mean(dim=1)).squeeze(-1)
+
+    def _embedded(self, layout: torch.Tensor) -> torch.Tensor:
+        return self.layouts(layout.int() - NOT_CONFIGURABLE).flatten(-2)
+
+
+def instance_norm(x: torch.Tensor) -> torch.Tensor:
+    """(c, n, f) to mean 0 and variance 1 over the nodes of each configuration and channel.
+
+    Transposed for torch's own, which needs half the time of a mean, a variance and a product written out.
+    """
+    if x.shape[1] == 1:
+        return torch.zeros_like(x)  # of one node, which torch refuses
+    return channels_first_norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Inputs:
+    """What the network is given of one layout graph: `fixed` once, the layouts for each sample of configurations.
+
+    ranks (c,) int64: of the run times, equal where they are equal.
+    """
+
+    def __init__(self, graph: ModelGraph):
+        self.graph = graph
+        parts = (graph.x, graph.opcode.astype(np.int64), graph.layout, graph.edge_index, graph.config_nodes)
+        self.fixed = tuple(torch.from_numpy(np.array(part)) for part in parts)  # copied: files are mapped read-only
+        self.ranks = torch.from_numpy(np.unique(graph.target, return_inverse=True)[1].reshape(-1))
+
+    def __call__(self, sample: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Arguments of the network's forward for these configurations (k,)."""
+        return *self.fixed, torch.from_numpy(self.graph.triples[self.graph.codes[sample]])
+
+
+def predict(network: FirstPlace, inputs: Inputs, sample: np.ndarray | None = None, chunk: int = CHUNK) -> np.ndarray:
+    """(c,) float64 scores of configurations of a graph, all by default, in chunks of about `chunk`.
+
+    Attention compares the configurations of a chunk, so chunks are drawn at random, always the same.
+    """
+    chosen = np.arange(inputs.graph.configurations) if sample is None else sample
+    pieces = -(-len(chosen) // chunk)
+    drawn = np.random.default_rng(0).permutation(len(chosen)) if pieces > 1 else np.arange(len(chosen))
+    scores = np.zeros(len(chosen))
+    network.eval()
+    with torch.inference_mode():
+        for places in np.array_split(drawn, pieces):
+            scores[places] = network(*inputs(chosen[places])).double().numpy()
+    return scores
+
+
+def optimizer(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+
+
+def step(network: FirstPlace, adamw: torch.optim.Optimizer, inputs: Inputs, sample: np.ndarray) -> float:
+    """One training step on these configurations of a graph; returns the loss."""
+    network.train()
+    score = network(*inputs(sample))
+    loss = pairwise_hinge(score[None], inputs.ranks[sample][None], MARGIN)
+    adamw.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+    adamw.step()
+    return float(loss.detach())
+
+
+def train_reference(
+    train: list[ModelGraph],
+    valid: list[ModelGraph],
+    configurations: int,
+    epochs: int,
+    learning_rate: float,
+    seconds_limit: float,
+    seed: int,
+    width: int = 256,
+    layers: int = 2,
+    attention: bool = True,
+    input_layers: int = 0,
+) -> list[tuple[float, float]]:
+    """Trains as the first place did; per epoch the seconds of training so far and the mean Kendall tau-b on `valid`.
+
+    A step is one graph with at most `configurations` of its configurations, drawn evenly. AdamW; the learning rate
+    falls as a cosine over the epochs or, where that comes sooner, over the limit of seconds, so that a run that time
+    cuts short has slow last epochs too. Validation takes no part in the seconds. `best` finds the best epoch.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = FirstPlace(train[0].x.shape[1], width, layers, attention, input_layers)
+    adamw = optimizer(network, learning_rate)
+    given, watched = [Inputs(graph) for graph in train], [Inputs(graph) for graph in valid]
+    curve: list[tuple[float, float]] = []
+    seconds, steps = 0.0, 0
+    for _ in range(epochs):
+        for place in rng.permutation(len(train)).tolist():
+            if seconds >= seconds_limit:
+                break
+            start = time.perf_counter()
+            done = max(steps / (epochs * len(train)), seconds / seconds_limit)
+            for group in adamw.param_groups:
+                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            count = train[place].configurations
+            sample = np.sort(rng.choice(count, min(count, configurations), replace=False))
+            step(network, adamw, given[place], sample)
+            seconds, steps = seconds + time.perf_counter() - start, steps + 1
+        tau = collection_score(kendall(predict(network, inputs), inputs.graph.target) for inputs in watched)
+        curve.append((seconds, tau))
+        if seconds >= seconds_limit:
+            break
+    return curve
+
+
+def best(curve: list[tuple[float, float]]) -> tuple[float, float]:
+    """Seconds and tau of the best epoch, the first of equals."""
+    return max(curve, key=lambda row: (-math.inf if math.isnan(row[1]) else row[1], -row[0]))
