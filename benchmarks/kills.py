@@ -26,7 +26,6 @@ from safetensors import safe_open
 
 from stages import params
 from stages.collection import slug
-from stages.gnn.settings import NAMES
 
 RUN = "import json, sys; from stages import gnn; gnn.run(**json.loads(sys.argv[1]))"
 
@@ -58,8 +57,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draw = random.Random(options.seed)
-    section = params.section(Path("params.yaml"), "gnn", options.collection, {})
-    knobs = {name: value for name, value in section.items() if name in (*NAMES, "seeds")}
+    knobs = params.section("params.yaml", "gnn", options.collection)
     with tempfile.TemporaryDirectory() as folder:
         ends = []
         for name, kills in (("undisturbed", 0), ("disturbed", options.kills)):

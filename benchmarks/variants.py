@@ -20,13 +20,14 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import files, params
+from benchmarks.gnn import stage_knobs
+from stages import files
 from stages.collection import COLLECTIONS, is_tile
 from stages.dataset import model_graphs
 from stages.gnn.batch import prepare
 from stages.gnn.checkpoint import identity
 from stages.gnn.inference import predict
-from stages.gnn.settings import NAMES, Settings
+from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, deterministic
 from stages.metrics import collection_score, graph_score
 
@@ -82,9 +83,7 @@ OUT = Path("reports/gnn-variants.csv")
 
 def settings_of(collection: str, variant: str) -> Settings:
     """The collection's settings in params.yaml, with what the variant changes; on the CPU, so that times compare."""
-    section = params.section(Path("params.yaml"), "gnn", collection, {})
-    knobs = {name: value for name, value in section.items() if name in NAMES}
-    return Settings(**{**knobs, **VARIANTS[variant], "device": "cpu"})
+    return Settings(**{**stage_knobs(collection), **VARIANTS[variant], "device": "cpu"})
 
 
 def applies(variant: str, collection: str) -> bool:

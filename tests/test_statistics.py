@@ -341,7 +341,7 @@ def test_real_files(collection, tmp_path):
         made = folder(tmp_path, collection, split)
         made.mkdir(parents=True)
         for file in files[split] or [unet3d]:
-            (made / file.name).symlink_to(file)
+            (made / file.name).symlink_to(file.resolve())
     prune.run(collection=collection, root=str(tmp_path), data=str(tmp_path))
     for graph in itertools.chain(*(dataset.graphs(tmp_path, collection, split) for split in SPLITS)):
         names, values = statistics(graph)

@@ -198,30 +198,39 @@ def prepare(graph: ModelGraph, view: View, data: str | None = None) -> Static:
     total = len(graph.x)
     moves = None if graph.config_nodes is None else Moves(graph.packed)
     config = np.full(total, -1)
-    edges = np.asarray(graph.edge_index).T
-    nodes = np.arange(total)
     between = np.zeros((0, 2), np.int64)
     if moves is not None:
         config[graph.config_nodes] = np.arange(len(graph.config_nodes))
         between = graph.config_nodes[moves.between]
-        if view.contracted:
-            nodes = np.sort(graph.config_nodes)
-            edges = graph.config_nodes[graph.packed.contracted]
-    parts = [nodes]
-    if view.segment_nodes is not None and moves is not None:
-        number = np.full(total, -1)
-        number[nodes] = np.arange(len(nodes))
-        splits = np.asarray(graph.packed.node_split)[nodes]
-        parts = segments.partition(number[edges], splits, view.partition, view.segment_nodes)
-        parts = [nodes[part] for part in parts]
+    edges = _edges(graph, view)
     return Static(
         graph=graph,
         view=view,
         order=np.unique(np.asarray(graph.target), return_inverse=True)[1].reshape(-1),
         moves=moves,
-        segments=[_segment(part, total, config, edges, between, view) for part in parts],
+        segments=[_segment(part, total, config, edges, between, view) for part in partitioned(graph, view)],
         data=data,
     )
+
+
+def partitioned(graph: ModelGraph, view: View) -> list[np.ndarray]:
+    """Nodes of each segment of a graph, ascending."""
+    tile = graph.config_nodes is None
+    nodes = np.sort(graph.config_nodes) if view.contracted and not tile else np.arange(len(graph.x))
+    if view.segment_nodes is None or tile:
+        return [nodes]
+    number = np.full(len(graph.x), -1)
+    number[nodes] = np.arange(len(nodes))
+    splits = np.asarray(graph.packed.node_split)[nodes]
+    found = segments.partition(number[_edges(graph, view)], splits, view.partition, view.segment_nodes)
+    return [nodes[part] for part in found]
+
+
+def _edges(graph: ModelGraph, view: View) -> np.ndarray:
+    """(m, 2) [consumer, producer] of the graph as the view has it."""
+    if view.contracted and graph.config_nodes is not None:
+        return graph.config_nodes[graph.packed.contracted]
+    return np.asarray(graph.edge_index).T
 
 
 def join(statics: list[Static], samples: list[np.ndarray], chosen: list[np.ndarray] | None = None) -> Batch:

@@ -28,17 +28,13 @@ def predict(network: nn.Module, static: Static, sample: np.ndarray | None = None
     scored one after the other, so that memory does not grow with the graph.
     """
     configurations = np.arange(static.graph.configurations) if sample is None else sample
-    count, chunk = len(configurations), chunk_size(static.nodes)
-    pieces = -(-count // chunk)
-    rng = np.random.default_rng(zlib.crc32(static.graph.id.encode()))
+    count, rng = len(configurations), drawn(static)
     scores = np.zeros(count)
-    rounds = permutations if pieces > 1 else 1
+    rounds = permutations if count > chunk_size(static.nodes) else 1
     network.eval()
     with torch.inference_mode():
         for _ in range(rounds):
-            order = rng.permutation(count) if pieces > 1 else np.arange(count)
-            for places in np.array_split(order, pieces):
-                places = np.sort(places)
+            for places in chunks(static, count, rng):
                 scores[places] += _scores(network, static, configurations[places]) / rounds
     return scores
 
@@ -49,12 +45,19 @@ def embeddings(network: nn.Module, static: Static, sample: np.ndarray, segment: 
     return network.embeddings(network.states(batch), batch)[0]
 
 
-def chunks(static: Static) -> list[np.ndarray]:
-    """All configurations of a graph in the chunks that `predict` takes."""
-    count = static.graph.configurations
-    order, pieces = np.arange(count), -(-count // chunk_size(static.nodes))
-    if pieces > 1:
-        order = np.random.default_rng(zlib.crc32(static.graph.id.encode())).permutation(count)
+def drawn(static: Static) -> np.random.Generator:
+    """Random numbers that are the same for a graph in every run and of every seed."""
+    return np.random.default_rng(zlib.crc32(static.graph.id.encode()))
+
+
+def chunks(static: Static, count: int | None = None, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+    """0 ... count - 1, by default all configurations of a graph, in the chunks that `predict` takes.
+
+    rng: where the chunks are drawn from if there are several, by default `drawn` anew.
+    """
+    count = static.graph.configurations if count is None else count
+    pieces = -(-count // chunk_size(static.nodes))
+    order = np.arange(count) if pieces == 1 else (rng or drawn(static)).permutation(count)
     return [np.sort(places) for places in np.array_split(order, pieces)]
 
 

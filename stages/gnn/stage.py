@@ -23,7 +23,7 @@ from stages import files, scores
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
-from stages.gnn.batch import Static, prepare
+from stages.gnn.batch import Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
 from stages.gnn.inference import predict
 from stages.gnn.settings import Settings
@@ -160,7 +160,7 @@ def _scores(network: nn.Module, static: Static, seed: int, permutations: int) ->
 
 
 def _segments(train: list[ModelGraph], view: View) -> pl.DataFrame:
-    rows = [(graph.id, len(graph.x), len(prepare(graph, view).segments)) for graph in train]
+    rows = [(graph.id, len(graph.x), len(partitioned(graph, view))) for graph in train]
     return pl.DataFrame(rows, schema=["graph", "nodes", "segments"], orient="row")
 
 
@@ -168,13 +168,13 @@ def _sharing(valid: list[Static]) -> pl.DataFrame:
     """Per valid graph: nodes, configurations, segments, and distinct states of each level as a share of both."""
     rows = []
     for static in valid:
-        graph, parts = static.graph, range(len(static.segments))
+        graph, count = static.graph, len(static.segments)
         if not static.view.shared or graph.config_nodes is None:
             continue
-        sizes = np.sum([[level.size for level in static.whole(part).levels] for part in parts], axis=0)
+        sizes = np.sum([[level.size for level in static.whole(part).levels] for part in range(count)], axis=0)
         cells = static.nodes * graph.configurations
         shares = {f"level {level}": size / cells for level, size in enumerate(sizes.tolist())}
-        row = {"graph": graph.id, "nodes": static.nodes, "configurations": graph.configurations, "segments": len(parts)}
+        row = {"graph": graph.id, "nodes": static.nodes, "configurations": graph.configurations, "segments": count}
         rows.append(row | shares)
     return pl.DataFrame(rows)
 

@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from stages.collection import is_tile
 from stages.errors import InputError
 from stages.gnn.batch import Static, join
 from stages.gnn.history import History, sampled, stale_weights
-from stages.gnn.inference import chunks, embeddings, predict
+from stages.gnn.inference import chunks, drawn, embeddings, predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.network import LayoutNetwork, TileNetwork
 from stages.gnn.settings import Settings
@@ -382,8 +381,7 @@ def _watched(static: Static) -> np.ndarray:
     count = static.graph.configurations
     if count <= WATCHED:
         return np.arange(count)
-    rng = np.random.default_rng(zlib.crc32(static.graph.id.encode()))
-    return np.sort(rng.choice(count, WATCHED, replace=False))
+    return np.sort(drawn(static).choice(count, WATCHED, replace=False))
 
 
 def _pooled(network: nn.Module, static: Static, indices: np.ndarray) -> torch.Tensor:
