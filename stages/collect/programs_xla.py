@@ -579,6 +579,215 @@ def _pointnet(points, widths, head):
     return _model(inputs, layers.Dense(CLASSES)(x))
 
 
+# Small networks of dense layers, transposes and reshapes, one block each: a second or less a configuration.
+
+
+def _perceptron(features, widths):
+    """Multilayer perceptron on a table's rows."""
+    keras = _load_keras()
+    x = inputs = keras.Input((features,))
+    for width in widths:
+        x = keras.layers.Dense(width, activation="relu")(x)
+    return _model(inputs, keras.layers.Dense(CLASSES)(x))
+
+
+def _ts_mixer(steps, features, width, blocks=1):
+    """TSMixer (Chen 2023): dense layers along time and along features in turn, and a forecast."""
+    layers = _load_keras().layers
+    x = inputs = _load_keras().Input((steps, features))
+    for _ in range(blocks):
+        y = layers.Dense(steps, activation="relu")(layers.Permute((2, 1))(layers.LayerNormalization()(x)))
+        x = layers.Add()([x, layers.Permute((2, 1))(y)])
+        y = layers.Dense(width, activation="relu")(layers.LayerNormalization()(x))
+        x = layers.Add()([x, layers.Dense(features)(y)])
+    return _model(inputs, layers.Permute((2, 1))(layers.Dense(steps // 2)(layers.Permute((2, 1))(x))))
+
+
+def _dlrm(fields, dense, width):
+    """DLRM (Naumov 2019) without its lookup: dense features and embedded fields, all pairs of them multiplied."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((fields * width + dense,))
+    bottom = layers.Dense(width, activation="relu")(inputs[:, :dense])
+    x = layers.Concatenate(axis=1)([layers.Reshape((fields, width))(inputs[:, dense:]), bottom[:, None]])
+    pairs = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    x = layers.Concatenate()([bottom, layers.Reshape(((fields + 1) ** 2,))(pairs)])
+    return _model(inputs, layers.Dense(1)(layers.Dense(2 * width, activation="relu")(x)))
+
+
+def _non_local(size, width):
+    """Non-local block (Wang 2018) between two pointwise layers: attention between all places of an image."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((size, size, 16))
+    x = layers.Dense(2 * width, activation="relu")(inputs)
+    query, key, value = (layers.Reshape((size * size, width))(layers.Dense(width)(x)) for _ in range(3))
+    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))))
+    y = layers.Reshape((size, size, width))(ops.matmul(weights, value))
+    return _model(inputs, layers.Add()([x, layers.Dense(2 * width)(y)]))
+
+
+def _axial(size, width, heads):
+    """Axial attention (Ho 2019): along the rows, then along the columns."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((size, size, 8))
+    x = layers.Dense(width)(inputs)
+    for _ in range(2):
+        parts = [layers.Reshape((size, size, heads, width // heads))(layers.Dense(width)(x)) for _ in range(3)]
+        query, key, value = (ops.transpose(part, (0, 1, 3, 2, 4)) for part in parts)
+        y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 2, 4, 3)))), value)
+        y = layers.Reshape((size, size, width))(ops.transpose(y, (0, 1, 3, 2, 4)))
+        x = layers.Permute((2, 1, 3))(layers.Add()([x, y]))
+    return _model(inputs, layers.Dense(CLASSES)(x))
+
+
+def _patch_tst(steps, features, patch, width):
+    """PatchTST (Nie 2023), one head: each series cut in patches, attention over them, a forecast a series."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((steps, features))
+    patches = steps // patch
+    x = layers.Dense(width)(layers.Reshape((features, patches, patch))(layers.Permute((2, 1))(inputs)))
+    query, key, value = (layers.Dense(width)(x) for _ in range(3))
+    y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))), value)
+    x = layers.Add()([x, y])
+    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    x = layers.Dense(patch)(layers.Reshape((features, patches * width))(x))
+    return _model(inputs, layers.Permute((2, 1))(x))
+
+
+def _nerf(samples, width, frequencies):
+    """NeRF (Mildenhall 2020): encoded samples of a ray through a perceptron, colours summed along the ray."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((samples, 3))
+    scaled = [inputs[..., None] * 2.0**level for level in range(frequencies)]
+    angles = layers.Reshape((samples, 3 * frequencies))(layers.Concatenate()(scaled))
+    x = layers.Concatenate()([ops.sin(angles), ops.cos(angles)])
+    for _ in range(2):
+        x = layers.Dense(width, activation="relu")(x)
+    density = ops.softmax(ops.squeeze(layers.Dense(1)(x), -1))
+    colour = layers.Dense(3, activation="sigmoid")(layers.Dense(width // 2, activation="relu")(x))
+    return _model(inputs, ops.sum(density[..., None] * colour, axis=1))
+
+
+def _experts(features, experts, width):
+    """Soft mixture of experts (Jacobs 1991): every expert sees every row, a gate adds them up."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((features,))
+    gate = layers.Dense(experts, activation="softmax")(inputs)
+    x = layers.Reshape((experts, width))(layers.Dense(experts * width, activation="relu")(inputs))
+    x = layers.EinsumDense("bei,eij->bej", (experts, width))(x)
+    return _model(inputs, layers.Dense(CLASSES)(ops.sum(x * gate[..., None], axis=1)))
+
+
+def _tabular_attention(fields, width, heads):
+    """FT-Transformer (Gorishniy 2021), one block: a token a field, attention over the fields."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((fields, 4))
+    x = layers.Dense(width)(inputs)
+    parts = [layers.Reshape((fields, heads, width // heads))(layers.Dense(width)(x)) for _ in range(3)]
+    query, key, value = (ops.transpose(part, (0, 2, 1, 3)) for part in parts)
+    y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))), value)
+    x = layers.Add()([x, layers.Dense(width)(layers.Reshape((fields, width))(ops.transpose(y, (0, 2, 1, 3))))])
+    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    return _model(inputs, layers.Dense(CLASSES)(ops.mean(layers.LayerNormalization()(x), axis=1)))
+
+
+def _perceiver(tokens, features, latents, width):
+    """Perceiver (Jaegle 2021): few latents read many tokens by cross-attention, then mix."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((tokens, features))
+    start = layers.Permute((2, 1))(layers.Dense(latents)(layers.Permute((2, 1))(inputs)))
+    x = query = layers.Dense(width)(start)
+    key, value = layers.Dense(width)(inputs), layers.Dense(width)(inputs)
+    x = x + ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1)))), value)
+    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    return _model(inputs, layers.Dense(CLASSES)(layers.Reshape((latents * width,))(x)))
+
+
+def _capsules(inputs_count, outputs_count, width):
+    """Capsules (Sabour 2017) with two rounds of routing."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((inputs_count, width))
+    votes = layers.Reshape((inputs_count, outputs_count, width))(layers.Dense(outputs_count * width)(inputs))
+    votes = ops.transpose(votes, (0, 2, 1, 3))
+    logits = ops.mean(votes, axis=-1)
+    for _ in range(2):
+        weights = ops.softmax(logits, axis=1)
+        pose = ops.sum(weights[..., None] * votes, axis=2)
+        pose = pose / (1.0 + ops.sqrt(ops.sum(ops.square(pose), axis=-1, keepdims=True) + 1e-6))
+        logits = logits + ops.squeeze(ops.matmul(votes, pose[..., None]), -1)
+    return _model(inputs, ops.sqrt(ops.sum(ops.square(pose), axis=-1) + 1e-6))
+
+
+def _codebook(size, patch, codes, width):
+    """VQ-VAE (van den Oord 2017) with soft codes: distances from patches to a codebook, weighted codes, decoder."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    grid = size // patch
+    inputs = keras.Input((size, size, 3))
+    x = layers.Permute((1, 3, 2, 4, 5))(layers.Reshape((grid, patch, grid, patch, 3))(inputs))
+    x = layers.Dense(width)(layers.Reshape((grid * grid, patch * patch * 3))(x))
+    x = layers.Dense(width)(ops.softmax(layers.Dense(codes)(x) - ops.sum(ops.square(x), axis=-1, keepdims=True)))
+    x = layers.Reshape((grid, grid, patch, patch, 3))(layers.Dense(patch * patch * 3)(x))
+    return _model(inputs, layers.Reshape((size, size, 3))(layers.Permute((1, 3, 2, 4, 5))(x)))
+
+
+def _spatial_gate(size, patch, width):
+    """Vision gMLP (Liu 2021), one block: a gate that mixes the patches."""
+    keras = _load_keras()
+    layers = keras.layers
+    grid = size // patch
+    inputs = keras.Input((size, size, 3))
+    x = layers.Permute((1, 3, 2, 4, 5))(layers.Reshape((grid, patch, grid, patch, 3))(inputs))
+    x = layers.Dense(width)(layers.Reshape((grid * grid, patch * patch * 3))(x))
+    y = layers.Dense(2 * width, activation="relu")(layers.LayerNormalization()(x))
+    gate = layers.Permute((2, 1))(layers.Dense(grid * grid)(layers.Permute((2, 1))(y[..., width:])))
+    x = layers.Add()([x, layers.Dense(width)(y[..., :width] * gate)])
+    return _model(inputs, layers.Dense(CLASSES)(layers.GlobalAveragePooling1D()(x)))
+
+
+def _set_network(members, features, width):
+    """Deep Sets (Zaheer 2017): each member beside the mean of its set, twice."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    x = inputs = keras.Input((members, features))
+    for _ in range(2):
+        mean = layers.Dense(width)(ops.mean(x, axis=1, keepdims=True))
+        x = ops.relu(layers.Dense(width)(x) - mean)
+    return _model(inputs, layers.Dense(CLASSES)(ops.max(x, axis=1)))
+
+
+def _causal_convolutions(steps, features, width, dilations):
+    """Temporal convolutional network (Bai 2018), convolutions as dense layers over shifted copies."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((steps, features))
+    x = layers.Dense(width)(inputs)
+    for dilation in dilations:
+        shifted = ops.pad(x, ((0, 0), (dilation, 0), (0, 0)))[:, :steps]
+        x = layers.Add()([x, layers.Dense(width, activation="relu")(layers.Concatenate()([x, shifted]))])
+    return _model(inputs, layers.Dense(CLASSES)(layers.Reshape((steps * width,))(x)))
+
+
+def _graph_attention(nodes, features, width):
+    """Graph convolution (Kipf 2017) on a graph of similarities between the nodes' features."""
+    keras = _load_keras()
+    layers, ops = keras.layers, keras.ops
+    x = inputs = keras.Input((nodes, features))
+    key = layers.Dense(width)(inputs)
+    edges = ops.softmax(ops.matmul(key, ops.transpose(key, (0, 2, 1))))
+    for _ in range(2):
+        x = ops.relu(ops.matmul(edges, layers.Dense(width)(x)))
+    return _model(inputs, layers.Dense(CLASSES)(x))
+
+
 NEED_NUMBERS = (_swin, _vit)
 
 # split, family, size tag, batch, mode (forward or train, with _nchw for channels_first), network, its arguments
@@ -932,6 +1141,56 @@ _ROWS: list[tuple[str, str, str, int, str, Callable, dict]] = [
     ),
     ("test", "swin", "w48_r48", 2, "forward", _swin, dict(size=48, width=48, depths=(1,), heads=(3,), window=4)),
     ("test", "inception", "f16-32_r40", 2, "forward_nchw", _inception, dict(size=40, stem=24, widths=[16, 32])),
+    ("train", "ts_mixer", "t64_f32_w64", 16, "forward", _ts_mixer, dict(steps=64, features=32, width=64)),
+    ("train", "ts_mixer", "t96_f16_w32", 32, "forward", _ts_mixer, dict(steps=96, features=16, width=32, blocks=2)),
+    ("valid", "ts_mixer", "t48_f48_w96", 16, "forward", _ts_mixer, dict(steps=48, features=48, width=96)),
+    ("train", "ts_mixer", "t32_f24_w48", 16, "train", _ts_mixer, dict(steps=32, features=24, width=48)),
+    ("train", "dlrm", "n15_w32", 128, "forward", _dlrm, dict(fields=15, dense=32, width=32)),
+    ("train", "dlrm", "n23_w16", 256, "forward", _dlrm, dict(fields=23, dense=16, width=16)),
+    ("valid", "dlrm", "n11_w48", 128, "forward", _dlrm, dict(fields=11, dense=64, width=48)),
+    ("train", "non_local", "w32_r16", 4, "forward", _non_local, dict(size=16, width=32)),
+    ("train", "non_local", "w48_r12", 8, "forward", _non_local, dict(size=12, width=48)),
+    ("test", "non_local", "w24_r20", 2, "forward", _non_local, dict(size=20, width=24)),
+    ("train", "axial", "w32_r16", 4, "forward", _axial, dict(size=16, width=32, heads=2)),
+    ("train", "axial", "w48_r12", 8, "forward", _axial, dict(size=12, width=48, heads=4)),
+    ("valid", "axial", "w64_r16", 2, "forward", _axial, dict(size=16, width=64, heads=4)),
+    ("train", "patch_tst", "t96_f16_w32", 8, "forward", _patch_tst, dict(steps=96, features=16, patch=8, width=32)),
+    ("train", "patch_tst", "t64_f32_w48", 8, "forward", _patch_tst, dict(steps=64, features=32, patch=4, width=48)),
+    ("test", "patch_tst", "t128_f8_w64", 16, "forward", _patch_tst, dict(steps=128, features=8, patch=8, width=64)),
+    ("train", "nerf", "s32_w64", 64, "forward", _nerf, dict(samples=32, width=64, frequencies=4)),
+    ("train", "nerf", "s64_w48", 32, "forward", _nerf, dict(samples=64, width=48, frequencies=6)),
+    ("train", "nerf", "s24_w32", 64, "train", _nerf, dict(samples=24, width=32, frequencies=4)),
+    ("train", "experts", "e8_w48", 256, "forward", _experts, dict(features=64, experts=8, width=48)),
+    ("train", "experts", "e6_w64", 128, "forward", _experts, dict(features=96, experts=6, width=64)),
+    ("valid", "experts", "e12_w32", 256, "forward", _experts, dict(features=48, experts=12, width=32)),
+    ("train", "spatial_gate", "w64_r32", 8, "forward", _spatial_gate, dict(size=32, patch=4, width=64)),
+    ("train", "spatial_gate", "w96_r48", 4, "forward", _spatial_gate, dict(size=48, patch=4, width=96)),
+    ("test", "spatial_gate", "w48_r40", 8, "forward", _spatial_gate, dict(size=40, patch=4, width=48)),
+    ("train", "perceptron", "d3_w128", 256, "train", _perceptron, dict(features=96, widths=[128, 128, 64])),
+    ("train", "perceptron", "d2_w256", 128, "train", _perceptron, dict(features=128, widths=[256, 192])),
+    ("valid", "perceptron", "d3_w96", 256, "train", _perceptron, dict(features=64, widths=[96, 160, 96])),
+    ("train", "graph", "n64_w48", 16, "forward", _graph_attention, dict(nodes=64, features=24, width=48)),
+    ("train", "graph", "n96_w32", 8, "forward", _graph_attention, dict(nodes=96, features=32, width=32)),
+    ("test", "graph", "n48_w64", 16, "forward", _graph_attention, dict(nodes=48, features=48, width=64)),
+    ("valid", "tabular", "n32_w32", 32, "forward", _tabular_attention, dict(fields=32, width=32, heads=2)),
+    ("valid", "tabular", "n24_w64", 32, "forward", _tabular_attention, dict(fields=24, width=64, heads=4)),
+    ("valid", "deep_sets", "n64_w64", 32, "forward", _set_network, dict(members=64, features=16, width=64)),
+    ("valid", "pointnet", "n256_w64-96", 4, "forward", _pointnet, dict(points=256, widths=[64, 96], head=64)),
+    ("test", "perceiver", "n128_w48", 16, "forward", _perceiver, dict(tokens=128, features=32, latents=16, width=48)),
+    ("test", "perceiver", "n96_w64", 16, "forward", _perceiver, dict(tokens=96, features=48, latents=24, width=64)),
+    ("test", "capsules", "n32_o16_w16", 16, "forward", _capsules, dict(inputs_count=32, outputs_count=16, width=16)),
+    ("test", "codebook", "c64_w48_r32", 8, "forward", _codebook, dict(size=32, patch=4, codes=64, width=48)),
+    (
+        "test",
+        "tcn",
+        "t64_w48",
+        16,
+        "forward",
+        _causal_convolutions,
+        dict(steps=64, features=24, width=48, dilations=[1, 2, 4]),
+    ),
+    ("train", "mixer", "l1_w48_r48", 4, "forward", _mixer, dict(size=48, patch=4, blocks=1, width=48, tokens=96)),
+    ("test", "mixer", "l1_w80_r32", 4, "forward", _mixer, dict(size=32, patch=4, blocks=1, width=80, tokens=48)),
     ("test", "shufflenet", "g2_f24_r16", 2, "train", _shufflenet, dict(size=16, filters=[24], groups=2)),
     ("test", "fcn", "f16-24-32_r32", 2, "forward_nchw", _fcn, dict(size=32, filters=[16, 24, 32], head=12)),
 ]
