@@ -13,11 +13,22 @@ from samples import F32_COLUMN, write_root
 
 from stages import dataset, npz, prune
 from stages.collection import COLLECTIONS, SPLITS, folder
-from stages.statistics import describe, layout_statistics, orders, standardised, statistics
+from stages.errors import InputError
+from stages.statistics import (
+    Hardware,
+    copies,
+    default,
+    describe,
+    layout_statistics,
+    orders,
+    shared,
+    standardised,
+    statistics,
+)
 from stages.statistics import layout as layout_module
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
-ADD, CONSTANT, PARAMETER, MULTIPLY, DOT, RESHAPE, REDUCE, TRANSPOSE = 2, 24, 63, 59, 34, 75, 70, 98
+ADD, CONSTANT, CONVOLUTION, PARAMETER, MULTIPLY, DOT, RESHAPE, REDUCE, TRANSPOSE = 2, 24, 26, 63, 59, 34, 75, 70, 98
 
 
 def features(nodes):
@@ -61,8 +72,8 @@ def packed(nodes, configured, operands, contracted, layouts):
     )
 
 
-def columns(graph):
-    names, values = statistics(graph)
+def columns(graph, **options):
+    names, values = statistics(graph, **options)
     return dict(zip(names, values.T, strict=True))
 
 
@@ -117,6 +128,106 @@ def test_orders_of_a_small_graph_by_hand(chain):
     assert found["minor_bits_output"].tolist() == [11, 10, 10, 11, 0]
     # padded to 128 by 8: 1024 for 32 elements, 1024 for 64, 2 x 1024 for 64
     assert found["tile_padding_bytes"].tolist() == [4 * (4096 - 160)] * 4 + [0]
+
+
+def test_copies_by_the_opcodes_at_both_ends(chain):
+    found = columns(chain)
+    fed, product = 4 * 8 * 4, 4 * 16 * 4
+    assert found["copies_transpose_to_dot_bytes"].tolist() == [0, fed, 0, 0, 0]
+    assert found["copies_dot_to_reshape_bytes"].tolist() == [0, 0, 0, product, 0]
+    # binary digits of 128 and of 256 bytes; what happens inside a node is no copy between two
+    assert found["copies_bits"].tolist() == [7, 7, 0, 7 + 8 + 8, 0]
+    assert sum(found[name].sum() for name in found if "_to_" in name) == fed + product
+
+
+def test_kinds_of_a_small_graph_by_hand(chain):
+    found = columns(chain, hardware=Hardware(lanes=4, sublanes=2, cache_line=64, vector=32))
+    assert found["dot_output_minor_before_last"].tolist() == [0, 0, 0, 0, 0]
+    assert found["dot_input_minor_before_last"].tolist() == [0, 0, 1, 0, 0]
+    assert found["transpose_output_minor_before_last"].tolist() == [0, 1, 1, 0, 0]
+    assert found["reshape_input_minor_before_last"].tolist() == [0, 0, 0, 1, 0]
+    assert found["transpose_minor_bits"].tolist() == [3, 2, 2, 3, 0]
+    assert found["dot_disagreeing"].tolist() == [0, 0, 1, 0, 0]
+    # tensors of the three nodes: [4,8] [8,4]; [4,16] [4,8] [8,16]; [2,2,16] [4,16]; rows of 4 are below no lanes of 4
+    assert found["minor_below_lanes"].tolist() == [0] * 5
+    assert found["minor_whole_lanes"].tolist() == [7, 7, 7, 7, 0]
+    assert found["second_whole_sublanes"].tolist() == [7, 7, 7, 7, 0]
+    # rows of 4 float32 are half a vector: the operand [8,4], then the turned [4,8], then the dot's operand too
+    fed, product = 4 * 8 * 4, 4 * 16 * 4
+    assert found["ragged_vector_bytes"].tolist() == [fed, 2 * fed, 3 * fed, fed + product, 0]
+    assert found["dot_padding_bytes"].tolist() == [0] * 5
+    wide = columns(chain, hardware=Hardware(lanes=32, sublanes=8))
+    # of the dot's [4,16], [4,8] and [8,16], each is padded to 8 by 32
+    assert wide["dot_padding_bytes"].tolist() == [4 * (3 * 256 - 64 - 32 - 128)] * 4 + [0]
+    assert wide["minor_below_lanes"].tolist() == [7, 7, 7, 7, 0]
+
+
+def test_roles_of_a_convolutions_minor_dimensions():
+    nodes = [(PARAMETER, (8, 6, 6, 4), ()), (PARAMETER, (3, 3, 4, 16), ()), (CONVOLUTION, (8, 6, 6, 16), ())]
+    plain, kernel = (3, 2, 1, 0), (3, 2, 1, 0)
+    layouts = [
+        ((plain, plain, kernel),),
+        (((0, 1, 2, 3), (2, 1, 0, 3), (2, 3, 1, 0)),),
+        (((1, 0, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)),),
+    ]
+    graph = packed(nodes, [2], [[0, 1]], [], layouts)
+    graph.node_feat[2, [93, 94, 99, 100, 105, 106]] = 0, 3, 2, 3, 0, 3
+    found = columns(graph)
+    for slot, roles in {
+        "output": ("feature", "batch", "spatial"),
+        "input": ("feature", "spatial", "batch"),
+        "kernel": ("output_feature", "input_feature", "spatial"),
+    }.items():
+        for configuration, role in enumerate(roles):
+            assert np.flatnonzero(found[f"convolution_{slot}_minor_{role}"]).tolist() == [configuration]
+
+
+def test_operations_by_hand():
+    nodes = [
+        (PARAMETER, (8, 6, 6, 4), ()),
+        (PARAMETER, (3, 3, 4, 16), ()),
+        (CONVOLUTION, (8, 6, 6, 16), ()),
+        (PARAMETER, (2, 8, 4), ()),
+        (PARAMETER, (2, 16, 4), ()),
+        (DOT, (2, 8, 16), ()),
+        (RESHAPE, (256,), ()),
+        (DOT, (7, 7), ()),
+    ]
+    operands = [[0, 1], [3, 4], [5, -1], [-1, -1]]
+    graph = packed(nodes, [2, 5, 6, 7], operands, [], [(((3, 2, 1, 0),), ((2, 1, 0),), ((0,),), ((1, 0),))])
+    graph.node_feat[2, 100] = 3
+    found = default.operations(graph.node_feat[graph.config_nodes], copies.slot_tensors(graph))
+    assert found.tolist() == [2 * 8 * 6 * 6 * 16 * 3 * 3 * 4, 2 * 2 * 8 * 16 * 4, 256, 49]
+
+
+def test_distance_from_the_default_by_hand(chain):
+    chain.node_feat[3, 134:136] = 0, 1  # the dot's own layout is column-major, the others give none: row-major
+    chain.node_feat[:3, 134:136] = chain.node_feat[4, 134:136] = 1, 0
+    found = columns(chain)
+    fed, product = 4 * 8 * 4, 4 * 16 * 4
+    total = fed * 2 + (fed + 8 * 16 * 4 + product) + product * 2
+    assert found["off_default"].tolist() == [1, 2, 2, 2, 0]
+    assert found["off_default_tensors"].tolist() == [1, 2, 3, 2, 0]
+    assert found["default_distance"].tolist() == [1, 2, 3, 2, 0]
+    off = [product, product + fed, product + 2 * fed, 2 * product, 0]
+    assert found["off_default_bytes"] == pytest.approx(np.array(off) / total)
+    work = np.array([32, 2 * 4 * 16 * 8, 64])
+    assert found["off_default_operations"] == pytest.approx(
+        np.array([work[1], work[:2].sum(), work[:2].sum(), work[1:].sum(), 0]) / work.sum()
+    )
+
+
+def test_how_often_the_search_tried_a_nodes_layouts(chain):
+    found = columns(chain, searched=True)
+    # how many of the five have the same triple at the transpose, the dot and the reshape
+    often = np.array([[2, 3, 3], [2, 3, 3], [2, 1, 3], [2, 3, 1], [1, 1, 1]])
+    assert found["occurrence"] == pytest.approx(often.mean(axis=1) / 5)
+    assert found["occurrence_bits"] == pytest.approx(np.log2(often / 5).mean(axis=1), abs=1e-3)
+    assert found["rare"].tolist() == [0] * 5
+    # the mode of the dot and of the reshape is that of three; of the transpose's two equally frequent ones it is one
+    assert (found["off_mode"][[0, 1]] - found["off_mode"][[3, 2]]).tolist() == [-1, -1]
+    assert found["off_mode"][4] == 3 and found["off_mode_bytes"][4] == found["off_mode_operations"][4] == 1
+    assert not any(name in columns(chain) for name in ("occurrence", "off_mode"))
 
 
 def test_a_reduce_by_hand():
@@ -248,7 +359,7 @@ def slow_inversions(graph):
 
 def test_the_fast_path_agrees_with_a_slow_one(sample, monkeypatch):
     for graph in dataset.graphs(sample, "layout:xla:random", "train"):
-        whole = layout_statistics(graph)[1]
+        whole = layout_statistics(graph, searched=True)[1]
         found = columns(graph)
         count, weighted = slow_inversions(graph)
         np.testing.assert_array_equal(found["inversions"], count)
@@ -256,7 +367,27 @@ def test_the_fast_path_agrees_with_a_slow_one(sample, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(layout_module, "_CELLS", 7)
             patch.setattr(layout_module, "_PAIRS", 1)
-            np.testing.assert_array_equal(layout_statistics(graph)[1], whole)
+            np.testing.assert_array_equal(layout_statistics(graph, searched=True)[1], whole)
+
+
+def test_some_rows_are_those_of_all(sample):
+    """Also of the columns that say how often a layout was tried: they count in the whole graph."""
+    for collection in ("layout:xla:random", "tile:xla"):
+        graph = dataset.graphs(sample, collection, "train")[0]
+        rows = np.array([7, 2, 3])
+        names, values = statistics(graph, rows, searched=True)
+        whole = statistics(graph, searched=True)
+        assert names == whole[0]
+        np.testing.assert_array_equal(values, whole[1][rows])
+
+
+def test_shared_columns_are_those_that_do_not_vary(sample):
+    for collection in ("layout:xla:random", "tile:xla"):
+        for graph in dataset.graphs(sample, collection, "train"):
+            names, values = statistics(graph)
+            varying = np.ptp(values, axis=0) > 0
+            assert not any(shared(name) for name, varies in zip(names, varying, strict=True) if varies)
+        assert sum(map(shared, names)) > 20 and not shared("copies") and not shared("tiles")
 
 
 @given(st.randoms(use_true_random=False))
@@ -330,6 +461,33 @@ def test_the_minor_dimension_of_a_tile_is_that_of_the_layout():
     assert columns(tile_graph([(4, 8)], order=(1, 0)))["minor_bound"].tolist() == [8]
 
 
+def test_what_tiles_touch_by_hand():
+    """A dot [6, 3] x [3, 10] -> [6, 10] whose parameters are float32, in tiles of 2 by 5 and whole."""
+    nodes = [(PARAMETER, (6, 3), ()), (PARAMETER, (3, 10), ()), (DOT, (6, 10), ()), (MULTIPLY, (6, 10), ())]
+    bounds = np.zeros((2, 24), np.float32)
+    bounds[0, 8:10] = 2, 5
+    made = packed(nodes, [2], [[0, 1]], [], [(((1, 0),),)] * 2)
+    made.node_feat[3, 0] = 1
+    made.node_feat[3, 134:136] = 1, 0
+    layout = dict.fromkeys(("config_nodes", "codes", "triples", "contracted", "config_operands", "node_split"))
+    graph = dataclasses.replace(made, collection="tile:xla", config_feat=bounds, normalizer=np.ones(2, int), **layout)
+    found = columns(graph)
+    read, whole = 4 * (2 * 3 + 3 * 5), 4 * (6 * 3 + 3 * 10)
+    assert found["touched_bytes"] == pytest.approx(np.log1p([read + 40, whole + 240]))
+    assert found["held_bytes"] == pytest.approx(np.log1p([2 * 40, 2 * 240]))
+    assert found["held_largest_bytes"] == pytest.approx(np.log1p([40, 240]))
+    assert found["read_again"] == pytest.approx(np.log1p([3 * 2 * read / whole, 1]))
+    assert found["reuse"] == pytest.approx(np.log1p([20 / (read + 40), 120 / (whole + 240)]))
+
+
+def test_the_hardware_measures_tiles_too():
+    graph = tile_graph([(4, 8), (3, 6)])
+    assert columns(graph, hardware=Hardware(lanes=8))["minor_lanes"] == pytest.approx([1, 6 / 8])
+    assert columns(graph, hardware=Hardware(vector=16))["minor_vector_rest"].tolist() == [0, 2]
+    with pytest.raises(InputError, match="gbdt.lanes: 0 is too small"):
+        Hardware(lanes=0)
+
+
 @pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR is not set")
 @pytest.mark.parametrize("collection", COLLECTIONS[:4])
 def test_real_files(collection, tmp_path):
@@ -344,7 +502,7 @@ def test_real_files(collection, tmp_path):
             (made / file.name).symlink_to(file.resolve())
     prune.run(collection=collection, root=str(tmp_path), data=str(tmp_path))
     for graph in itertools.chain(*(dataset.graphs(tmp_path, collection, split) for split in SPLITS)):
-        names, values = statistics(graph)
+        names, values = statistics(graph, searched=True)
         assert values.shape == (graph.configurations, len(names)) and np.isfinite(values).all()
         if graph.codes is not None and graph.configurations > 1:
             assert np.ptp(values[:, names.index("inversions")]) > 0

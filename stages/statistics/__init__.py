@@ -1,24 +1,41 @@
 """Statistics of configurations, named columns for the trees and the baselines.
 
-`layout_statistics` and `tile_statistics` compute them for all configurations of one packed graph; `DESCRIPTIONS` says
-what each column measures.
+`layout_statistics` and `tile_statistics` compute them for configurations of one packed graph; `DESCRIPTIONS` says what
+each column measures.
 """
 
 import numpy as np
 
 from stages.statistics import layout, tile
+from stages.statistics.hardware import DEFAULT, Hardware
 from stages.statistics.layout import layout_statistics
 from stages.statistics.tile import tile_statistics
 
-__all__ = ["DESCRIPTIONS", "describe", "layout_statistics", "standardised", "statistics", "tile_statistics"]
+__all__ = [
+    "DESCRIPTIONS",
+    "Hardware",
+    "describe",
+    "layout_statistics",
+    "shared",
+    "standardised",
+    "statistics",
+    "tile_statistics",
+]
 
 #: column name -> one line that says what it measures. Columns of the whole, unpruned program: see `describe`.
 DESCRIPTIONS: dict[str, str] = {**layout.DESCRIPTIONS, **tile.DESCRIPTIONS}
 
 
-def statistics(graph) -> tuple[list[str], np.ndarray]:
-    """Names and (c, f) float64 statistics of all configurations of a packed graph, layout or tile."""
-    return tile_statistics(graph) if graph.codes is None else layout_statistics(graph)
+def statistics(
+    graph, rows: np.ndarray | None = None, searched: bool = False, hardware: Hardware = DEFAULT
+) -> tuple[list[str], np.ndarray]:
+    """Names and (c, f) float64 statistics of the configurations at `rows`, else of all, of a packed graph.
+
+    searched: of a layout graph also the columns that say how often the search tried a node's layouts.
+    """
+    if graph.codes is None:
+        return tile_statistics(graph, rows, hardware)
+    return layout_statistics(graph, rows, searched, hardware)
 
 
 def describe(column: str) -> str:
@@ -27,6 +44,11 @@ def describe(column: str) -> str:
         name = column.removeprefix("whole_").removeprefix("log_").replace("_", " ")
         return f"logarithm of the unpruned program's {name}"
     return DESCRIPTIONS[column]
+
+
+def shared(column: str) -> bool:
+    """Whether all configurations of a graph have the same value in the column."""
+    return column.startswith("whole_") or column in layout.PROGRAM_COLUMNS or column in tile.KERNEL_COLUMNS
 
 
 def standardised(values: np.ndarray) -> np.ndarray:

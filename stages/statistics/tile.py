@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.hlo.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
+from stages.statistics.hardware import DEFAULT, Hardware
 from stages.tensors import LAYOUT, MAX_RANK, dimensions, element_bytes, elements
 
-#: of a TPU's vector register and of a CPU's cache line and vector, what a tile's rows are measured against
-LANES, SUBLANES, CACHE_LINE, VECTOR = 128, 8, 64, 32
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
 GROUPS = {"kernel": 0, "output": 8, "input": 16}
 #: node columns that are sums, products or counts, whose mean over the kernel's nodes is worth a column
@@ -55,15 +54,20 @@ _TILE_COLUMNS = {
     "minor_bound": "tile size along the minor dimension of the result's layout",
     "second_bound": "tile size along the second minor dimension",
     "minor_share": "share of the minor dimension that a tile covers",
-    "minor_lines": "1 if a tile's row is a whole number of cache lines of 64 bytes",
-    "minor_vector_rest": "elements of a tile's row beyond the last whole vector of 32 bytes",
-    "minor_lanes": "share of the 128 lanes that a tile's row fills on average",
-    "second_sublanes": "share of the 8 sublanes that a tile's second minor dimension fills on average",
+    "minor_lines": "1 if a tile's row is a whole number of cache lines",
+    "minor_vector_rest": "elements of a tile's row beyond the last whole vector register",
+    "minor_lanes": "share of the lanes that a tile's row fills on average",
+    "second_sublanes": "share of the sublanes that a tile's second minor dimension fills on average",
     "aspect": "logarithm of minor over second minor bound",
     "elongation": "logarithm of the largest over the smallest bound above one",
     "edge_cost": "sum over the result's dimensions of 1 / bound: what a tile reads again per element",
+    "touched_bytes": "logarithm of the bytes that a tile reads of the parameters and writes",
+    "held_bytes": "logarithm of the bytes of all the kernel's intermediate results that a tile needs",
+    "held_largest_bytes": "logarithm of the bytes of the largest of these",
+    "read_again": "logarithm of how often all tiles together read the parameters' bytes",
+    "reuse": "logarithm of the intermediate elements that a tile computes per byte it touches",
 }
-_KERNEL_COLUMNS = {
+KERNEL_COLUMNS = {
     "kernel_nodes": "logarithm of the kernel's nodes",
     "result_elements": "logarithm of the result's elements",
     "result_bytes": "logarithm of the result's bytes",
@@ -78,7 +82,7 @@ _KERNEL_COLUMNS = {
     **{f"count_{name}": f"nodes of opcode {name}" for name in _COUNTED},
     "count_other": "nodes of the other opcodes",
 }
-DESCRIPTIONS = _BOUND_COLUMNS | _TILE_COLUMNS | _KERNEL_COLUMNS
+DESCRIPTIONS = _BOUND_COLUMNS | _TILE_COLUMNS | KERNEL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -98,22 +102,25 @@ class _Result:
         return int(elements(self.dims))
 
 
-def tile_statistics(graph) -> tuple[list[str], np.ndarray]:
-    """Statistics of every configuration of a packed tile graph.
+def tile_statistics(
+    graph, rows: np.ndarray | None = None, hardware: Hardware = DEFAULT
+) -> tuple[list[str], np.ndarray]:
+    """Statistics of configurations of a packed tile graph: of those at `rows` (c,), else of all.
 
     Returns the column names, the same for every graph, and (c, f) float64 values, finite. The result is the largest of
     the kernel's root tensors. On a TPU the bounds count vector registers and not elements; the columns that compare
     them with the result's dimensions then measure something else, the same for all tiles of a kernel.
     Ideas: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
     """
-    bounds = {name: graph.config_feat[:, at : at + MAX_RANK].astype(np.float64) for name, at in GROUPS.items()}
+    config_feat = graph.config_feat if rows is None else graph.config_feat[rows]
+    bounds = {name: config_feat[:, at : at + MAX_RANK].astype(np.float64) for name, at in GROUPS.items()}
     values = {f"{name}_bound_{axis}": bounds[name][:, axis] for name in GROUPS for axis in range(MAX_RANK)}
     for name, bound in bounds.items():
         values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
     result = _result(graph)
     tile = _tile(bounds["output"], result)
-    values |= _fit(tile, result) | _rows(tile, result)
-    values |= {name: np.full(graph.configurations, value) for name, value in _kernel_values(graph, result).items()}
+    values |= _fit(tile, result) | _rows(tile, result, hardware) | _traffic(graph, tile, result)
+    values |= {name: np.full(len(tile), value) for name, value in _kernel_values(graph, result).items()}
     return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
 
 
@@ -158,7 +165,7 @@ def _fit(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     }
 
 
-def _rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+def _rows(tile: np.ndarray, result: _Result, hardware: Hardware) -> dict[str, np.ndarray]:
     """How tiles (c, 6) lie along the two minor dimensions of the result's layout."""
     one = np.ones(len(tile))
     minor, second, *_ = *(tile[:, axis] for axis in result.order[:2]), one, one
@@ -172,12 +179,52 @@ def _rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
         "minor_bound": minor,
         "second_bound": second,
         "minor_share": np.minimum(minor / size, 1),
-        "minor_lines": (minor * result.item % CACHE_LINE == 0).astype(np.float64),
-        "minor_vector_rest": minor % max(1, VECTOR // max(result.item, 1)),
-        "minor_lanes": minor / (np.ceil(minor / LANES) * LANES),
-        "second_sublanes": second / (np.ceil(second / SUBLANES) * SUBLANES),
+        "minor_lines": (minor * result.item % hardware.cache_line == 0).astype(np.float64),
+        "minor_vector_rest": minor % max(1, hardware.vector // max(result.item, 1)),
+        "minor_lanes": minor / (np.ceil(minor / hardware.lanes) * hardware.lanes),
+        "second_sublanes": second / (np.ceil(second / hardware.sublanes) * hardware.sublanes),
         "aspect": np.log(minor / second),
     }
+
+
+def _traffic(graph, tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+    """What tiles (c, 6) touch of the kernel's tensors, guessed from the shapes.
+
+    A dimension of a tensor that has the size of one of the result's is cut as that one is, the first such that no
+    dimension before it took; any other is needed whole by every tile.
+    """
+    dims, items = dimensions(graph.node_feat), element_bytes(graph.node_feat)
+    parameter = np.asarray(graph.node_opcode) == PARAMETER
+    shapes, first, number = np.unique(dims, axis=0, return_index=True, return_inverse=True)
+    number = number.reshape(-1)
+    cut = np.minimum(tile, np.maximum(result.dims, 1))
+    needed = np.stack([_needed(shapes[row], cut, result) for row in range(len(first))], axis=1)[:, number]
+    sizes = needed * items
+    tiles = np.ceil(np.maximum(result.dims, 1) / tile).prod(axis=1)
+    read = sizes[:, parameter].sum(axis=1)
+    whole = float((elements(dims) * items)[parameter].sum())
+    touched = read + cut.prod(axis=1) * result.item
+    inner = sizes[:, ~parameter]
+    return {
+        "touched_bytes": np.log1p(touched),
+        "held_bytes": np.log1p(inner.sum(axis=1)),
+        "held_largest_bytes": np.log1p(inner.max(axis=1, initial=0)),
+        "read_again": np.log1p(tiles * read / max(whole, 1)),
+        "reuse": np.log1p(needed[:, ~parameter].sum(axis=1) / np.maximum(touched, 1)),
+    }
+
+
+def _needed(dims: np.ndarray, cut: np.ndarray, result: _Result) -> np.ndarray:
+    """Elements (c,) of a tensor (6,) that tiles cut to (c, 6) need."""
+    count, free = np.ones(len(cut)), list(range(result.rank))
+    for size in dims[dims > 0]:
+        axis = next((axis for axis in free if result.dims[axis] == size), None)
+        if axis is None:
+            count = count * size
+        else:
+            free.remove(axis)
+            count = count * cut[:, axis]
+    return count
 
 
 def _kernel_values(graph, result: _Result) -> dict[str, float]:

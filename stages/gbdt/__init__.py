@@ -1,0 +1,9 @@
+"""Gradient-boosted trees, and a ridge beside them, that rank the configurations of a graph by their statistics.
+
+Idea: trees on handcrafted statistics from the 11th place of the TpuGraphs competition.
+"""
+
+from stages.gbdt.report import findings
+from stages.gbdt.stage import run
+
+__all__ = ["findings", "run"]

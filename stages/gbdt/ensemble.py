@@ -1,0 +1,59 @@
+"""All members together: trained over seeds and folds, combined into one score a seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.gbdt import models
+from stages.gbdt.folds import folds
+from stages.gbdt.settings import Settings
+from stages.gbdt.sheet import Sheet, same_columns
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """bags: of each seed, a member for each objective; folds: of each seed, the fold of each graph trained on, by
+    split and id."""
+
+    settings: Settings
+    bags: list[list[models.Bag]]
+    folds: list[dict[tuple[str, str], int]]
+
+    def scores(self, sheet: Sheet, seed: int) -> dict[str, np.ndarray]:
+        """objective -> scores (c,), smaller is faster, of mean 0 and deviation 1.
+
+        Out of fold for a graph that was trained on: by the models that saw none of its family. Of any other graph the
+        mean over the folds' models.
+        """
+        fold = self.folds[seed].get((sheet.split, sheet.id))
+        return {bag.objective: bag.score(sheet, fold, self.settings) for bag in self.bags[seed]}
+
+
+def combined(members: dict[str, np.ndarray]) -> np.ndarray:
+    """Scores (c,) of members of mean 0 and deviation 1 as one: their mean."""
+    return np.mean(list(members.values()), axis=0)
+
+
+def fit(sheets: Sequence[Sheet], settings: Settings, track: Callable = lambda work, total: work) -> Ensemble:
+    """Trains every member with every seed on labelled graphs; a seed draws its folds too.
+
+    track: shows how far an iterable of so many trainings is. A training has a thread of its own where there is a core
+    for it, and does not depend on the others. Raises InputError for graphs of different columns.
+    """
+    same_columns(sheets)
+    ids = [sheet.id for sheet in sheets]
+    fold = [folds(ids, settings.folds, seed) for seed in range(settings.seeds)]
+    work = [(objective, seed) for seed in range(settings.seeds) for objective in settings.objectives]
+    with ThreadPoolExecutor(min(len(work), os.cpu_count() or 1)) as pool:
+        running = pool.map(lambda task: models.train(task[0], sheets, fold[task[1]], settings, task[1]), work)
+        trained = list(track(running, len(work)))
+    size = len(settings.objectives)
+    bags = [trained[seed * size : (seed + 1) * size] for seed in range(settings.seeds)]
+    keys = [(sheet.split, sheet.id) for sheet in sheets]
+    held_out = [dict(zip(keys, found.tolist(), strict=True)) if found.any() else {} for found in fold]
+    return Ensemble(settings, bags, held_out)

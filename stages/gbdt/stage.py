@@ -1,0 +1,148 @@
+"""The stage: trains the ensemble on a collection and scores its valid and test graphs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from stages import dataset, files, metrics, scores
+from stages.collection import slug
+from stages.errors import InputError
+from stages.gbdt.ensemble import Ensemble, combined, fit
+from stages.gbdt.settings import Settings
+from stages.gbdt.sheet import Sheet, described, labelled, statistic, whole
+from stages.statistics import describe
+
+#: seconds without a word; longer training shows how far it is, on standard error
+SILENCE = 5
+MEMBER = "gbdt"
+
+
+def run(*, collection: str, data: str = "data", objectives: list | tuple = Settings.objectives, **knobs) -> dict:
+    """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
+
+    knobs: as in `Settings`. With each of the seeds 0 .. seeds-1 the program families are dealt into folds, and each
+    member is trained once for each fold on the graphs of the others. A valid graph is scored OUT OF FOLD, by the models
+    that trained on none of its family, a test graph by the mean over all; a seed's score is the mean of its members',
+    brought to one scale within the graph. A graph gives at most `configurations` rows and `pairs` pairs to training;
+    all are scored.
+
+    Writes below DATA/gbdt/SLUG: scores.parquet, models/OBJECTIVE-SEED-FOLD.txt (LightGBM's text; a ridge as .json) and
+    statistics.json (what each column measures). Returns {"collection", "valid": frame of graph, seed, score (the
+    official metric, out of fold), "objectives": frame of objective, graphs (train, valid), score, sd: out of fold, mean
+    over the graphs, mean and deviation over the seeds; "gains": frame of column (a statistic), gain (share of the
+    trees' gain, mean over the models), description; "trees": frame of objective, seed, trees; "graphs": number trained
+    on; "seconds": spent in training}.
+    Raises InputError for an unknown objective or collection, a number out of range, or no train graph.
+    """
+    folder = Path(data, "gbdt", slug(collection))
+    settings = Settings(objectives=tuple(objectives), **knobs)
+    known = labelled(data, collection, settings)
+    if not any(sheet.split == "train" for sheet in known):
+        raise InputError(
+            f"{dataset.prune_folder(data, collection)}: has no train graph; run the prune stage on more data"
+        )
+    begin = time.perf_counter()
+    ensemble = fit(known, settings, lambda work, total: tqdm(work, f"gbdt {collection}", total, delay=SILENCE))
+    seconds = time.perf_counter() - begin
+    frames, judged = [], []
+    for sheet in known:
+        if sheet.split == "train":
+            _scored(ensemble, sheet, collection, judged)
+    for sheet in whole(data, collection, "valid", settings):
+        frames += _scored(ensemble, sheet, collection, judged)
+    for sheet in whole(data, collection, "test", settings):
+        if sheet.names != known[0].names:
+            raise InputError(f"{sheet.id}: has other statistics than the train graphs; run the prune stage again")
+        frames += _scored(ensemble, sheet, collection, None)
+    _write(folder, ensemble, known[0])
+    scores.write(pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), folder / "scores.parquet")
+    schema = {"split": pl.String, "graph": pl.String, "seed": pl.Int64, "objective": pl.String, "score": pl.Float64}
+    table = pl.DataFrame(judged, schema=schema, orient="row")
+    return {
+        "collection": collection,
+        "valid": table.filter(split="valid", objective=MEMBER).select("graph", "seed", "score"),
+        "objectives": _objectives(table, settings),
+        "gains": _gains(ensemble),
+        "trees": pl.DataFrame(
+            [(bag.objective, seed, bag.trees) for seed, bags in enumerate(ensemble.bags) for bag in bags],
+            schema=["objective", "seed", "trees"],
+            orient="row",
+        ),
+        "graphs": len(known),
+        "seconds": seconds,
+    }
+
+
+def _scored(ensemble: Ensemble, sheet: Sheet, collection: str, judged: list | None) -> list[pl.DataFrame]:
+    """Frames of the scores of each seed, none of a train graph; adds every member's metric to `judged`."""
+    frames = []
+    for seed in range(ensemble.settings.seeds):
+        members = ensemble.scores(sheet, seed)
+        members |= {MEMBER: combined(members)}
+        if judged is not None:
+            judged += [
+                (sheet.split, sheet.id, seed, name, metrics.graph_score(collection, score, sheet.target))
+                for name, score in members.items()
+            ]
+        if sheet.split != "train":
+            frames.append(scores.frame(sheet.split, sheet.id, sheet.config_index, MEMBER, seed, members[MEMBER]))
+    return frames
+
+
+def _objectives(judged: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Out-of-fold metric of each member: mean over the graphs where it is defined, then mean and sd over the seeds."""
+    order = {name: place for place, name in enumerate((*settings.objectives, MEMBER))}
+    seeds = (
+        judged.filter(pl.col("score").is_not_nan())
+        .group_by("split", "objective", "seed", maintain_order=True)
+        .agg(pl.col("score").mean(), pl.len().alias("graphs"))
+    )
+    return (
+        seeds.group_by("split", "objective", maintain_order=True)
+        .agg(pl.col("graphs").first(), pl.col("score").mean(), pl.col("score").std(ddof=0).alias("sd"))
+        .sort("split", pl.col("objective").replace_strict(order, return_dtype=pl.Int64))
+    )
+
+
+def _gains(ensemble: Ensemble) -> pl.DataFrame:
+    """What each statistic contributes: its share of the loss that the splits take away, mean over the tree models."""
+    shares: dict[str, float] = {}
+    boosters = [
+        model for bags in ensemble.bags for bag in bags for model in bag.models if isinstance(model, lgb.Booster)
+    ]
+    for booster in boosters:
+        gains = booster.feature_importance("gain")
+        total = max(gains.sum(), np.finfo(float).tiny)
+        for feature, gain in zip(booster.feature_name(), gains.tolist(), strict=True):
+            name = statistic(feature)
+            shares[name] = shares.get(name, 0.0) + gain / total / len(boosters)
+    rows = [(name, share, describe(name)) for name, share in shares.items()]
+    schema = {"column": pl.String, "gain": pl.Float64, "description": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("gain", "column", descending=[True, False])
+
+
+def _write(folder: Path, ensemble: Ensemble, sheet: Sheet) -> None:
+    """Writes the models and what their columns measure; models of earlier runs go."""
+    texts = {}
+    for seed, bags in enumerate(ensemble.bags):
+        for bag in bags:
+            for fold, model in enumerate(bag.models):
+                name = f"{bag.objective}-{seed}-{fold}"
+                if isinstance(model, lgb.Booster):
+                    texts[f"{name}.txt"] = model.model_to_string()
+                else:
+                    weights = dict(zip(model.names, model.weights.tolist(), strict=True))
+                    texts[f"{name}.json"] = json.dumps(weights, indent=1) + "\n"
+    for stale in set((folder / "models").glob("*")) - {folder / "models" / name for name in texts}:
+        stale.unlink()
+    for name, text in texts.items():
+        files.replace(folder / "models" / name, text.encode())
+    columns = {name: described(name) for name in (*sheet.feature_names, *sheet.pair_names)}
+    files.replace(folder / "statistics.json", (json.dumps(columns, indent=1) + "\n").encode())

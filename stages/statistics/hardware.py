@@ -1,0 +1,30 @@
+"""Sizes of the machine that layouts and tiles are measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.errors import InputError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """lanes, sublanes: elements of a TPU's vector register along the minor and the second minor dimension, the tile a
+    tensor is padded to; cache_line, vector: bytes of a CPU's cache line and vector register.
+
+    Raises InputError for a size below one.
+    """
+
+    lanes: int = 128
+    sublanes: int = 8
+    cache_line: int = 64
+    vector: int = 32
+
+    def __post_init__(self) -> None:
+        for name, size in vars(self).items():
+            if size < 1:
+                raise InputError(f"params.yaml, gbdt.{name}: {size} is too small; give 1 or more")
+
+
+#: a TPU's registers as TpuGraphs' machines have them, and an AVX2 processor's
+DEFAULT = Hardware()
