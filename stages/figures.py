@@ -1,10 +1,13 @@
 """Pictures and tables of the reports: one style, colours that the colour-blind tell apart, the same bytes each time.
 
-Drawing functions take frames and return a `Figure`; `svg` and `table` turn results into what a notebook displays.
+Drawing functions take frames and return a `Figure`; `svg`, `picture` and `table` turn results into what a notebook
+displays.
 """
 
+import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -15,6 +18,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's palette. The learned members have colours, baselines are grey, so that the eye finds the comparison.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#B0B0B0"
 COLOURS = {"blend": BLUE, "gnn": ORANGE, "gbdt": GREEN}
+SPACE = "\N{NO-BREAK SPACE}"  # within an interval, so that a narrow table breaks a cell before it
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,35 +40,56 @@ def svg(figure: Figure) -> str:
     return stream.getvalue()
 
 
+def picture(figure: Figure, text: str) -> str:
+    """The figure as an HTML image; `text` is what it shows, for those who do not see it."""
+    content = base64.b64encode(svg(figure).encode()).decode()
+    return f'<img alt="{html.escape(text)}" src="data:image/svg+xml;base64,{content}">'
+
+
 def table(frame: pl.DataFrame, decimals: int = 3) -> str:
     """The frame as an HTML table: floats rounded, nulls a dash, text escaped."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in frame.columns)
+    head = "".join(f"<th>{_breakable(name)}</th>" for name in frame.columns)
     rows = (
-        "<tr>" + "".join(f"<td>{html.escape(_cell(value, decimals))}</td>" for value in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{_breakable(_cell(value, decimals))}</td>" for value in row) + "</tr>"
         for row in frame.iter_rows()
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def score_table(scores: pl.DataFrame, split: str) -> pl.DataFrame:
-    """Members by collections, cells 'score [low, high]' or 'score', from the leaderboard's `scores`, in their order."""
-    part = scores.filter(pl.col("split") == split)
-    cells = {
-        (row["member"], row["collection"]): f"{row['score']:.3f}"
-        + ("" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]")
-        for row in part.iter_rows(named=True)
-    }
-    members = part["member"].unique()
-    columns = part["collection"].unique(maintain_order=True)
-    rows = [[member, *(cells.get((member, name)) for name in columns)] for member in _sorted(members)]
-    return pl.DataFrame(rows, schema=dict.fromkeys(("member", *columns), pl.String), orient="row")
+def wide(frame: pl.DataFrame, row: str, value: str, interval: bool = False) -> pl.DataFrame:
+    """The values of the column `row` by collections; cells 'value', or 'value [low, high]'; a lead has its sign.
+
+    Members stand in the order of the report, everything else in the frame's, collections as well.
+    """
+    cells = {(cell[row], cell["collection"]): _bracketed(cell, value, interval) for cell in frame.iter_rows(named=True)}
+    names = frame[row].unique(maintain_order=True)
+    columns = frame["collection"].unique(maintain_order=True)
+    order = _sorted(names.to_list()) if row == "member" else names.to_list()
+    rows = [[str(name), *(cells.get((name, column)) for column in columns)] for name in order]
+    return pl.DataFrame(rows, schema=dict.fromkeys((row, *columns), pl.String), orient="row")
+
+
+def kin_table(kin: pl.DataFrame) -> pl.DataFrame:
+    """Siblings and unseen families of each collection, with their number, by members; from the `kin` of one split.
+
+    Cells 'score', the blend's 'score [low, high]'.
+    """
+    members = _sorted(kin["member"].unique().to_list())
+    rows = []
+    for (collection,), part in kin.group_by(["collection"], maintain_order=True):
+        for (group,), rest in part.sort("kin", maintain_order=True).group_by(["kin"], maintain_order=True):
+            cells = {
+                row["member"]: _bracketed(row, "score", row["member"] == "blend") for row in rest.iter_rows(named=True)
+            }
+            rows.append([collection, group, str(rest["graphs"].max()), *(cells.get(member) for member in members)])
+    return pl.DataFrame(rows, schema=dict.fromkeys(("collection", "kin", "graphs", *members), pl.String), orient="row")
 
 
 def seed_table(scores: pl.DataFrame, split: str) -> pl.DataFrame:
     """Members that were trained with several seeds by collections, cells 'mean ± sd' of single seeds."""
     part = scores.filter((pl.col("split") == split) & pl.col("seed_sd").is_not_null())
     cells = {
-        (row["member"], row["collection"]): f"{row['seed_mean']:.3f} ± {row['seed_sd']:.3f}"
+        (row["member"], row["collection"]): f"{row['seed_mean']:.3f}{SPACE}±{SPACE}{row['seed_sd']:.3f}"
         for row in part.iter_rows(named=True)
     }
     columns = part["collection"].unique(maintain_order=True)
@@ -103,17 +128,21 @@ def score_bars(scores: pl.DataFrame, split: str, label: str = "") -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def kin_bars(kin: pl.DataFrame, split: str, member: str = "blend", label: str = "") -> Figure:
-    """Two bars per collection: siblings of training programs beside families never trained on, with their number."""
+    """Two bars per collection: siblings of training programs beside families never trained on, with 90% intervals."""
     part = kin.filter((pl.col("split") == split) & (pl.col("member") == member))
     names = part["collection"].unique(maintain_order=True).to_list()
-    figure, (panel,) = _panels(1, columns=1, height=3.2, label=label)
+    figure, (panel,) = _panels(1, columns=1, height=3.4, label=label)
     for offset, (group, colour) in zip((-0.2, 0.2), (("sibling", BLUE), ("unseen", VERMILION)), strict=True):
         rows = {row["collection"]: row for row in part.filter(pl.col("kin") == group).iter_rows(named=True)}
-        shown = [(place, rows[name]) for place, name in enumerate(names) if name in rows]
-        bars = panel.bar(
-            [place + offset for place, _ in shown], [row["score"] for _, row in shown], 0.36, color=colour, label=group
-        )
-        panel.bar_label(bars, [f"{row['score']:.2f}\nn={row['graphs']}" for _, row in shown], fontsize=8, padding=2)
+        shown = [(place + offset, rows[name]) for place, name in enumerate(names) if name in rows]
+        places, values = [place for place, _ in shown], [row["score"] for _, row in shown]
+        panel.bar(places, values, 0.36, color=colour, label=group)
+        for place, row in shown:
+            if row["low"] is not None:
+                panel.plot([place, place], [row["low"], row["high"]], color="#444444", linewidth=1)
+            top = max(row["score"], row["high"] or 0, 0)
+            text = f"{row['score']:.2f}\nn={row['graphs']}"
+            panel.annotate(text, (place, top), (0, 2), textcoords="offset points", ha="center", fontsize=8)
     panel.set_xticks(range(len(names)), names)
     panel.set_ylabel(f"score of {member}")
     panel.margins(y=0.25)
@@ -161,26 +190,110 @@ def buys_lines(buys: pl.DataFrame, split: str, label: str = "") -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def weight_lines(result: Mapping[str, pl.DataFrame], label: str = "") -> Figure:
-    """Metric on valid against the weight of the first member; circle: chosen there, square: used after shrinking."""
+    """Best metric on valid for every weight of a member; circle: chosen there, square: after shrinking.
+
+    Of two members the second's line would be the first's mirrored, and is left out. Of more, the others' weights are
+    the best ones for the weight shown.
+    """
     grid, weights = result["grid"], result["weights"]
-    member = grid.columns[1]
+    members = grid.columns[1:-1] if len(grid.columns) > 4 else grid.columns[1:2]
     names = grid["collection"].unique(maintain_order=True).to_list()
+    heights = dict(
+        result["rules"].filter(rule="rank").select("collection", pl.col("valid").fill_null(np.nan)).iter_rows()
+    )
     figure, panels = _panels(len(names), columns=3, height=2.5, label=label)
     for number, (panel, name) in enumerate(zip(panels, names, strict=True)):
-        rows = grid.filter(pl.col("collection") == name).sort(member)
-        used = weights.filter((pl.col("collection") == name) & (pl.col("member") == member)).row(0, named=True)
-        panel.plot(rows[member], rows["valid"], color=GREY)
-        for key, marker, colour in (("chosen", "o", ORANGE), ("weight", "s", BLUE)):
-            height = np.interp(used[key], rows[member].to_numpy(), rows["valid"].to_numpy())
-            text = {"chosen": "best on valid", "weight": "used"}[key]
-            panel.plot([used[key]], [height], marker=marker, color=colour, linestyle="none", label=text)
+        for member in members:
+            line = grid.filter(collection=name).group_by(member).agg(pl.col("valid").max()).sort(member)
+            known = weights.filter(collection=name, member=member).row(0, named=True)
+            panel.plot(line[member], line["valid"], color=COLOURS.get(member, GREY), label=member)
+            panel.plot(known["chosen"], line["valid"].max(), "o", color=VERMILION, label="best on valid")
+            panel.plot(known["shrunk"], heights[name], "s", color=BLUE, label="shrunk")
         panel.set_title(name)
-        panel.set_xlabel(f"weight of {member}")
+        panel.set_xlabel(f"weight of {members[0]}" if len(members) == 1 else "weight")
         panel.set_ylabel("score on valid")
         panel.set_xlim(-0.05, 1.05)
         if number == 0:
-            panel.legend()
+            handles = dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+            panel.legend(handles.values(), handles.keys())
     return figure
+
+
+@matplotlib.rc_context(STYLE)
+def choice_dots(rules: pl.DataFrame, label: str = "") -> Figure:
+    """For each collection the lead of chosen over equal weights on valid: judged on other families, and on all graphs.
+
+    A row without the first has valid graphs of one family only. From the blend's `rules`.
+    """
+    names = rules["collection"].unique(maintain_order=True).to_list()
+    figure, (panel,) = _panels(1, columns=1, height=0.9 + 0.35 * len(names), label=label)
+    kinds = (
+        ("judged on families left out", "nested", BLUE, "o", 0.12),
+        ("judged on the graphs that chose", "valid", VERMILION, "D", -0.12),
+    )
+    for text, value, colour, marker, shift in kinds:
+        scores = rules.pivot("rule", index="collection", values=value, maintain_order=True)
+        leads = scores.select(pl.col("rank") - pl.col("borda")).to_series().fill_null(np.nan)
+        places = np.arange(len(names))[::-1] + shift
+        panel.hlines(places, 0, leads, color=colour, linewidth=1)
+        panel.plot(leads, places, marker, color=colour, label=text)
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_yticks(np.arange(len(names))[::-1], names)
+    panel.set_xlabel("score on valid, over that of equal weights")
+    panel.margins(x=0.05, y=0.1)
+    panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def disagreement(frame: pl.DataFrame, label: str = "") -> Figure:
+    """Metric of one member against another's, a dot per graph, and tau between the two rankings in the last panel.
+
+    On the line both members are equally good. A panel for each collection and two members, one more for all taus, where
+    the bar is the mean; from a stage's `disagreement`.
+    """
+    groups = list(frame.group_by(["collection", "first", "second"], maintain_order=True))
+    figure, panels = _panels(len(groups) + 1, columns=3, height=2.9, label=label)
+    better, worse = (reach("first_score", "second_score") for reach in (pl.max_horizontal, pl.min_horizontal))
+    above, below = (pl.col("blend") - better).round(12) > 0, (worse - pl.col("blend")).round(12) > 0
+    kinds = (
+        ("between", ~above & ~below, GREY, "o"),
+        ("above both", above, GREEN, "^"),
+        ("below both", below, VERMILION, "v"),
+    )
+    for panel, ((collection, first, second), rows) in zip(panels, groups, strict=False):
+        ends = rows.select(worse.min().alias("low"), better.max().alias("high")).row(0)
+        panel.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
+        for text, chosen, colour, marker in kinds:
+            part = rows.filter(chosen)
+            panel.plot(
+                part["first_score"], part["second_score"], marker, color=colour, label=f"blend {text}", alpha=0.8
+            )
+        panel.set_title(collection)
+        panel.set_xlabel(f"score of {first}")
+        panel.set_ylabel(f"score of {second}")
+    if groups:
+        panels[0].legend(fontsize=8)
+    for place, (_, rows) in zip(range(len(groups))[::-1], groups, strict=True):
+        taus = rows["tau"].drop_nulls()
+        panels[-1].plot(taus, np.full(len(taus), place), "o", color=BLUE, alpha=0.4, markersize=5)
+        panels[-1].plot(taus.mean() if len(taus) else np.nan, place, "|", color="black", markersize=16)
+    named = [names[0] if frame["first"].n_unique() == 1 else " ".join(names) for names, _ in groups]
+    panels[-1].set_yticks(range(len(groups))[::-1], named)
+    panels[-1].set_title("tau between the two rankings")
+    panels[-1].margins(y=0.1)
+    return figure
+
+
+def _bracketed(row: Mapping, value: str, interval: bool) -> str | None:
+    """'value', a lead with its sign, and with `interval` also ' [low, high]' where the row has them."""
+    if row[value] is None:
+        return None
+    sign, decimals = ("+", 3) if value == "lead" else ("", 2)
+    if not interval or row["low"] is None:
+        return f"{row[value]:{sign}.3f}"
+    low, high = (f"{row[name]:{sign}.{decimals}f}" for name in ("low", "high"))
+    return f"{row[value]:{sign}.3f} [{low},{SPACE}{high}]"
 
 
 def _panels(count: int, columns: int, height: float, label: str) -> tuple[Figure, list]:
@@ -204,6 +317,11 @@ def _sorted(members: Sequence[str]) -> list[str]:
 
 def _short(text: str, length: int = 34) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _breakable(text: str) -> str:
+    """As HTML that a narrow table may break within the names of collections, members and graphs."""
+    return re.sub("[:_]", r"\g<0><wbr>", html.escape(text))
 
 
 def _cell(value: object, decimals: int) -> str:

@@ -6,8 +6,6 @@ import polars as pl
 
 from stages.collection import COLLECTIONS, is_tile
 
-MODELS = ("blend", "gnn", "gbdt", "ceiling")
-
 
 def headline(result: Mapping) -> str:
     """What was predicted, in one sentence."""
@@ -34,7 +32,8 @@ def standing(result: Mapping, split: str) -> str:
     collections = _many(len(result["collections"]), "collection")
     text = [f"On {split} blend scores {blend['score']:.3f} in the mean of {collections} ({_interval(blend)})"]
     members = {member: row for (name, member), row in rows.items() if name == "mean"}
-    baselines = {member: row for member, row in members.items() if member not in MODELS}
+    models = ("blend", "ceiling", *result["trained"])
+    baselines = {member: row for member, row in members.items() if member not in models}
     if baselines:
         best = max(baselines, key=lambda member: baselines[member]["score"])
         text.append(f"{_against(blend['score'], baselines[best]['score'])} the best baseline, {best}")
@@ -137,31 +136,130 @@ def purchase(result: Mapping, split: str, k: int = 5) -> str:
 def files(result: Mapping) -> str:
     """Where the outputs lie."""
     return (
-        f"`{result['path']}` is the submission; `{result['reports']}/metrics.json` holds the scores and "
-        f"`{result['reports']}/leaderboard.csv` those of each graph."
+        f"`{result['path']}` is the submission; `{result['reports']}/metrics.json` holds the scores, "
+        f"`{result['reports']}/leaderboard.csv` those of each graph, `{result['others']}` those of other ways to blend."
     )
 
 
-def weights(result: Mapping[str, pl.DataFrame]) -> str:
-    """What the choice of weights gained on valid, and that test is where to judge it."""
-    totals = dict(result["blend"].iter_rows())
-    alone = {
-        name: part["valid"].max()
-        for (name,), part in result["weights"].group_by(["collection"], maintain_order=True)
-        if name in totals
-    }
-    helped = [name for name in totals if totals[name] > alone[name]]
-    known = result["grid"].filter(pl.col("valid").is_not_nan())
-    if known.is_empty():
+def rules(result: Mapping, split: str) -> str:
+    """How the blend stands to other ways of blending the same members, in the leaderboard's `rules`."""
+    rows = result["rules"].filter(split=split, collection="mean").iter_rows(named=True)
+    others = {row["rule"]: row for row in rows if row["rule"] != result["rule"]}
+    if not others:
+        return f"No mean on {split}: not every collection has a score there."
+    best = max(others.values(), key=lambda row: row["score"])
+    ahead = [f"`{name}`" for name, row in others.items() if row["low"] is not None and row["low"] > 0]
+    behind = [f"`{name}`" for name, row in others.items() if row["high"] is not None and row["high"] < 0]
+    text = [
+        f"On {split} the blend (`{result['rule']}`) is {_against(best['lead'], 0)} the best other way, "
+        f"`{best['rule']}`, in the mean of the collections."
+    ]
+    if ahead:
+        text.append(f"It is ahead of {_list(ahead)} in 95% of the draws.")
+    if behind:
+        text.append(f"It is behind {_list(behind)} in 95% of the draws.")
+    if unsure := len(others) - len(ahead) - len(behind):
+        text.append(f"The other {unsure} the graphs do not tell apart from it.")
+    text.append(
+        "Nothing was chosen here." if split == "test" else "The weights and the single member were chosen here."
+    )
+    return " ".join(text)
+
+
+def weights(result: Mapping) -> str:
+    """What the weights gained on valid over the better member, and that test is where to judge it."""
+    totals = {name: value for name, value in result["blend"].iter_rows() if value == value}
+    if not totals:
         return "No valid graph has run times that differ: the members have equal weights."
+    members = result["weights"]["member"].unique(maintain_order=True).to_list()
+    if len(members) == 1:
+        return f"{members[0]} is the only member: the blend is its ranking, and there are no weights to choose."
+    alone = dict(result["weights"].group_by("collection").agg(pl.col("valid").max()).iter_rows())
+    helped = [name for name in totals if round(totals[name] - alone[name], 12) > 0]
+    known = result["grid"].filter(pl.col("valid").is_not_nan())
     ranges = known.group_by("collection").agg((pl.col("valid").max() - pl.col("valid").min()).alias("range"))
     flattest = ranges.sort("range", "collection").row(0, named=True)
     ahead = f"on {_list(helped)}" if helped else "on no collection"
+    chosen = "The valid graphs chose the weights, so valid is optimistic"
+    if result["rule"] != "rank":
+        chosen = f"Weights by `{result['rule']}` are equal, whatever valid would choose"
     return (
         f"On valid the blend is ahead of its better member {ahead}. The choice matters least on "
-        f"{flattest['collection']}, where all weights lie within {flattest['range']:.3f}. The valid graphs chose the "
-        "weights, so valid is optimistic; the honest figure is the leaderboard's on test."
+        f"{flattest['collection']}, where all weights lie within {flattest['range']:.3f}. {chosen}; the honest figure "
+        "is the leaderboard's on test."
     )
+
+
+def choice(result: Mapping) -> str:
+    """What choosing weights is worth: chosen on other families against equal ones, and how far the choice flatters."""
+    if result["weights"]["member"].n_unique() == 1:
+        return "With one member there is nothing to choose."
+    ranked = {row["collection"]: row for row in result["rules"].filter(rule="rank").iter_rows(named=True)}
+    without = [name for name, row in ranked.items() if row["nested"] is None]
+    gaps = f" There is none for {_list(without)}, whose valid graphs are of fewer than two families." if without else ""
+    if "mean" not in ranked:
+        return f"There is no nested evaluation.{gaps}"
+    chosen = ranked["mean"]
+    equal = result["rules"].filter(rule="borda", collection="mean").row(0, named=True)
+    flattery = chosen["valid"] - chosen["nested"]
+    return (
+        f"Judged on families that they were not chosen on, chosen weights score {chosen['nested']:.3f} in the mean of "
+        f"{_many(len(ranked) - 1 - len(without), 'collection')}, equal ones {equal['nested']:.3f}: the choice is worth "
+        f"{chosen['nested'] - equal['nested']:+.3f}. Of {_many(chosen['graphs'], 'graph')} it ranks {chosen['better']} "
+        f"better, {chosen['worse']} worse and {chosen['graphs'] - chosen['better'] - chosen['worse']} the same. Judged "
+        f"on the graphs that chose them the weights score {chosen['valid']:.3f}, which flatters them by "
+        f"{flattery:+.3f}.{gaps}"
+    )
+
+
+def preferred(result: Mapping) -> str:
+    """Which rule and which shrink the nested evaluation prefers, beside those that are used."""
+    rows = dict(result["rules"].filter(collection="mean").select("rule", "nested").iter_rows())
+    if not rows:
+        return "Without a nested evaluation nothing can be said for one rule or another."
+    able = {rule: score for rule, score in rows.items() if rule != "single"}
+    best = max(able, key=lambda rule: able[rule])
+    shrinks = dict(result["shrinks"].filter(collection="mean").select("shrink", "nested").iter_rows())
+    amount = max(shrinks, key=lambda shrink: shrinks[shrink])
+    used = result["rule"]
+    text = f"By the nested score `{best}` is the best rule ({able[best]:.3f})"
+    text += ", and it is the one that is used" if best == used else f"; used is `{used}` ({able[used]:.3f})"
+    text += f". The best single member scores {rows['single']:.3f}. "
+    if len(set(round(score, 12) for score in shrinks.values())) == 1:
+        return text + "How far the weights are moved toward equal makes no difference."
+    widest = max(shrinks.values()) - min(shrinks.values())
+    return text + (
+        f"Of the amounts of shrinking {amount:g} is best; all lie within {widest:.3f}; {result['shrink']:g} is used."
+    )
+
+
+def disagreement(frame: pl.DataFrame) -> str:
+    """How alike two members rank, which of them is ahead on how many graphs, and where the blend beats both."""
+    if frame.is_empty():
+        return "There are no two members that could disagree."
+    text = []
+    for (first, second), part in frame.group_by(["first", "second"], maintain_order=True):
+        taus = part.drop_nulls("tau").group_by("collection", maintain_order=True).agg(pl.col("tau").mean())
+        leads = (part["first_score"] - part["second_score"]).round(12)
+        above = (part["blend"] - part.select(pl.max_horizontal("first_score", "second_score")).to_series()).round(12)
+        if taus.height:
+            ordered = taus.sort("tau", "collection")
+            least, most = ordered.row(0), ordered.row(-1)
+            text.append(
+                f"The rankings of {first} and {second} agree most on {most[0]} (mean tau between them {most[1]:.2f})"
+                + (f" and least on {least[0]} ({least[1]:.2f})." if taus.height > 1 else ".")
+            )
+        text.append(
+            f"Of {_many(part.height, 'graph')} {first} is ahead on {(leads > 0).sum()} and {second} on "
+            f"{(leads < 0).sum()}; the blend is above both on {(above > 0).sum()} and below both on "
+            f"{_below(part)}."
+        )
+    return " ".join(text)
+
+
+def _below(part: pl.DataFrame) -> int:
+    worse = pl.min_horizontal("first_score", "second_score") - pl.col("blend")
+    return part.select((worse.round(12) > 0).sum()).item()
 
 
 def _scores(result: Mapping, split: str) -> dict[tuple[str, str], dict]:

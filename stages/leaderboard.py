@@ -1,11 +1,12 @@
 """The official metrics of every member beside the baselines and the ceiling, the submission, and what the report shows.
 
-Members: `blend`; `gnn` and `gbdt`, each the mean of its seeds' ranks; the baselines of stages/baselines.py; `ceiling`,
-what one timing pass scores as a prediction of the other. It is a mark to read scores by and no upper bound: both passes
-are noisy, while run times are the smaller of the two, so perfect knowledge could score somewhat more.
+Members: `blend`; what it blends (`gnn` and `gbdt`), each the mean of its seeds' ranks; the baselines of
+stages/baselines.py; `ceiling`, what one timing pass scores as a prediction of the other. It is a mark to read scores by
+and no upper bound: both passes are noisy, while run times are the smaller of the two, so perfect knowledge could score
+somewhat more.
 
-Valid and test never mix. The valid scores of `blend` flatter it, for its weights were chosen there, as the epochs and
-trees of its members were.
+Valid and test never mix. The valid scores of `blend` flatter it, for its weights were chosen there, as the epochs of
+the network were. Other rules of blending (stages/blend.py) are scored beside it, never chosen by test.
 
 The mean of the collections needs a score in each. A layout baseline that has none on tile (`copy_count`, `row_major`)
 takes the one of `largest_tile` there, so that the blend meets a whole baseline in the mean; `largest_tile` by itself
@@ -24,9 +25,8 @@ from scipy.stats import rankdata
 from stages import baselines, dataset, files, score, scores, submission
 from stages.collection import COLLECTIONS, is_tile, slug
 from stages.errors import InputError
-from stages.metrics import closeness, collection_score, graph_scores, random_closeness
+from stages.metrics import closeness, collection_score, disagreement, graph_scores, random_closeness
 
-LEARNED = ("gnn", "gbdt")
 TILE_STAND_IN = "largest_tile"
 LABEL = "measured on XLA:CPU, not TPU"
 RESAMPLES = 2000
@@ -51,10 +51,11 @@ class Board:
     """What is known of the graphs: key of `targets`: (split, collection); of `members`: (split, collection, member).
 
     targets: graph -> (c,) run times, for splits whose run times are known; members: graph -> (c,) scores; values:
-    graph -> official metric; seeds: seed -> collection score.
+    graph -> official metric; seeds: seed -> collection score. trained: the members that are blended.
     """
 
     collections: list[str]
+    trained: list[str] = field(default_factory=list)
     targets: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     members: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, dict[str, float]] = field(default_factory=dict)
@@ -65,16 +66,16 @@ class Board:
         return [split for split in ("valid", "test") if any(key[0] == split for key in self.targets)]
 
     def names(self) -> list[str]:
-        """Members in the order of the report: blend, gnn, gbdt, baselines by name, ceiling."""
+        """Members in the order of the report: blend, what it blends, baselines by name, ceiling."""
         found = {member for _, _, member in self.values}
-        first = [name for name in ("blend", *LEARNED) if name in found]
+        first = [name for name in ("blend", *self.trained) if name in found]
         return first + sorted(found - {*first, "ceiling"}) + (["ceiling"] if "ceiling" in found else [])
 
     def source(self, split: str, collection: str, member: str) -> str | None:
         """The member whose score stands for `member` in the mean of the collections; None where there is none."""
         if (split, collection, member) in self.values:
             return member
-        stands_in = is_tile(collection) and member not in ("blend", *LEARNED, "ceiling")
+        stands_in = is_tile(collection) and member not in ("blend", *self.trained, "ceiling")
         return TILE_STAND_IN if stands_in and (split, collection, TILE_STAND_IN) in self.values else None
 
 
@@ -88,16 +89,21 @@ def run(
 ) -> dict:
     """Writes data/leaderboard/submission.csv, REPORTS/metrics.json and REPORTS/leaderboard.csv (one row per graph).
 
+    Beside the submission rules.csv: what other ways of blending score, and the blend's lead over each.
+
     solution: CSV of test run times; programs: CSV that describes each graph, its kin and its ceiling. Either may be
     None, absent, or of other graphs (the competition's data): then test metrics, or kin and ceiling, are absent and
     `notes` says so. Test run times are used for nothing but the metrics.
 
-    Returns, for the notebook: frames `scores`, `versus`, `kin`, `buys`, `examples`, `graphs`, the mapping `counts`,
-    the lists `notes` and `collections`, `label` (what the figures were measured on, or ""), `splits` with
-    known run times, and `path` and `reports`, where the outputs lie.
+    Returns, for the notebook: frames `scores`, `versus`, `rules`, `kin`, `buys`, `examples`, `disagreement`, `graphs`,
+    the mapping `counts`, the lists `notes`, `collections` and `trained` (the blended members), `rule` (that blends
+    them), `label` (what the figures were measured on, or ""), `splits` with known run times, and `path`, `others`
+    and `reports`, where the outputs lie.
     Raises InputError for a missing member's file, naming the stage to run, or for files that do not fit each other.
     """
-    board = Board(submission.ordered(collections))
+    collections = submission.ordered(collections)
+    record = _record(data, collections)
+    board = Board(collections, trained=list(record["weights"]))
     notes = []
     expected = submission.expected(data, board.collections)
     truth = _solution(solution, expected, notes)
@@ -116,24 +122,31 @@ def run(
     resampled = _resamples(board)
     table = _scores(board, resampled)
     graphs = _graphs(board, described)
+    rules = _rules(board, data)
     Path(reports).mkdir(parents=True, exist_ok=True)
     # allow_nan: NaN and Infinity are no JSON, and no member's score.
     text = json.dumps(metrics(table), indent=2, sort_keys=True, allow_nan=False) + "\n"
     files.replace(Path(reports) / "metrics.json", text.encode())
     files.replace(Path(reports) / "leaderboard.csv", graphs.write_csv(float_precision=6).encode())
+    files.replace(path.with_name("rules.csv"), rules.write_csv(float_precision=6).encode())
     return {
         "scores": table,
         "versus": _versus(board, resampled),
+        "rules": rules,
         "kin": _kin(graphs, board.names()),
         "buys": _buys(board),
         "examples": _examples(board),
+        "disagreement": _disagreement(board),
         "graphs": graphs,
         "counts": _counts(expected),
         "collections": board.collections,
+        "trained": board.trained,
+        "rule": record["rule"],
         "splits": board.splits,
         "notes": notes,
         "label": LABEL if described is not None else "",
         "path": str(path),
+        "others": str(path.with_name("rules.csv")),
         "reports": str(reports),
     }
 
@@ -144,6 +157,19 @@ def metrics(table: pl.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     for split, collection, member, value in table.select("split", "collection", "member", "score").iter_rows():
         result.setdefault(split, {}).setdefault(collection, {})[member] = round(value, 6)
     return result
+
+
+def _record(data: str, collections: list[str]) -> dict:
+    """What the blend stage wrote of one of the collections: which members it blended, by which rule."""
+    path = Path(data) / "blend" / "weights.json"
+    try:
+        record = json.loads(path.read_text())
+        missing = [collection for collection in collections if collection not in record]
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{path}: not there or damaged; run the blend stage for {collections[0]}") from fault
+    if missing:
+        raise InputError(f"{path}: holds no {missing[0]}; run the blend stage with it")
+    return record[collections[0]]
 
 
 def _solution(path: str | None, expected: dict[str, int], notes: list[str]) -> dict[str, np.ndarray]:
@@ -193,25 +219,33 @@ def _targets(board: Board, data: str, collection: str, truth: dict[str, np.ndarr
 def _members(board: Board, data: str, collection: str) -> None:
     """Reads or computes every member's scores of one collection into the board, and those of single seeds."""
     folder = Path(data)
-    tables = [_read(folder / member / slug(collection) / "scores.parquet", member, collection) for member in LEARNED]
-    path = folder / "blend" / "scores.parquet"
-    blended = _read(path, "blend", collection)
-    if "collection" not in blended.columns:
-        raise InputError(f"{path}: no column collection; run the blend stage again")
-    tables.append(blended.filter(pl.col("collection") == collection).drop("collection"))
-    tables.append(baselines.table(data, collection))
+    tables = [
+        _read(folder / member / slug(collection) / "scores.parquet", member, collection) for member in board.trained
+    ]
+    seeds = [*tables, _blended(data, "seeds", collection)]
+    tables += [_blended(data, "scores", collection), baselines.table(data, collection)]
     for table in tables:
         for (split, member), part in table.group_by(["split", "member"], maintain_order=True):
             board.members[split, collection, member] = scores.by_graph(scores.ranking(part), f"{collection}: {member}")
+    for table in seeds:
+        for (split, member, seed), single in table.group_by(["split", "member", "seed"], maintain_order=True):
             targets = board.targets.get((split, collection))
-            if member not in LEARNED or targets is None:
-                continue
-            for (seed,), single in part.group_by(["seed"], maintain_order=True):
+            if targets is not None:
                 values = graph_scores(collection, scores.by_graph(single, f"{collection}: {member}"), targets)
                 board.seeds.setdefault((split, collection, member), {})[seed] = collection_score(values)
     for split in ("valid", "test"):
         if (split, collection, "blend") not in board.members:
+            path = folder / "blend" / "scores.parquet"
             raise InputError(f"{path}: no {split} scores of {collection}; run the blend stage with {collection}")
+
+
+def _blended(data: str, name: str, collection: str) -> pl.DataFrame:
+    """What a file of the blend stage holds of one collection."""
+    path = Path(data) / "blend" / f"{name}.parquet"
+    table = _read(path, "blend", collection)
+    if "collection" not in table.columns:
+        raise InputError(f"{path}: no column collection; run the blend stage again")
+    return table.filter(pl.col("collection") == collection).drop("collection")
 
 
 def _read(path: Path, stage: str, collection: str) -> pl.DataFrame:
@@ -337,6 +371,42 @@ def _versus(board: Board, resampled: dict[tuple, np.ndarray]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema | dict.fromkeys(("lead", "low", "high"), pl.Float64), orient="row")
 
 
+def _rules(board: Board, data: str) -> pl.DataFrame:
+    """What other rules make of the same members, with the blend's lead over each, paired: score, lead, 90% interval."""
+    tables = {collection: _blended(data, "rules", collection) for collection in board.collections}
+    rules = list(
+        dict.fromkeys(rule for table in tables.values() for rule in table["member"].unique(maintain_order=True))
+    )
+    others = Board(board.collections, rules, board.targets)
+    for collection, table in tables.items():
+        for (split, rule), part in table.group_by(["split", "member"], maintain_order=True):
+            others.members[split, collection, rule] = scores.by_graph(part, f"{collection}: {rule}")
+        for split in ("valid", "test"):
+            others.members[split, collection, "blend"] = board.members[split, collection, "blend"]
+    _evaluate(others, None)
+    resampled = _resamples(others)
+    leads = _versus(others, resampled)
+    keys = ["split", "collection", "member"]
+    joined = _scores(others, resampled).select(*keys, "score").join(leads, on=keys, how="inner", maintain_order="left")
+    return joined.rename({"member": "rule"})
+
+
+def _disagreement(board: Board) -> pl.DataFrame:
+    """Every two trained members on each graph: their metrics, the blend's, and tau between their rankings."""
+    schema = dict.fromkeys(("split", "collection", "graph", "first", "second"), pl.String)
+    schema |= dict.fromkeys(("first_score", "second_score", "blend", "tau"), pl.Float64)
+    rows = []
+    for split, collection in board.targets:
+        if (split, collection, "blend") in board.values:
+            ranked = {member: board.members[split, collection, member] for member in board.trained}
+            values = {member: board.values[split, collection, member] for member in board.trained}
+            rows += [
+                (split, collection, graph, *names, board.values[split, collection, "blend"][graph], tau)
+                for graph, *names, tau in disagreement(ranked, values)
+            ]
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("tau").fill_nan(None))
+
+
 def _graphs(board: Board, described: pl.DataFrame | None) -> pl.DataFrame:
     """One row per graph: split, collection, graph, what programs.csv says of it, then a column per member."""
     key = {"split": pl.String, "collection": pl.String, "graph": pl.String}
@@ -356,13 +426,30 @@ def _graphs(board: Board, described: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _kin(graphs: pl.DataFrame, members: list[str]) -> pl.DataFrame:
-    """Mean score of each member for siblings of training programs and for families never trained on."""
+    """Mean score of each member for siblings of training programs and for families never trained on, 90% interval.
+
+    The interval is of graphs drawn again within the group, the same ones for every member; none of a single graph.
+    """
     schema = {"split": pl.String, "collection": pl.String, "kin": pl.String, "member": pl.String}
-    if "kin" not in graphs.columns:
-        return pl.DataFrame(schema=schema | {"graphs": pl.Int64, "score": pl.Float64})
-    long = graphs.unpivot(members, index=["split", "collection", "kin"], variable_name="member", value_name="score")
-    groups = long.drop_nulls(["kin", "score"]).group_by(list(schema), maintain_order=True)
-    return groups.agg(pl.len().cast(pl.Int64).alias("graphs"), pl.col("score").mean())
+    schema |= {"graphs": pl.Int64} | dict.fromkeys(("score", "low", "high"), pl.Float64)
+    rows = []
+    if "kin" in graphs.columns:
+        known = graphs.drop_nulls("kin")
+        for key, part in known.group_by(["split", "collection", "kin"], maintain_order=True):
+            for member in members:
+                values = part[member].drop_nulls().to_numpy()
+                if len(values):
+                    rows.append((*key, member, len(values), float(values.mean()), *_spread(":".join(key), values)))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _spread(name: str, values: np.ndarray) -> tuple:
+    """5th and 95th percentile of the mean of values (g,) drawn again, seeded by `name`; (None, None) of one value."""
+    if len(values) < 2:
+        return None, None
+    drawn = np.random.default_rng(zlib.crc32(name.encode())).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[drawn].mean(axis=1), [5, 95])
+    return float(low), float(high)
 
 
 def _buys(board: Board) -> pl.DataFrame:

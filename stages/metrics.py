@@ -1,5 +1,6 @@
 """The competition's official metrics, per graph and per collection. A score: SMALLER IS FASTER."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -70,6 +71,29 @@ def collection_score(values: Mapping[str, float] | Iterable[float]) -> float:
     array = np.array(list(values.values() if isinstance(values, Mapping) else values), dtype=np.float64)
     array = array[~np.isnan(array)]
     return float(array.mean()) if array.size else float("nan")
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Kendall tau-b between the scores (c,) of two members; NaN where one of them orders nothing."""
+    first, second = np.asarray(first), np.asarray(second)
+    if not np.any(first != first[:1]) or not np.any(second != second[:1]):
+        return float("nan")
+    return float(kendalltau(first, second).statistic)
+
+
+def disagreement(
+    scores: Mapping[str, Mapping[str, np.ndarray]], values: Mapping[str, Mapping[str, float]]
+) -> list[tuple[str, str, str, float, float, float]]:
+    """(graph, first, second, metric of first, metric of second, `agreement` of the two), for every two members.
+
+    scores: member -> graph -> (c,); values: member -> graph -> metric. Graphs whose metric is undefined are left out.
+    """
+    return [
+        (graph, first, second, value, values[second][graph], agreement(scores[first][graph], scores[second][graph]))
+        for first, second in itertools.combinations(scores, 2)
+        for graph, value in values[first].items()
+        if not np.isnan(value)
+    ]
 
 
 def closeness(score: np.ndarray, target: np.ndarray, k: int) -> float:

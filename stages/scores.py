@@ -72,11 +72,42 @@ def ranks(table: pl.DataFrame) -> pl.DataFrame:
 
 def ranking(table: pl.DataFrame) -> pl.DataFrame:
     """Each member's ranking: the mean over its seeds of within-graph ranks, as scores with seed -1."""
+    return together(table, "rank")
+
+
+def together(table: pl.DataFrame, scale: str) -> pl.DataFrame:
+    """Each member's seeds as one: the mean over them of the scores brought to one scale within a graph, with seed -1.
+
+    scale: "rank" as in `ranks`; "minmax", (score - smallest) / (largest - smallest), in [0, 1]; "zscore", (score -
+    mean) / standard deviation, of mean 0. Where a seed gives all configurations of a graph one score, that is 0 by the
+    last two.
+    """
     group = [name for name in ("collection", "split", "graph", "configuration", "member") if name in table.columns]
     # Sorted before the mean: a mean of floats depends on its order in the last bit, and bits must repeat.
-    mean = ranks(table).sort([*group, "seed"]).group_by(group, maintain_order=True).agg(pl.col("rank").mean())
-    mean = mean.with_columns(pl.lit(-1, dtype=pl.Int32).alias("seed")).rename({"rank": "score"})
+    mean = (
+        _scaled(table, scale).sort([*group, "seed"]).group_by(group, maintain_order=True).agg(pl.col("scaled").mean())
+    )
+    mean = mean.with_columns(pl.lit(-1, dtype=pl.Int32).alias("seed")).rename({"scaled": "score"})
     return mean.select(name for name in ("collection", *SCHEMA) if name in mean.columns)
+
+
+def _scaled(table: pl.DataFrame, scale: str) -> pl.DataFrame:
+    """Adds scaled: the score on the scale of `together`, within one seed's scores of a graph."""
+    if scale == "rank":
+        return ranks(table).rename({"rank": "scaled"})
+    group = [name for name in ("collection", *KEY) if name in table.columns]
+    score, value = pl.col("score"), pl.col("scaled")
+    spread = (score.max() - score.min()).over(group)
+    table = table.with_columns(
+        pl.when(spread > 0).then((score - score.min().over(group)) / spread).otherwise(0.0).alias("scaled")
+    )
+    if scale == "minmax":
+        return table
+    # Of the values in [0, 1], whose deviation cannot be lost to rounding: a linear map leaves the z-scores as they are.
+    deviation = value.std(ddof=0).over(group)
+    return table.with_columns(
+        pl.when(deviation > 0).then((value - value.mean().over(group)) / deviation).otherwise(0.0).alias("scaled")
+    )
 
 
 def by_graph(table: pl.DataFrame, source: str = "scores") -> dict[str, np.ndarray]:

@@ -105,3 +105,26 @@ def test_random_closeness_is_the_mean_over_all_subsets(target, k):
     subsets = list(itertools.combinations(target, min(k, len(target))))
     expected = sum(min(target) / min(subset) for subset in subsets) / len(subsets)
     assert metrics.random_closeness(np.array(target), k) == pytest.approx(expected)
+
+
+def test_two_members_agree_by_the_order_they_give():
+    assert metrics.agreement(np.array([1, 2, 3]), np.array([10, 20, 30])) == pytest.approx(1)
+    # Three pairs: one tied by the first, one agreed, one not: (1 - 1) / sqrt(2 * 3).
+    assert metrics.agreement(np.array([1, 1, 2]), np.array([1, 3, 2])) == pytest.approx(0)
+    assert math.isnan(metrics.agreement(np.array([1, 1, 1]), np.array([1, 3, 2])))
+    assert math.isnan(metrics.agreement(np.array([1]), np.array([2])))
+
+
+def test_disagreement_is_of_every_two_members_and_leaves_undefined_graphs_out():
+    scores = {
+        name: {"g": np.array(order), "tied": np.zeros(2)}
+        for name, order in zip("abc", ([1, 2], [2, 1], [1, 3]), strict=True)
+    }
+    values = {name: {"g": value, "tied": math.nan} for name, value in zip("abc", (0.1, 0.2, 0.3), strict=True)}
+    rows = metrics.disagreement(scores, values)
+    assert [row[:5] for row in rows] == [
+        ("g", "a", "b", 0.1, 0.2),
+        ("g", "a", "c", 0.1, 0.3),
+        ("g", "b", "c", 0.2, 0.3),
+    ]
+    assert [row[5] for row in rows] == pytest.approx([-1, 1, -1])

@@ -53,6 +53,34 @@ def test_a_ranking_is_the_mean_over_seeds_whatever_their_scale():
     assert scores.ranking(both.reverse()).equals(ranking)
 
 
+def test_seeds_together_on_each_scale_by_hand():
+    # Seed 0 has 0, 1, 4 and seed 1 has 3, 3, 0; deviations of 0, 1/4, 1 and 1, 1, 0 are sqrt(26) / 12 and sqrt(2) / 3.
+    both = pl.concat([table([0.0, 1.0, 4.0], 0), table([3.0, 3.0, 0.0], 1)])
+    assert scores.together(both, "rank").equals(scores.ranking(both))
+    minmax = scores.together(both, "minmax")
+    assert minmax["score"].to_list() == pytest.approx([(0 + 1) / 2, (1 / 4 + 1) / 2, (1 + 0) / 2])
+    first = [value * 12 / 26**0.5 for value in (-5 / 12, -2 / 12, 7 / 12)]
+    second = [value * 3 / 2**0.5 for value in (1 / 3, 1 / 3, -2 / 3)]
+    found = scores.together(both, "zscore")
+    assert found["score"].to_list() == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
+    assert dict(found.schema) == scores.SCHEMA and found["seed"].to_list() == [-1] * 3
+
+
+@pytest.mark.parametrize("scale", ["rank", "minmax", "zscore"])
+def test_seeds_together_are_of_one_graph_and_in_any_order(scale):
+    parts = [table([5.0, 6.0], graph="a"), table([100.0, 50.0], graph="b"), table([9.0, 8.0], 1, "a")]
+    found = scores.together(pl.concat(parts), scale)
+    alone = scores.together(pl.concat([parts[0], parts[2]]), scale)
+    assert found.filter(graph="a").equals(alone)
+    assert scores.together(pl.concat(parts).reverse(), scale).equals(found)
+
+
+@pytest.mark.parametrize("scale", ["minmax", "zscore"])
+@pytest.mark.parametrize("score", [[0.1, 0.1, 0.1], [7.0], [1e300, 1e300]])
+def test_a_seed_that_orders_nothing_adds_nothing(scale, score):
+    assert scores.together(table(score), scale)["score"].to_list() == [0.0] * len(score)
+
+
 def test_by_graph_sorts_by_configuration_and_refuses_a_hole():
     assert scores.by_graph(table().reverse())["g"].tolist() == [3.0, 1.0, 3.0, 2.0]
     with pytest.raises(InputError, match="here: configurations of g"):
