@@ -231,14 +231,14 @@ def files(root: str | Path, collection: str, split: str) -> list[Path]:
         raise InputError(f"{folder}: no such folder; put the {split} files of {collection} there or mend data.root")
     found = sorted(folder.glob("*.npz"), key=lambda file: file.stem)
     for file in found:
-        if fault := _name_fault(file.stem):
+        if fault := name_fault(file.stem):
             raise InputError(f"{folder}: the name {file.name[:LONGEST_NAME]!r} {fault}; rename the file or remove it")
     if not found:
         raise InputError(f"{folder}: holds no npz file; put the {split} files of {collection} there or mend data.root")
     return found
 
 
-def _name_fault(name: str) -> str | None:
+def name_fault(name: str) -> str | None:
     """Why a file's name without .npz can be no graph id, which names files of later stages and rows of a CSV."""
     if not name.isprintable():  # nor is what is not UTF-8 on disk: Python holds it as lone surrogates
         return "has a character that cannot be printed"
