@@ -34,17 +34,17 @@ GRAPHS = {
     "layout:nlp:random": (207, 20, 17),
     "layout:nlp:default": (198, 20, 17),
 }
-#: least, mean and most nodes of a graph, and least and most configurable ones
+#: least, mean and most nodes of a graph, and least and most configurable ones; published but for the least nodes, and
+#: for the sizes of tile kernels
 SIZES = {
     "xla": ((372, 13_894, 43_615), (20, 3143)),
     "nlp": ((500, 5_711, 21_919), (20, 848)),
     "tile": ((7, 40, 300), (2, 2)),
 }
 #: least and most configurations
-CONFIGURATIONS = {"layout": (1_000, 100_040), "tile": (2, 8_600)}
+CONFIGURATIONS = {"layout": (4_000, 100_040), "tile": (2, 8_600)}
 TEST_CONFIGURATIONS = 1_000
-#: values of node_config_feat in the largest file, and in all of train and valid: 2.62 GB as float32, 99 GiB as int8
-LARGEST, ALL = 2_620_000_000 // 4, 99 * 2**30
+LARGEST = 2_620_000_000 // 4  # values of node_config_feat in a file: 2.62 GB as float32
 #: share of the nodes at which a configuration differs from the one before: 0.38 in unet3d of layout:xla:default
 CHANGED = 0.38
 CHUNK = 1 << 22  # values made together
@@ -100,8 +100,8 @@ def layouts(
 def write(
     path: str | Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], pieces: Iterable[np.ndarray]
 ) -> None:
-    """Writes an npz file as np.savez_compressed does, of `arrays` and of a float32 node_config_feat of `shape` that
-    comes in pieces along its first axis."""
+    """Writes an npz file as np.savez_compressed does, of `arrays` and, where there are `pieces`, of a float32
+    node_config_feat of `shape` that comes in pieces along its first axis."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
@@ -109,57 +109,54 @@ def write(
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-        with archive.open("node_config_feat.npy", "w", force_zip64=True) as member:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)
-            for piece in pieces:
-                member.write(np.ascontiguousarray(piece, "<f4").data)
+        if pieces:
+            with archive.open("node_config_feat.npy", "w", force_zip64=True) as member:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                for piece in pieces:
+                    member.write(np.ascontiguousarray(piece, "<f4").data)
     os.replace(beside, path)
 
 
 def write_file(root: str | Path, size: Size) -> int:
     """Writes one file of the data set below ROOT and returns its bytes; one that is there stays."""
     path = folder(root, size.collection, size.split) / f"{size.id}.npz"
-    if path.exists():
-        return path.stat().st_size
-    rng = np.random.default_rng(size.seed)
-    graph = synthetic.arrays(size.nodes, SOURCES, size.configurable, seed=size.seed)
-    arrays = {
-        "node_feat": graph.node_feat,
-        "node_opcode": graph.node_opcode,
-        "edge_index": graph.edge_index,
-    }
-    test = size.split == "test"
-    if is_tile(size.collection):
-        bounds = 2.0 ** rng.integers(0, 8, (size.configurations, 3))
-        tiles = np.zeros((size.configurations, npz.TILE_FEATURES), np.float32)
-        tiles[:, 8:11], tiles[:, 14], tiles[:, 15] = bounds, bounds.sum(axis=1), bounds.prod(axis=1)
-        runtime = (20_000 + 400_000 / np.sqrt(bounds.prod(axis=1)) + rng.integers(0, 500, len(bounds))).astype(np.int64)
-        normalizer = np.full(len(runtime), runtime.max())
-        arrays |= {"config_feat": tiles, "config_runtime": runtime * (not test)}
-        arrays |= {"config_runtime_normalizers": np.ones_like(normalizer) if test else normalizer}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(beside, path)
-        return path.stat().st_size
-    effect = rng.normal(size=(size.configurable, npz.LAYOUT_FEATURES)) / np.sqrt(size.configurable)
-    runtime = np.zeros(size.configurations, np.int64)
-    if not test:
-        start = 0
-        for piece in layouts(graph, size.configurations, CHANGED, size.seed):
-            cost = np.tensordot(piece, effect, 2) / 4 + rng.normal(scale=0.01, size=len(piece))
-            runtime[start : start + len(piece)] = np.maximum(1, 1e8 * np.exp(cost))
-            start += len(piece)
-    arrays |= {
-        "node_config_ids": graph.node_config_ids,
-        "node_splits": np.append(0, graph.node_splits)[None],
-        "config_runtime": runtime,
-    }
-    shape = (size.configurations, size.configurable, npz.LAYOUT_FEATURES)
-    write(path, arrays, shape, layouts(graph, size.configurations, CHANGED, size.seed))
+    if not path.exists():
+        graph = synthetic.arrays(size.nodes, SOURCES, size.configurable, seed=size.seed)
+        arrays = {name: getattr(graph, name) for name in ("node_feat", "node_opcode", "edge_index")}
+        if is_tile(size.collection):
+            write(path, arrays | _tiles(size), (), ())
+        else:
+            config = {"node_config_ids": graph.node_config_ids, "node_splits": np.append(0, graph.node_splits)[None]}
+            runtime = {"config_runtime": _runtime(graph, size)}
+            shape = (size.configurations, size.configurable, npz.LAYOUT_FEATURES)
+            write(path, arrays | config | runtime, shape, layouts(graph, size.configurations, CHANGED, size.seed))
     return path.stat().st_size
+
+
+def _tiles(size: Size) -> dict[str, np.ndarray]:
+    """config_feat, and run times that fall with the volume of the tile; placeholders in test."""
+    rng = np.random.default_rng(size.seed)
+    bounds = 2.0 ** rng.integers(0, 8, (size.configurations, 3))
+    volume = bounds.prod(axis=1)
+    features = np.zeros((size.configurations, npz.TILE_FEATURES), np.float32)
+    features[:, 8:11], features[:, 14], features[:, 15] = bounds, bounds.sum(axis=1), volume
+    runtime = (20_000 + 400_000 / np.sqrt(volume) + rng.integers(0, 500, len(volume))).astype(np.int64)
+    normalizer = np.full(len(runtime), runtime.max())
+    if size.split == "test":
+        runtime, normalizer = np.zeros_like(runtime), np.ones_like(normalizer)
+    return {"config_feat": features, "config_runtime": runtime, "config_runtime_normalizers": normalizer}
+
+
+def _runtime(graph: npz.LayoutArrays, size: Size) -> np.ndarray:
+    """Run times in nanoseconds, of which each entry of each node's layouts adds its part; zeros in test."""
+    if size.split == "test":
+        return np.zeros(size.configurations, np.int64)
+    rng = np.random.default_rng(size.seed)
+    effect = rng.normal(scale=0.25 / np.sqrt(size.configurable), size=(size.configurable, npz.LAYOUT_FEATURES))
+    pieces = layouts(graph, size.configurations, CHANGED, size.seed)
+    cost = np.concatenate([np.tensordot(piece, effect, 2) for piece in pieces])
+    return (1e8 * np.exp(np.clip(cost + rng.normal(scale=0.01, size=len(cost)), -10, 10))).astype(np.int64)
 
 
 def _size(rng: np.random.Generator, collection: str, split: str, place: int, seed: int) -> Size:

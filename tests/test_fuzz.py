@@ -139,7 +139,7 @@ def npz_input(rng: np.random.Generator, tile: bool) -> bytes:
     arrays = tile_arrays(seed=seed) if tile else layout_arrays(seed=seed, configurations=int(rng.integers(1, 9)))
     kind = rng.integers(3)
     if kind == 0:
-        for key in rng.choice(list(arrays), rng.integers(1, 3)):
+        for key in rng.choice(list(arrays), rng.integers(1, 3), replace=False):
             arrays[key] = odd(rng, arrays[key])
     members = {}
     for key, array in arrays.items():
