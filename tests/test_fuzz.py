@@ -1,7 +1,8 @@
 """Damaged and hostile files: the npz reader and the protobuf reader give a right result or an InputError of one line.
 
 In the tests a few hundred inputs; `python -m tests.test_fuzz 100000` takes as many as are asked for, within 4 GB, and
-ends with the seed of the first that breaks the rule.
+ends with the seed of the first that breaks the rule. `python -m tests.test_fuzz 100000 --coverage` lets atheris
+(requirements-fuzz.txt) choose them, toward code that none has reached yet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import warnings
 import zipfile
 from collections import Counter
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 from google.protobuf.message import Message
@@ -141,11 +143,7 @@ def npz_input(rng: np.random.Generator, tile: bool) -> bytes:
     if kind == 0:
         for key in rng.choice(list(arrays), rng.integers(1, 3), replace=False):
             arrays[key] = odd(rng, arrays[key])
-    members = {}
-    for key, array in arrays.items():
-        member = io.BytesIO()
-        np.save(member, array)
-        members[f"{key}.npy"] = member.getvalue()
+    members = {f"{key}.npy": npy(array) for key, array in arrays.items()}
     if kind == 1:
         name = f"{rng.choice(list(arrays))}.npy"
         length = int(rng.choice([128, len(members[name])]))  # the header, or all
@@ -157,8 +155,13 @@ def npz_input(rng: np.random.Generator, tile: bool) -> bytes:
 def check_npz(rng: np.random.Generator, folder: Path) -> str:
     """One input of the npz reader; "refused" or "read"."""
     tile = bool(rng.integers(2))
+    return hold_npz(npz_input(rng, tile), tile, rng, folder)
+
+
+def hold_npz(content: bytes, tile: bool, rng: np.random.Generator, folder: Path) -> str:
+    """Fails unless the reader and the packing refuse the file, or are right."""
     file = folder / "graph.npz"
-    file.write_bytes(npz_input(rng, tile))
+    file.write_bytes(content)
     try:
         arrays = npz.read_tile(file) if tile else npz.read_layout(file)
         sound(arrays)
@@ -195,11 +198,16 @@ def sound(arrays: npz.LayoutArrays | npz.TileArrays) -> None:
 
 
 def check_protobuf(rng: np.random.Generator, folder: Path) -> str:
-    """One input of the protobuf reader: what it writes lies in its folder, and the npz reader does not fail on it."""
-    tile = bool(rng.integers(2))
+    """One input of the protobuf reader; "refused" or "read"."""
+    tuning = tile_tuning() if rng.integers(2) else layout_tuning()
+    content = odd_message(rng, tuning) if rng.integers(2) else mutated(rng, tuning.SerializeToString())
+    return hold_protobuf(content, folder)
+
+
+def hold_protobuf(content: bytes, folder: Path) -> str:
+    """Fails unless the reader refuses the file, or writes files that the npz reader does not fail on."""
     file, made = folder / "program.pb", folder / "made"
-    tuning = tile_tuning() if tile else layout_tuning()
-    file.write_bytes(odd_message(rng, tuning) if rng.integers(2) else mutated(rng, tuning.SerializeToString()))
+    file.write_bytes(content)
     try:
         written = convert(file, made)
     except InputError as error:
@@ -256,14 +264,67 @@ def test_the_inputs_are_neither_all_good_nor_all_bad():
             assert min(outcomes["read"], outcomes["refused"]) >= 10, outcomes
 
 
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def guided(inputs: int) -> None:
+    """Inputs by coverage: the first byte says what the others are, a protobuf, an npz file or one member of it."""
+    import atheris
+
+    parts = {
+        tile: {key: npy(array) for key, array in (tile_arrays() if tile else layout_arrays()).items()}
+        for tile in (0, 1)
+    }
+    keys = {tile: sorted(parts[tile]) for tile in parts}
+    seeds = [bytes([0]) + layout_tuning().SerializeToString(), bytes([0]) + tile_tuning().SerializeToString()]
+    for tile in parts:
+        whole = zipped({f"{key}.npy": member for key, member in parts[tile].items()}, zipfile.ZIP_DEFLATED)
+        seeds += [bytes([1 + tile]) + whole]
+        seeds += [bytes([3 + tile, place]) + parts[tile][key] for place, key in enumerate(keys[tile])]
+
+    def one(data: bytes) -> None:
+        kind, rest = (data[0] % 5, data[1:]) if data else (0, b"")
+        tile = kind in (2, 4)
+        if kind > 2:
+            key = keys[tile][rest[0] % len(keys[tile])] if rest else keys[tile][0]
+            rest = zipped(
+                {f"{name}.npy": part for name, part in (parts[tile] | {key: rest[1:]}).items()}, zipfile.ZIP_STORED
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if kind:
+                hold_npz(rest, tile, np.random.default_rng(0), folder)
+            else:
+                hold_protobuf(rest, folder)
+
+    for module in [module for name, module in sys.modules.items() if name.startswith("stages.")]:
+        for owner in [module, *(value for value in vars(module).values() if isinstance(value, type))]:
+            for function in vars(owner).values():
+                if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                    atheris.instrument_func(function)
+    with tempfile.TemporaryDirectory() as work:
+        folder, corpus = Path(work, "work"), Path(work, "corpus")
+        for path in (folder, corpus):
+            path.mkdir()
+        for number, seed in enumerate(seeds):
+            (corpus / str(number)).write_bytes(seed)
+        limits = [f"-runs={inputs}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEMORY >> 20}", "-max_len=65536"]
+        atheris.Setup([sys.argv[0], *limits, str(corpus)], one)
+        atheris.Fuzz()
+
+
 def main(arguments: list[str]) -> int:
     inputs = int(arguments[0])
-    first = int(arguments[1]) if len(arguments) > 1 else 0
+    if "--coverage" in arguments:
+        guided(inputs)  # which ends the process
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for check_one in (check_npz, check_protobuf):
         outcomes: Counter[str] = Counter()
         with tempfile.TemporaryDirectory() as folder:
-            for seed in tqdm(range(first, first + inputs), check_one.__name__, mininterval=5):
+            for seed in tqdm(range(inputs), check_one.__name__, mininterval=5):
                 try:
                     outcomes[check(check_one, seed, Path(folder))] += 1
                 except BaseException:

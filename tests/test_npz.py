@@ -108,6 +108,7 @@ LAYOUT_FAULTS = {
         "node_config_feat has a value outside",
     ),
     "id out of range": (lambda a: a | {"node_config_ids": np.array([1, 2, 12])}, r"node_config_ids .* 0\.\.11"),
+    "a negative id": (lambda a: a | {"node_config_ids": np.array([1, 2, -1])}, r"node_config_ids .* 0\.\.11"),
     "id twice": (lambda a: a | {"node_config_ids": np.array([1, 2, 2])}, "node_config_ids names a node twice"),
     "no configurable node": (
         lambda a: a | {"node_config_ids": a["node_config_ids"][:0], "node_config_feat": a["node_config_feat"][:, :0]},
