@@ -52,6 +52,9 @@ LARGEST_LAYOUTS = 1 << 36  # bytes of node_config_feat; 100,040 configurations o
 MOST_OPERANDS = 8  # of a configurable convolution or dot, which take two; the search for them grows with the square
 BLOCK_BYTES = 1 << 21  # of node_config_feat inflated together, so that it is still in the cache when it is looked at
 READ_BYTES = 1 << 16  # compressed, read together
+LARGEST_HEADER = (
+    1 << 16
+)  # bytes of an array's header, which has under 200; numpy reads it before it looks at its length
 LARGEST_DIRECTORY = 1 << 20  # bytes of the zip's directory; an npz file of ten arrays has under 1,000
 
 
@@ -310,6 +313,8 @@ class _Member:
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes, fewer where the member ends; what numpy's header readers call."""
+        if size > LARGEST_HEADER:
+            raise ValueError
         content = np.empty(min(size, self.remaining), np.uint8)
         self.fill(content)
         return content.tobytes()

@@ -262,6 +262,17 @@ def test_a_member_that_is_no_array_is_refused(tmp_path, content):
     assert_refused(npz.read_layout, with_member(tmp_path, "node_opcode", content), "node_opcode cannot be read")
 
 
+def test_a_header_of_any_length_is_not_read_into_memory(tmp_path):
+    text = b"\x93NUMPY\x02\x00" + (100_000_000).to_bytes(4, "little") + b"{" + bytes(100_000_000)
+    file = with_member(tmp_path, "node_feat", text)
+    assert file.stat().st_size < 200_000
+    del text
+    tracemalloc.start()
+    assert_refused(npz.read_layout, file, "node_feat cannot be read")
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+
+
 def pickled():
     class Act:
         def __reduce__(self):
