@@ -2,7 +2,8 @@
 
 Each file is written as np.savez_compressed would write it, then pruned as a collection's one train graph (beside small
 valid and test graphs) in a new process: median seconds, which leave imports out, and peak memory, which does not. Two
-threads take part, one of which inflates; with other work on the machine look at the processor's seconds instead.
+threads take part, one of which inflates; where `load`, the system's average over the last minute, says that others had
+work for the cores too, look at the processor's seconds instead.
 Beside it the least seconds of merely inflating the same array with isal and with zlib, thrown away piece by piece. The
 first place's code takes 67.8 s and 16.2 GB for a file of the first size (facts of the project).
 
@@ -153,7 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
             if not path.exists():
                 make(path, configurations, configurable, nodes, changed)
             raw = configurations * configurable * 72
-            rows.append({"case": name, "raw_bytes": raw, "changed": changed} | measured(path, options.repeat))
+            found = measured(path, options.repeat) | {"load": os.getloadavg()[0]}
+            rows.append({"case": name, "raw_bytes": raw, "changed": changed} | found)
             print(pl.DataFrame(rows[-1:]).transpose(include_header=True))
     if not options.quick:
         measure.write("prune", {"rows": rows, "first_place": FIRST_PLACE}, options.out)
