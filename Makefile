@@ -17,7 +17,7 @@ MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro test lint lab bench collect clean
+.PHONY: help repro test lint lab bench data collect clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ lab: $(RUN) ## open the notebooks in Jupyter
 bench: $(RUN) ## time the network against the first place's; writes reports/benchmarks.json
 	$(VENV)/bin/python -m benchmarks.gnn $(ARGS)
 	$(VENV)/bin/python -m benchmarks.gst $(ARGS)
+
+data: $(RUN) ## fetch the competition's data; ARGS="FOLDER", or ARGS="FOLDER --zip FILE" for Kaggle's zip
+	$(VENV)/bin/python -m stages.download $(ARGS)
 
 collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and so on
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)

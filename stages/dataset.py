@@ -9,13 +9,14 @@ data/pad/SLUG/SPLIT/ID.safetensors            the features of `ModelGraph`
 from __future__ import annotations
 
 import json
+import math
 import mmap
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from stages import files
 from stages.collection import SPLITS, is_tile, slug
@@ -41,7 +42,16 @@ PACKED_LAYOUT = PACKED | {
 PACKED_TILE = PACKED | {"config_feat": np.float32, "normalizer": np.int64}
 PADDED = {"x": np.float32, "opcode": np.uint8, "layout": np.int8}
 PADDED_TILE = PADDED | {"tile_config": np.float32}
-_DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "u1", "I8": "i1", "U16": "<u2", "U32": "<u4", "I32": "<i4", "I64": "<i8"}
+#: by the names of safetensors, in the order in which the library ranks them
+_DTYPES = {"U8": "u1", "I8": "i1", "U16": "<u2", "I32": "<i4", "U32": "<u4", "F32": "<f4", "F64": "<f8", "I64": "<i8"}
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An array of `shape` to be written that comes in pieces along its first axis and is never in memory as a whole."""
+
+    shape: tuple[int, ...]
+    pieces: Iterable[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +184,7 @@ def model_graphs(data: str | Path, collection: str, split: str) -> list[ModelGra
     return [_model_graph(data, packed) for packed in graphs(data, collection, split)]
 
 
-def write_packed(path: str | Path, tensors: Mapping[str, np.ndarray], whole: Mapping[str, float]) -> None:
+def write_packed(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], whole: Mapping[str, float]) -> None:
     """Writes one packed graph, a tensor for each array of `PackedGraph`, and the statistics of its whole graph."""
     schema = PACKED_LAYOUT if "codes" in tensors else PACKED_TILE
     _write(path, {**tensors, "whole_stats": np.array(list(whole.values()))}, schema, {"whole_stats": list(whole)})
@@ -232,12 +242,37 @@ def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
     )
 
 
-def _write(path: str | Path, tensors: Mapping[str, np.ndarray], schema: dict, metadata: dict) -> None:
+def _write(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], schema: dict, metadata: dict) -> None:
+    """Writes a safetensors file, whole or not at all: the bytes that the library writes, which needs whole arrays."""
     if tensors.keys() != schema.keys():
         raise ValueError(f"{path}: tensors {sorted(tensors)}, the schema has {sorted(schema)}")
-    arrays = {name: np.ascontiguousarray(tensors[name], dtype=dtype) for name, dtype in schema.items()}
+    dtypes = {name: np.dtype(schema[name]) for name in schema}
+    official = {np.dtype(code): name for name, code in _DTYPES.items()}
+    order = sorted(schema, key=lambda name: (-list(official).index(dtypes[name]), name))
     # One metadata entry: safetensors writes several in an order that changes from run to run.
-    files.replace(path, save(arrays, {"names": json.dumps(metadata)}))
+    header: dict = {"__metadata__": {"names": json.dumps(metadata)}}
+    end = 0
+    for name in order:
+        shape, start = list(tensors[name].shape), end
+        end += math.prod(shape) * dtypes[name].itemsize
+        header[name] = {"dtype": official[dtypes[name]], "shape": shape, "data_offsets": [start, end]}
+    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 8)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            for name in order:
+                tensor = tensors[name]
+                for piece in tensor.pieces if isinstance(tensor, Pieces) else [tensor]:
+                    file.write(np.ascontiguousarray(piece, dtypes[name]).data)
+            if file.tell() != 8 + len(head) + end:
+                raise ValueError(f"{path}: the pieces of a tensor are not of its shape")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_tensors(path: str | Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:

@@ -1,4 +1,14 @@
+import contextlib
+import errno
+import hashlib
+import json
 import os
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +20,7 @@ from stages import dataset, npz, prune
 from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
 from stages.tensors import ROOT
-from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root
+from tests.samples import layout_arrays, save, tile_arrays, write_layout, write_root, write_tile
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
 REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []
@@ -167,40 +177,144 @@ def test_a_cut_is_the_undirected_neighbourhood(arrays):
         assert kept[every["edge_index"]].tolist() == arrays.edge_index[ends[:, 1] <= hops].tolist()
 
 
-@settings(max_examples=40, deadline=None)
-@given(graphs(), st.integers(1, 200))
-def test_codes_do_not_depend_on_the_chunks(arrays, chunk_values):
-    whole = prune.encode(arrays.node_config_feat)
-    chunked = prune.encode(arrays.node_config_feat, chunk_values)
-    for first, second in zip(whole, chunked, strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert len(np.unique(whole[1], axis=0)) == len(whole[1]) == len(np.unique(whole[0]))
+def encoded(blocks, runtime=None, duplicates=None, check=lambda layouts: None):
+    """codes, triples, runtime and config_index of configurations given block by block."""
+    with tempfile.TemporaryFile() as scratch:
+        configurations = prune.Configurations(blocks[0].shape[1], scratch, check)
+        for block in blocks:
+            configurations.add(np.asarray(block, np.float32))
+        runtime = np.arange(sum(map(len, blocks))) if runtime is None else np.array(runtime, np.int64)
+        tensors = configurations.tensors(runtime, duplicates)
+        codes = np.concatenate(list(tensors["codes"].pieces))
+    assert codes.shape == tensors["codes"].shape and codes.dtype == np.uint16
+    return tensors | {"codes": codes, "distinct": configurations.distinct}
+
+
+@st.composite
+def searches(draw):
+    """Layouts (c, nc, 18) as a search tries them: few triples, some configurations equal, some far apart."""
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    configurable, known = draw(st.integers(1, 4)), rng.integers(-1, 6, (draw(st.integers(1, 6)), 18))
+    count, changed = draw(st.integers(1, 30)), draw(st.sampled_from([0.05, 0.5, 1.0]))
+    picked = rng.integers(0, len(known), (count, configurable))
+    for row in range(1, count):
+        picked[row] = np.where(rng.random(configurable) < changed, picked[row], picked[row - 1])
+    return known[picked].astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(searches(), st.lists(st.integers(0, 30), max_size=4), st.sampled_from([None, *prune.DUPLICATES]))
+def test_configurations_are_kept_whatever_the_blocks(layouts, cuts, duplicates):
+    runtime = np.random.default_rng(0).integers(1, 100, len(layouts))
+    blocks = [block for block in np.split(layouts, sorted(cuts)) if len(block)]
+    found = encoded(blocks, runtime, duplicates)
+    triples, places = np.unique(layouts.reshape(-1, 18)[:, ::-1], axis=0, return_inverse=True)
+    np.testing.assert_array_equal(found["triples"], triples[:, ::-1])
+    groups = {}
+    for place, row in enumerate(layouts):
+        groups.setdefault(row.tobytes(), []).append(place)
+    assert found["distinct"] == len(groups)
+    kept = [members[0] for members in groups.values()] if duplicates else list(range(len(layouts)))
+    assert found["config_index"].tolist() == kept
+    np.testing.assert_array_equal(found["codes"], places.reshape(layouts.shape[:2])[kept])
+    reduce = {"first": lambda v: v[0], "mean": lambda v: round(sum(v) / len(v)), "minimum": min}
+    if duplicates:
+        times = [reduce[duplicates](runtime[members].tolist()) for members in groups.values()]
+        assert found["runtime"].tolist() == times
+    else:
+        np.testing.assert_array_equal(found["runtime"], runtime)
 
 
 def test_the_extreme_layouts_are_told_apart():
     layouts = np.stack([np.full(18, -1), np.full(18, 5), np.r_[np.full(17, 5), 4], np.r_[np.full(17, -1), 0]])
-    codes, triples = prune.encode(layouts[:, None].astype(np.float32))
-    np.testing.assert_array_equal(triples[codes][:, 0], layouts)
-    assert len(triples) == 4
+    found = encoded([layouts[:, None]])
+    np.testing.assert_array_equal(found["triples"][found["codes"]][:, 0], layouts)
+    assert len(found["triples"]) == 4
+
+
+def test_minus_zero_is_zero():
+    layouts = np.zeros((3, 1, 18))
+    layouts[1, 0, ::2] = -0.0
+    found = encoded([layouts], duplicates="first")
+    assert found["triples"].tolist() == [[0] * 18] and found["config_index"].tolist() == [0]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.5, 7.0, -1.0000001, 1e30, np.inf])
+def test_a_wrong_value_is_seen_wherever_it_comes(wrong):
+    """After many good triples, and though its key is that of a good one: 7 * 7 ** 0 is 1 * 7 ** 1."""
+
+    def check(layouts):
+        if not np.isin(layouts, np.arange(-1, 6)).all():
+            raise InputError("wrong")
+
+    rng = np.random.default_rng(0)
+    good = rng.integers(-1, 6, (50, 2, 18)).astype(np.float32)
+    encoded([good, good], check=check)
+    for row, node, slot in ((0, 0, 0), (49, 1, 17), (20, 0, 5)):
+        bad = good.copy()
+        bad[row, node, slot] = wrong
+        with pytest.raises(InputError, match="wrong"):
+            encoded([good, bad], check=check)
+
+
+def test_equal_digests_and_equal_hashes_are_told_apart(monkeypatch):
+    layouts = np.random.default_rng(0).integers(-1, 6, (40, 2, 18))
+    layouts[[7, 23, 39]] = layouts[3]
+    expected = encoded([layouts], duplicates="first")
+    monkeypatch.setattr(prune, "_digest", lambda content: hashlib.blake2b(content).digest()[:1])
+    monkeypatch.setattr(prune, "_HASH_BITS", 2)
+    found = encoded(np.split(layouts, 8), duplicates="first")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, name)
+    assert found["distinct"] == 37
 
 
 def test_more_layouts_than_codes_are_refused(monkeypatch):
     monkeypatch.setattr(prune, "MOST_TRIPLES", 3)
-    layouts = np.full((4, 1, 18), -1, np.float32)
+    layouts = np.full((4, 1, 18), -1)
     layouts[:, 0, 0] = np.arange(4)
-    prune.encode(layouts[:3])
+    encoded([layouts[:3], layouts[:2]])
     with pytest.raises(InputError, match="more than 3 distinct layouts"):
-        prune.encode(layouts, chunk_values=18)
+        encoded([layouts[:3], layouts[3:]])
+
+
+def test_as_many_layouts_as_codes_are_told_apart():
+    numbers = np.arange(prune.MOST_TRIPLES)
+    layouts = (numbers[:, None] // 7 ** np.arange(18) % 7 - 1).reshape(-1, 5, 18)
+    found = encoded(np.split(layouts, 3))
+    np.testing.assert_array_equal(found["codes"].reshape(-1), numbers)
 
 
 @pytest.mark.parametrize(
     ("duplicates", "runtime"), [("first", [70, 40, 9]), ("mean", [50, 45, 9]), ("minimum", [30, 40, 9])]
 )
 def test_equal_configurations_become_one(duplicates, runtime):
-    codes = np.array([[1, 2], [3, 2], [1, 2], [5, 5], [3, 2], [1, 2]], np.uint16)
-    first, kept = prune.distinct(codes, np.array([70, 40, 30, 9, 50, 50]), duplicates)
-    assert first.tolist() == [0, 1, 3]
-    assert kept.tolist() == runtime and kept.dtype == np.int64
+    layouts = np.array([1, 3, 1, 5, 3, 1])[:, None, None] * np.ones((6, 2, 18))
+    found = encoded([layouts], [70, 40, 30, 9, 50, 50], duplicates)
+    assert found["config_index"].tolist() == [0, 1, 3]
+    assert found["runtime"].tolist() == runtime and found["runtime"].dtype == np.int64
+
+
+@pytest.mark.parametrize(("runtime", "mean"), [([2**53] * 2048, 2**53), ([2**53, 2**53 - 1], 2**53), ([1, 2], 2)])
+def test_the_mean_of_long_run_times_is_exact(runtime, mean):
+    """Their sum is beyond int64, or beyond what float64 holds; a half goes to the even side."""
+    assert encoded([np.zeros((len(runtime), 1, 18))], runtime, "mean")["runtime"].tolist() == [mean]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    graph = layout_arrays(nodes=60, configurable=15)
+    peaks = []
+    for count in (2_000, 20_000):
+        rows = np.arange(count) % 8
+        many = graph | {"node_config_feat": graph["node_config_feat"][rows], "config_runtime": 1 + np.arange(count)}
+        root = write_root(tmp_path / str(count), graphs={"train": 1, "valid": 1, "test": 1})
+        save(root / "npz/layout/xla/random/valid/valid_0.npz", many)
+        tracemalloc.start()
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), workers=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert many["node_config_feat"].nbytes > 21_000_000
+    assert peaks[1] - peaks[0] < 18_000 * 200
 
 
 def test_run_removes_duplicates_from_train_only_and_lists_every_graph(tmp_path):
@@ -250,6 +364,194 @@ def test_tile_graphs_are_packed_whole(tmp_path):
             np.testing.assert_array_equal(graph.config_feat, arrays.config_feat)
             np.testing.assert_array_equal(graph.normalizer, arrays.config_runtime_normalizers)
             np.testing.assert_array_equal(graph.target, arrays.config_runtime / arrays.config_runtime_normalizers)
+
+
+def contents(folder):
+    return {file.relative_to(folder): file.read_bytes() for file in Path(folder).rglob("*.*") if file.is_file()}
+
+
+@pytest.fixture
+def packings(monkeypatch):
+    """Ids of the graphs that this process packs, as they come."""
+    seen, original = [], prune._pack_file
+    monkeypatch.setattr(prune, "_pack_file", lambda job: seen.append(job.id) or original(job))
+    return seen
+
+
+def test_a_faulty_file_is_named_and_the_others_are_kept(tmp_path, packings):
+    root = write_root(tmp_path)
+    expected = prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path / "expected"))
+    good = root / "npz/layout/xla/random/train/train_1.npz"
+    content = good.read_bytes()
+    good.write_bytes(content[:500])
+    packings.clear()
+    with pytest.raises(InputError, match="is no npz file or is cut off; .*the other 7 files are packed") as error:
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    assert str(error.value).startswith(f"{good} is no npz") and len(packings) == 8
+    assert not (dataset.prune_folder(tmp_path, LAYOUT)).exists()
+    good.write_bytes(content)
+    packings.clear()
+    frame = prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    assert packings == ["train_1"] and frame.equals(expected)
+    assert contents(tmp_path / "prune") == contents(tmp_path / "expected/prune")
+    assert not contents(tmp_path / "checkpoints")
+
+
+def test_of_several_faulty_files_the_first_is_told_and_all_are_named(tmp_path):
+    root = write_root(tmp_path)
+    for id in ("train_1", "train_3"):
+        (root / f"npz/tile/xla/train/{id}.npz").write_text("nothing")
+    write_tile(root / "npz/tile/xla/valid", "valid_0", runtimes=False)
+    pattern = r"train_1\.npz is no npz.*\(2 more of 8 files are faulty: train_3\.npz, valid_0\.npz; the other 5 files"
+    with pytest.raises(InputError, match=pattern):
+        prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+
+
+def test_faulty_files_are_skipped_where_that_is_asked_for(tmp_path):
+    root = write_root(tmp_path)
+    (root / "npz/layout/xla/random/train/train_1.npz").write_text("nothing")
+    frame = prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), skip_bad=True)
+    assert frame["id"].to_list() == ["train_0", "train_2", "train_3", "valid_0", "valid_1", "test_0", "test_1"]
+    assert dataset.graph_ids(tmp_path, LAYOUT, "train") == ["train_0", "train_2", "train_3"]
+    (skipped,) = dataset.manifest(dataset.prune_folder(tmp_path, LAYOUT))["skipped"]
+    assert (skipped["split"], skipped["id"]) == ("train", "train_1")
+    assert skipped["fault"].startswith("is no npz file or is cut off")
+    for id in (0, 1):
+        (root / f"npz/layout/xla/random/valid/valid_{id}.npz").write_text("nothing")
+    with pytest.raises(InputError, match=r"train_1\.npz is no npz.*2 more"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda file, options: None, []),
+        (lambda file, options: write_layout(file.parent, file.stem, seed=99), ["train_1"]),
+        (lambda file, options: os.utime(file, ns=(1, 1)), ["train_1"]),
+        (lambda file, options: options.update(hops=2), ["train_0", "train_1", "train_2", "train_3", "valid_1"]),
+    ],
+    ids=["nothing", "content", "time", "parameter"],
+)
+def test_what_is_kept_is_of_the_same_file_and_parameters(tmp_path, packings, change, again):
+    root = write_root(tmp_path)
+    faulty, options = root / "npz/layout/xla/random/valid/valid_0.npz", {}
+    content = faulty.read_bytes()
+    faulty.write_bytes(b"nothing")
+    with pytest.raises(InputError):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    faulty.write_bytes(content)
+    change(root / "npz/layout/xla/random/train/train_1.npz", options)
+    packings.clear()
+    prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), **options)
+    assert set(packings) - {"test_0", "test_1"} == {"valid_0", *again}
+    packings.clear()
+    prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path / "new"), **options)
+    assert contents(tmp_path / "prune") == contents(tmp_path / "new/prune")
+
+
+def test_a_file_changed_within_the_same_size_and_time_is_noticed(tmp_path, packings):
+    root = write_root(tmp_path)
+    changed, faulty = (root / f"npz/layout/xla/random/train/train_{id}.npz" for id in (1, 2))
+    whole, state = faulty.read_bytes(), changed.stat()
+    faulty.write_bytes(b"nothing")
+    with pytest.raises(InputError):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    arrays = dict(np.load(changed))
+    arrays["config_runtime"][:] = arrays["config_runtime"][::-1].copy()
+    save(changed, arrays)
+    content = changed.read_bytes()
+    changed.write_bytes(content.ljust(state.st_size)[: state.st_size])  # of the same size, whatever is in it
+    os.utime(changed, ns=(state.st_atime_ns, state.st_mtime_ns))
+    faulty.write_bytes(whole)
+    packings.clear()
+    with contextlib.suppress(InputError):  # it may be cut off now
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+    assert sorted(packings) == ["train_1", "train_2"]
+
+
+RUN = "import json, sys; from stages import prune; prune.run(**json.loads(sys.argv[1]))"
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_process(tmp_path, packings):
+    root = write_root(tmp_path, graphs={"train": 20, "valid": 1, "test": 1}, nodes=100, configurable=20)
+    knobs = {"collection": LAYOUT, "root": str(root), "data": str(tmp_path), "workers": 2}
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    records = tmp_path / "checkpoints/prune/layout-xla-random/records"
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, json.dumps(knobs)], env=environment, stderr=subprocess.PIPE
+    ) as child:
+        while len(list(records.rglob("*.json"))) < 3:
+            assert child.poll() is None
+            time.sleep(0.005)
+        child.kill()
+        child.stderr.read()  # to its end: it is closed when the last worker has ended
+    done = len(list(records.rglob("*.json")))
+    packings.clear()
+    prune.run(**knobs | {"workers": 1})
+    assert len(packings) == 22 - done < 20
+    prune.run(**knobs | {"data": str(tmp_path / "undisturbed"), "workers": 1})
+    assert contents(tmp_path / "prune") == contents(tmp_path / "undisturbed/prune")
+
+
+def test_nothing_depends_on_the_number_of_processes(tmp_path):
+    root = write_root(tmp_path)
+    (root / "npz/layout/xla/random/train/train_1.npz").write_text("nothing")
+    frames = []
+    for workers in (1, 2, 3):
+        knobs = {"data": str(tmp_path / str(workers)), "workers": workers, "skip_bad": True}
+        frames.append(prune.run(collection=LAYOUT, root=str(root), **knobs))
+        assert contents(tmp_path / str(workers)) == contents(tmp_path / "1")
+        assert frames[-1].equals(frames[0])
+
+
+def test_a_killed_process_is_told(tmp_path, monkeypatch):
+    root = write_root(tmp_path)
+
+    def broken(*_):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(prune, "as_completed", broken)
+    with pytest.raises(InputError, match="a process was killed.*goes on where it was"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), workers=2)
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    root = write_root(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dataset, "write_packed", full)
+    with pytest.raises(InputError, match="the disk is full; make room and run again"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "dangling link", "forbidden"])
+def test_what_is_no_readable_file_is_named_and_not_waited_for(tmp_path, kind):
+    root = write_root(tmp_path)
+    path = root / "npz/tile/xla/valid/odd.npz"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "dangling link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        save(path, tile_arrays()).chmod(0)
+        if os.access(path, os.R_OK):
+            pytest.skip("root may read every file")
+    with pytest.raises(InputError, match=r"odd\.npz: (is no file|cannot be opened)"):
+        prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+    with pytest.raises(InputError, match=r"odd\.npz:? (is no file|cannot be opened|no such file)"):
+        npz.read_tile(path)
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_MET", "MOST_PAIRS"])
+def test_a_graph_beyond_the_limits_is_named(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(prune, limit, 1)
+    root = write_root(tmp_path)
+    with pytest.raises(InputError, match=r"train_\d\.npz: .*leave"):
+        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
 
 
 def test_a_failed_run_leaves_no_manifest_of_an_earlier_one(tmp_path):

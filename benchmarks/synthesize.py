@@ -1,0 +1,199 @@
+"""A stand-in for the competition's data, of its published size: `python -m benchmarks.synthesize FOLDER [--scale 0.1]`.
+
+Writes FOLDER/npz_all in the official layout, with the published numbers of graphs, and with nodes, configurable nodes
+and configurations drawn from the published ranges; run times follow from the configurations. --scale takes a share of
+each split's graphs, not smaller ones, so that what the largest file needs is measured at any scale. For the measuring
+of seconds and bytes only: what a model scores on it says nothing. A file that is there already stays, so a run that was
+cut short goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks import synthetic
+from stages import npz
+from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
+
+#: graphs of train, valid and test
+GRAPHS = {
+    "tile:xla": (5709, 676, 844),
+    "layout:xla:random": (69, 7, 8),
+    "layout:xla:default": (61, 7, 8),
+    "layout:nlp:random": (207, 20, 17),
+    "layout:nlp:default": (198, 20, 17),
+}
+#: least, mean and most nodes of a graph, and least and most configurable ones; published but for the least nodes, and
+#: for the sizes of tile kernels
+SIZES = {
+    "xla": ((372, 13_894, 43_615), (20, 3143)),
+    "nlp": ((500, 5_711, 21_919), (20, 848)),
+    "tile": ((7, 40, 300), (2, 2)),
+}
+#: least and most configurations
+CONFIGURATIONS = {"layout": (4_000, 100_040), "tile": (2, 8_600)}
+TEST_CONFIGURATIONS = 1_000
+LARGEST = 2_620_000_000 // 4  # values of node_config_feat in a file: 2.62 GB as float32
+#: share of the nodes at which a configuration differs from the one before: 0.38 in unet3d of layout:xla:default
+CHANGED = 0.38
+CHUNK = 1 << 22  # values made together
+SOURCES = 256  # configurations from which each node's layouts are taken
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one file is to hold."""
+
+    collection: str
+    split: str
+    id: str
+    nodes: int
+    configurable: int
+    configurations: int
+    seed: int
+
+
+def sizes(scale: float = 1.0, seed: int = 0) -> list[Size]:
+    """The files of a data set of so large a share of the published one, two graphs of each split at least."""
+    found = []
+    for number, (collection, counts) in enumerate(GRAPHS.items()):
+        for part, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
+            rng = np.random.default_rng([seed, number, part])
+            for place in range(count):  # of all of them, so that a graph is the same at any scale
+                size = _size(rng, collection, split, place, int(rng.integers(2**31)))
+                if place < max(2, round(scale * count)):
+                    found.append(size)
+    return found
+
+
+def layouts(
+    graph: npz.LayoutArrays, configurations: int, changed: float, seed: int = 0, chunk: int = CHUNK
+) -> Iterator[np.ndarray]:
+    """node_config_feat (c, nc, 18) float32 in pieces: each configuration differs from the one before at a share
+    `changed` of the nodes, on average; a node's layouts are those that it has in the graph's own configurations."""
+    nodes = graph.node_config_feat.shape[1]
+    known = [np.unique(graph.node_config_feat[:, node], axis=0) for node in range(nodes)]
+    counts = np.array([len(choices) for choices in known])
+    starts = np.cumsum(counts) - counts
+    known = np.concatenate(known)
+    rng = np.random.default_rng(seed)
+    rows = max(1, chunk // (nodes * npz.LAYOUT_FEATURES))
+    picked = np.zeros((1, nodes), np.int64)
+    for start in range(0, configurations, rows):
+        shape = min(rows, configurations - start), nodes
+        others = rng.integers(1, np.maximum(counts, 2), shape)  # how far down its list a node goes on
+        picked = (picked[-1] + np.cumsum(others * (rng.random(shape) < changed), axis=0)) % counts
+        yield known[starts + picked]
+
+
+def write(
+    path: str | Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], pieces: Iterable[np.ndarray]
+) -> None:
+    """Writes an npz file as np.savez_compressed does, of `arrays` and, where there are `pieces`, of a float32
+    node_config_feat of `shape` that comes in pieces along its first axis."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        if pieces:
+            with archive.open("node_config_feat.npy", "w", force_zip64=True) as member:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                for piece in pieces:
+                    member.write(np.ascontiguousarray(piece, "<f4").data)
+    os.replace(beside, path)
+
+
+def write_file(root: str | Path, size: Size) -> int:
+    """Writes one file of the data set below ROOT and returns its bytes; one that is there stays."""
+    path = folder(root, size.collection, size.split) / f"{size.id}.npz"
+    if not path.exists():
+        graph = synthetic.arrays(size.nodes, SOURCES, size.configurable, seed=size.seed)
+        arrays = {name: getattr(graph, name) for name in ("node_feat", "node_opcode", "edge_index")}
+        if is_tile(size.collection):
+            write(path, arrays | _tiles(size), (), ())
+        else:
+            config = {"node_config_ids": graph.node_config_ids, "node_splits": np.append(0, graph.node_splits)[None]}
+            runtime = {"config_runtime": _runtime(graph, size)}
+            shape = (size.configurations, size.configurable, npz.LAYOUT_FEATURES)
+            write(path, arrays | config | runtime, shape, layouts(graph, size.configurations, CHANGED, size.seed))
+    return path.stat().st_size
+
+
+def _tiles(size: Size) -> dict[str, np.ndarray]:
+    """config_feat, and run times that fall with the volume of the tile; placeholders in test."""
+    rng = np.random.default_rng(size.seed)
+    bounds = 2.0 ** rng.integers(0, 8, (size.configurations, 3))
+    volume = bounds.prod(axis=1)
+    features = np.zeros((size.configurations, npz.TILE_FEATURES), np.float32)
+    features[:, 8:11], features[:, 14], features[:, 15] = bounds, bounds.sum(axis=1), volume
+    runtime = (20_000 + 400_000 / np.sqrt(volume) + rng.integers(0, 500, len(volume))).astype(np.int64)
+    normalizer = np.full(len(runtime), runtime.max())
+    if size.split == "test":
+        runtime, normalizer = np.zeros_like(runtime), np.ones_like(normalizer)
+    return {"config_feat": features, "config_runtime": runtime, "config_runtime_normalizers": normalizer}
+
+
+def _runtime(graph: npz.LayoutArrays, size: Size) -> np.ndarray:
+    """Run times in nanoseconds, of which each entry of each node's layouts adds its part; zeros in test."""
+    if size.split == "test":
+        return np.zeros(size.configurations, np.int64)
+    rng = np.random.default_rng(size.seed)
+    effect = rng.normal(scale=0.25 / np.sqrt(size.configurable), size=(size.configurable, npz.LAYOUT_FEATURES))
+    pieces = layouts(graph, size.configurations, CHANGED, size.seed)
+    cost = np.concatenate([np.tensordot(piece, effect, 2) for piece in pieces])
+    return (1e8 * np.exp(np.clip(cost + rng.normal(scale=0.01, size=len(cost)), -10, 10))).astype(np.int64)
+
+
+def _size(rng: np.random.Generator, collection: str, split: str, place: int, seed: int) -> Size:
+    source = "tile" if is_tile(collection) else collection.split(":")[1]
+    (fewest, mean, most), (least, limit) = SIZES[source]
+    nodes = int(np.clip(rng.lognormal(np.log(mean) - 0.32, 0.8), fewest, most))  # of this mean, but for the limits
+    configurable = int(np.clip(nodes * rng.uniform(0.02, 0.08), least, min(limit, (nodes - 1) // synthetic.GAP)))
+    few, many = CONFIGURATIONS["tile" if is_tile(collection) else "layout"]
+    configurations = int(np.exp(rng.uniform(np.log(few), np.log(many))))
+    if not is_tile(collection):
+        largest = LARGEST // (configurable * npz.LAYOUT_FEATURES)
+        configurations = TEST_CONFIGURATIONS if split == "test" else min(configurations, largest)
+    if place == 0 and split == "train" and not is_tile(collection):  # the largest of each kind there is
+        nodes, configurable = most, limit
+        configurations = LARGEST // (configurable * npz.LAYOUT_FEATURES)
+    return Size(collection, split, f"{split}_{place:04d}", nodes, configurable, configurations, seed)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the published number of graphs")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    root = options.folder / "npz_all"
+    planned = sorted(sizes(options.scale, options.seed), key=lambda size: -size.configurable * size.configurations)
+    written = 0
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as pool:
+        futures = [pool.submit(write_file, root, size) for size in planned]
+        for future in tqdm(as_completed(futures), "write", len(futures)):
+            written += future.result()
+    values = {name: 0 for name in COLLECTIONS}
+    for size in planned:
+        values[size.collection] += size.configurations * size.configurable
+    pairs = ", ".join(f"{name} {count:,}" for name, count in values.items())
+    print(f"{root}: {len(planned)} files, {written:,} bytes; configurations x configurable nodes: {pairs}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
