@@ -61,8 +61,8 @@ def names(project: Path) -> list[str]:
 def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> Path:
     """Execute notebooks/STAGE.ipynb and write reports/STAGE[-SLUG].html; return the report's path.
 
-    Parameters come, the last one winning, from the notebook's defaults, its section of params.yaml and `given`;
-    `root` is data.root unless given. The notebook runs with the project's folder as working directory.
+    Parameters come, the last one winning, from the notebook's defaults, its section of params.yaml and `given`; a
+    notebook that has `root` takes the section data too. It runs with the project's folder as working directory.
 
     Raises:
         InputError: unknown stage, parameter or collection, a wrong type, or a failure in the notebook, whose partial
@@ -97,8 +97,10 @@ def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, obj
     collection = given.get("collection", defaults.get("collection", (None,))[0])
     own = params.section(file, stage, collection, given) if stage in params.sections(file) else given
     _known(own, defaults, f"params.yaml, {stage}", f"{source} takes {known}")
-    if "root" in defaults and "root" not in own:
-        own = {**own, "root": params.value(file, "data", "root")}
+    if "root" in defaults:
+        shared = params.section(file, "data", collection)
+        _known(shared, defaults, "params.yaml, data", f"{source} takes {known}")
+        own = {**shared, **own}
     return {
         name: _typed(f"{stage}.{name}", own.get(name, default), kind, f"{source} takes {known}")
         for name, (default, kind) in defaults.items()

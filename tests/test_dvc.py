@@ -70,7 +70,7 @@ def test_no_stage_imports_another(stage):
 def test_the_command_and_the_section_are_the_stages_own(stage):
     assert entry(stage)["cmd"].split()[:4] == ["python", "-m", "stages.run", stage]
     assert stage in entry(stage)["params"]
-    root = {"data.root"} & set(entry(stage)["params"])
+    root = {"data"} & set(entry(stage)["params"])
     assert bool(root) == ("root" in run._defaults(read(stage), stage))
 
 
@@ -82,7 +82,7 @@ def test_params_hold_every_knob_and_fit_the_notebook(stage):
         values = run.parameters(notebook, stage, given, PROJECT)
         section = params.section(PROJECT / "params.yaml", stage, collection)
         # What the pipeline's shape decides is no knob.
-        assert set(values) - set(section) <= {"collection", "collections", "root", "data", "reports"}
+        assert set(values) - set(section) <= {"collection", "collections", "root", "skip_bad", "data", "reports"}
 
 
 def test_every_collection_goes_through_every_stage():

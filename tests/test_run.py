@@ -193,6 +193,7 @@ def test_unknown_collection_lists_the_five(project, capfd):
     ("text", "line"),
     [
         (PARAMS + "  stepps: 1\n", f"params.yaml, toy: unknown parameter 'stepps'; {LISTING}"),
+        (PARAMS.replace("root:", "rooot:"), f"params.yaml, data: unknown parameter 'rooot'; {LISTING}"),
         (PARAMS + "toyy:\n  steps: 1\n", "params.yaml: no stage 'toyy'; the stages are plain, toy"),
         (PARAMS.replace("rate: 2", "rate: fast"), f"toy.rate: 'fast' is str, expected float; {LISTING}"),
         (PARAMS.replace("rate: 2", "rate: .nan"), "toy.rate: nan is no number to compute with; give a finite one"),
