@@ -1,11 +1,14 @@
 """Shared states against the dense network of the first place: seconds a step, a graph, and to a given quality.
 
-PYTHONPATH=. python benchmarks/gnn.py               times steps and inference, float32, all of torch's threads
-PYTHONPATH=. python benchmarks/gnn.py --quality     trains both on the sample, a thread each
-PYTHONPATH=. python benchmarks/gnn.py --quick       tiny sizes, to see that it runs; writes only where --out says
+python -m benchmarks.gnn               times steps and inference, float32, all of torch's threads
+python -m benchmarks.gnn --quality     trains both on the sample, a thread each
+python -m benchmarks.gnn --quick       tiny sizes, to see that it runs; writes only where --out says
 
 Both are timed in one run on one machine. A step is forward, loss, backward and AdamW, and the making of its tensors
-from the graph and the sampled configurations. Ours is the stage's own, with its own defaults but for the width.
+from the graph and the sampled configurations. Ours is the stage's own, with its own defaults but for the width. A call
+before those that are timed makes what does not change from one to the next: tensors of the graph, and ours also of its
+states and, where it takes all configurations, its whole batch; `first inference` makes all of them but the states.
+--quality writes each training as soon as it is done, and goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,11 +36,12 @@ from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.dataset import ModelGraph, model_graphs
 from stages.errors import InputError
 from stages.gnn import states
-from stages.gnn.batch import join, prepare
+from stages.gnn.batch import Memory, join, prepare
+from stages.gnn.checkpoint import identity
 from stages.gnn.inference import predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.settings import NAMES, Settings
-from stages.gnn.training import CLIP, Training, build, deterministic
+from stages.gnn.training import CLIP, Training, adamw, build, deterministic
 
 LAYOUT_COLLECTIONS = [name for name in COLLECTIONS if not is_tile(name)]
 REAL = "layout:xla:default"
@@ -50,7 +56,7 @@ class Ours:
         self.settings = settings
         self.static = prepare(graph, settings.view(graph.collection))
         self.network = build(graph.collection, self.static, settings)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.learning_rate)
+        self.optimizer = adamw(self.network, settings)
 
     def step(self, sample: np.ndarray) -> float:
         self.network.train()
@@ -65,6 +71,10 @@ class Ours:
 
     def infer(self, sample: np.ndarray) -> np.ndarray:
         return predict(self.network, self.static, sample)
+
+    def infer_first(self, sample: np.ndarray) -> np.ndarray:
+        """As on a graph that was not looked at before, but for its states."""
+        return predict(self.network, replace(self.static, memory=Memory()), sample)
 
 
 class Theirs:
@@ -108,9 +118,10 @@ def compare(
     every = total if scored is None else min(scored, total)
     work = [("step", "reference", count) for count in theirs] + [("step", "ours", count) for count in ours]
     work += [("inference", "reference", every)] + [("inference", "ours", count) for count in sorted({*ours, total})]
+    work += [("first inference", "ours", total)]
     rows: list[dict] = []
     for kind, name, count in tqdm(dict.fromkeys((k, n, min(c, total)) for k, n, c in work), graph.id, leave=False):
-        act = networks[name].step if kind == "step" else networks[name].infer
+        act = getattr(networks[name], {"step": "step", "inference": "infer", "first inference": "infer_first"}[kind])
 
         def call(act=act, count=count):
             act(np.sort(rng.choice(total, count, replace=False)))
@@ -325,27 +336,55 @@ def quality(
     width: int = 256,
     input_layers: int = 0,
     workers: int = 2,
+    out: str | Path | None = None,
 ) -> dict:
     """Seconds of training until ours is as good on valid as the reference's best epoch, on the sample.
 
     knobs: settings of ours for each collection, those of params.yaml by default; limit: seconds of one training of the
-    reference; workers: seeds trained at a time, each on one thread.
+    reference; workers: seeds trained at a time, each on one thread; out: file that each seed is written to under
+    "gnn_quality", and whose trainings of the same code, settings and data are not run again.
     """
     knobs = knobs or {name: stage_knobs(name) for name in collections}
-    tasks = [(name, seed) for name in collections for seed in range(seeds)]
-    run = partial(
-        quality_of, data=data, knobs=knobs, limit=limit, epochs=epochs, width=width, input_layers=input_layers
-    )
-    if workers == 1:
-        runs = [run(task) for task in tqdm(tasks, "quality")]
-    else:
-        # Not forked: a process that has used torch's threads cannot go on in a child.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            runs = list(tqdm(pool.map(run, tasks), "quality", len(tasks)))
+    sizes = {"limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers}
     setting = {"seconds_limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers, "seeds": seeds}
-    setting |= {"threads": 1, "workers": workers}
-    found = {name: _summary([row for row in runs if row["collection"] == name]) for name in collections}
-    return {"settings": setting | {"ours": knobs}, "collections": found, "runs": runs}
+    results = {"settings": setting | {"threads": 1, "workers": workers, "ours": knobs}, "collections": {}, "runs": []}
+    known = {}
+    for name in collections:
+        graphs = [graph for split in ("train", "valid") for graph in model_graphs(data, name, split)]
+        for seed in range(seeds):
+            training = identity(name, seed, Settings(**knobs[name]), graphs)
+            known[name, seed] = measure.identity(training, sizes)
+    before = measure.read("gnn_quality", out).get("runs", []) if out else []
+    results["runs"] = [
+        run
+        for run in before
+        if run["collection"] not in collections or run["identity"] == known.get((run["collection"], run["seed"]))
+    ]
+    there = {(run["collection"], run["seed"]) for run in results["runs"]}
+    tasks = [task for task in known if task not in there]
+    for run in tqdm(_runs(partial(quality_of, data=data, knobs=knobs, **sizes), tasks, workers), "quality", len(tasks)):
+        results["runs"].append(run | {"identity": known[run["collection"], run["seed"]]})
+        results["runs"].sort(key=lambda run: (run["collection"], run["seed"]))
+        if out:
+            measure.write("gnn_quality", _with_summaries(results), out)
+    return _with_summaries(results)
+
+
+def _runs(run: partial, tasks: list[tuple[str, int]], workers: int) -> Iterator[dict]:
+    """What `run` makes of each task, in the order in which they are done."""
+    if workers == 1:
+        yield from map(run, tasks)
+        return
+    # Not forked: a process that has used torch's threads cannot go on in a child.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(run, task) for task in tasks]):
+            yield done.result()
+
+
+def _with_summaries(results: dict) -> dict:
+    names = dict.fromkeys(run["collection"] for run in results["runs"])
+    found = {name: _summary([run for run in results["runs"] if run["collection"] == name]) for name in names}
+    return results | {"collections": found}
 
 
 def stage_knobs(collection: str, path: str | Path = "params.yaml") -> dict:
@@ -386,7 +425,7 @@ def _improvements(curve: list[tuple[float, float]]) -> list[list[float]]:
 
 def _ratio(rows: list[dict], work: str, count: int, seconds: float) -> float | None:
     """The reference's seconds for so many configurations over these."""
-    theirs = [row for row in rows if row["work"] == work and row["network"] == "reference"]
+    theirs = [row for row in rows if row["work"] == work.split()[-1] and row["network"] == "reference"]
     if not theirs:
         return None
     same = [row for row in theirs if row["configurations"] == count]
@@ -418,16 +457,15 @@ def main(arguments: list[str] | None = None) -> None:
         if given.quick:
             sizes = {"limit": 2.0, "seeds": 1, "width": 16}
         sizes |= {"collections": given.collections, "workers": given.workers, "input_layers": given.input_layers}
-        results = quality(given.data, **sizes)
-        key, tables = "gnn_quality", [quality_table(results)]
+        tables = [quality_table(quality(given.data, **sizes, out=out))]
     else:
         if not given.tpugraphs:
             parser.error("where are the TpuGraphs files? give --tpugraphs DIR or set TPUGRAPHS_DIR")
         repeat = 1 if given.quick else given.repeat
         results = timings(given.data, given.tpugraphs, repeat, given.quick, given.input_layers)
-        key, tables = "gnn", [timing_table(results), sharing_table(results)]
-    if out:
-        measure.write(key, results, out)
+        tables = [timing_table(results), sharing_table(results)]
+        if out:
+            measure.write("gnn", results, out)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=4):
         for table in tables:
             print(table)

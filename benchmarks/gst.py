@@ -1,17 +1,20 @@
 """Graph Segment Training against training on the whole graph: memory and seconds of a step, by the size of the graph.
 
-PYTHONPATH=. python benchmarks/gst.py               made-up unpruned graphs of 5,000 to 160,000 nodes
-PYTHONPATH=. python benchmarks/gst.py --quick       tiny ones, to see that it runs; writes only where --out says
+python -m benchmarks.gst               made-up unpruned graphs of 5,000 to 160,000 nodes
+python -m benchmarks.gst --quick       tiny ones, to see that it runs; writes only where --out says
 
 gst+efd: gradients through one segment of about 1,000 nodes, the others from the table of embeddings. shared: the whole
 graph, equal states once. dense: the whole graph, every node in every configuration. Each is measured in a process of
-its own, whose peak is that of its training: the graph lies ready in a folder.
+its own, whose peak is that of its steps: the graph lies ready in a folder, the table is filled, and the peak begins
+anew before the first step. A line is written as soon as it is measured, and a run goes on with what is missing; what
+other code or sizes gave is measured anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +28,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, synthetic
+from stages.gnn import store
 from stages.gnn.batch import Batch, join, prepare
 from stages.gnn.inference import embeddings
 from stages.gnn.settings import Settings
@@ -67,10 +71,10 @@ def step(
 ) -> dict:
     """Peak memory of this process and median seconds of a training step on the graph in the folder.
 
-    Before the steps all segments are computed once, as training does, with all configurations in turn, to fill its
-    table. Returns nodes, configurations of a step, segments, states (of all levels), estimate (bytes) and fits; where
-    it does: seconds, seconds_batch (of them, for the making of the tensors), repeats, peak, prepared (the peak before
-    the first step) and anonymous (held at the end, other than files that are mapped).
+    Before the steps all segments are computed once, as training does to fill its table. Returns nodes, configurations
+    of a step, segments, states (of all levels), estimate (bytes) and fits; where it does: seconds, seconds_batch (of
+    them, for the making of the tensors), repeats, peak (of the steps), prepared (the peak before them), begun (held
+    when they begin) and anonymous (held at the end, other than files that are mapped).
     """
     graph = synthetic.read(folder)
     count = min(configurations, graph.configurations)
@@ -81,7 +85,6 @@ def step(
     knobs = settings(variant, width, count, segment_nodes)
     static = prepare(graph, view(variant, knobs), folder if variant.startswith("gst") else None)
     training = Training(build(graph.collection, static, knobs), [static], [], knobs, graph.collection, seed=0)
-    prepared = measure.peak_bytes()
     rng = np.random.default_rng(0)
     if training.history is not None:
         training.history.array[:] = 0  # in training every row is written before the first step
@@ -97,6 +100,9 @@ def step(
     row["estimate"] = held_bytes(row["states"], width)
     if row["estimate"] > most_bytes:
         return row | {"fits": False}
+    store.trim()
+    prepared, begun = measure.peak_bytes(), measure.resident_bytes()
+    measure.reset_peak()
     seconds, repeats = measure.median_seconds(lambda: training._network_step(np.array([0]), rng), repeat)
     peak = measure.peak_bytes()
     of_batch, _ = measure.median_seconds(batch, repeat)
@@ -106,6 +112,7 @@ def step(
         "seconds_batch": of_batch,
         "repeats": repeats,
         "prepared": prepared,
+        "begun": begun,
         "peak": peak,
         "anonymous": measure.anonymous_bytes(),
     }
@@ -113,7 +120,7 @@ def step(
 
 def states(batch: Batch) -> int:
     """States of a batch, on all of its levels."""
-    return len(batch.place) + sum(len(layer.own) for layer in batch.layers)
+    return len(batch.graph) + sum(len(layer.own) for layer in batch.layers)
 
 
 def held_bytes(states: int, width: int) -> int:
@@ -148,40 +155,49 @@ def measured(
     configurations: int = 64,
     graph_configurations: int = 256,
     segment_nodes: int = 1000,
-    repeat: int = 5,
+    repeat: int = 20,
     most_bytes: int = MOST_BYTES,
+    out: str | Path | None = None,
 ) -> dict:
     """Rows of `step` for every size and variant, and what they say of the requirements.
 
     graph_configurations: of each graph; a step draws `configurations` of them. The dense network that does not fit with
-    so many is measured with the most, half as many each time, that do.
+    so many is measured with the most, half as many each time, that do. out: file that each row is written to under
+    "gst", and whose rows of the same sizes and code are not measured again.
     """
-    rows: list[dict] = []
+    sizing = {
+        "width": width,
+        "configurations": configurations,
+        "graph_configurations": graph_configurations,
+        "segment_nodes": segment_nodes,
+        "repeat": repeat,
+        "most_bytes": most_bytes,
+    }
+    results = {"settings": sizing, "identity": measure.identity(sizing), "rows": []}
+    if out and (before := measure.read("gst", out)).get("identity") == results["identity"]:
+        results["rows"] = before["rows"]
+    there = {(row["nodes"], row["variant"], row["configurations"]): row for row in results["rows"]}
     with tempfile.TemporaryDirectory() as work, tqdm(total=len(sizes) * len(VARIANTS), desc="gst") as progress:
         for nodes in sizes:
-            folder = str(Path(work, str(nodes)))
-            in_child(make, folder, nodes, graph_configurations, width, segment_nodes)
+            folder = Path(work, str(nodes))
             for variant in VARIANTS:
                 count = configurations
                 while True:
-                    row = attempt(folder, variant, width, count, segment_nodes, repeat, most_bytes)
-                    rows.append(row | {"nodes": nodes})
+                    row = there.get((nodes, variant, count))
+                    if row is None:
+                        if not folder.exists():
+                            in_child(make, str(folder), nodes, graph_configurations, width, segment_nodes)
+                        row = attempt(str(folder), variant, width, count, segment_nodes, repeat, most_bytes)
+                        results["rows"].append(row | {"nodes": nodes})
+                        if out:
+                            found = requirements(results["rows"], configurations)
+                            measure.write("gst", results | {"requirements": found}, out)
                     if row["fits"] or variant != "dense" or count <= 2 or nodes != min(sizes, key=_distance):
                         break
                     count //= 2
                 progress.update()
-    return {
-        "settings": {
-            "width": width,
-            "configurations": configurations,
-            "graph_configurations": graph_configurations,
-            "segment_nodes": segment_nodes,
-            "repeat": repeat,
-            "most_bytes": most_bytes,
-        },
-        "rows": rows,
-        "requirements": requirements(rows, configurations),
-    }
+            shutil.rmtree(folder, ignore_errors=True)
+    return results | {"requirements": requirements(results["rows"], configurations)}
 
 
 def attempt(
@@ -222,7 +238,7 @@ def requirements(rows: list[dict], configurations: int) -> dict:
 def table(results: dict) -> pl.DataFrame:
     """A row per measurement, memory in GiB."""
     rows = pl.DataFrame(results["rows"], infer_schema_length=None)
-    gibibytes = [name for name in ("estimate", "prepared", "peak", "anonymous") if name in rows.columns]
+    gibibytes = [name for name in ("estimate", "prepared", "begun", "peak", "anonymous") if name in rows.columns]
     shown = ["nodes", "variant", "configurations", "segments", "states", "fits", "seconds", "seconds_batch", *gibibytes]
     return rows.with_columns(pl.col(gibibytes) / 2**30).select([name for name in shown if name in rows.columns])
 
@@ -255,19 +271,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--configurations", type=int, default=64, help="of a step")
     parser.add_argument("--graph-configurations", type=int, default=256, help="of a graph: sizes the table")
     parser.add_argument("--segment-nodes", type=int, default=1000, help="nodes of a segment at most")
-    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="steps a median is taken of")
+    parser.add_argument("--repeat", type=int, default=20, metavar="N", help="steps a median is taken of at most")
     parser.add_argument("--most-gib", type=float, default=MOST_BYTES / 2**30, help="estimates beyond do not fit")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
     given = parser.parse_args(arguments)
-    most = int(given.most_gib * 2**30)
+    most, out = int(given.most_gib * 2**30), given.out or (None if given.quick else measure.RESULTS)
     if given.quick:
-        results = measured((300, 900), 16, 8, 16, 100, 1, most)
+        results = measured((300, 900), 16, 8, 16, 100, 1, most, out)
     else:
         sizes = (given.width, given.configurations, given.graph_configurations, given.segment_nodes)
-        results = measured(tuple(given.nodes), *sizes, given.repeat, most)
-    if out := given.out or (None if given.quick else measure.RESULTS):
-        measure.write("gst", results, out)
+        results = measured(tuple(given.nodes), *sizes, given.repeat, most, out)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=3):
         print(table(results))
     for name, value in results["requirements"].items():

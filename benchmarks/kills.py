@@ -3,8 +3,10 @@
     python -m benchmarks.kills [--collection layout:xla:random] [--kills 10] [--seed 0]
 
 Both runs use the collection's parameters in params.yaml on a copy of data/prune and data/pad in a temporary folder. The
-disturbed one is started, killed with SIGKILL (with its children) after a random time, and started again, until it has
-been killed so often; then it runs to its end. Prints a line per kill: when, and the epoch its checkpoints had reached.
+disturbed one is started, killed with SIGKILL (with its children) after a random time, and started again; where it has
+ended before its kill, its bytes are compared and it begins anew, until it has been killed so often. Then it runs to
+its end. A line per kill says when, and where its checkpoints stood. They go to reports/benchmarks.json one by one, and
+this program, cut short, goes on in its folder with the kills that are left.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from benchmarks import measure
 from stages import params
 from stages.collection import slug
 
@@ -36,6 +39,19 @@ def start(knobs: dict) -> subprocess.Popen:
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
+def kill_after(knobs: dict, seconds: float) -> bool:
+    """Starts the stage and kills it after so many seconds; False where it ended before. RuntimeError if it failed."""
+    process = start(knobs)
+    try:
+        if process.wait(seconds):
+            raise RuntimeError(f"the stage ended with status {process.returncode}")
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
 def outputs(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
@@ -43,11 +59,61 @@ def outputs(folder: Path) -> dict[str, str]:
 def reached(folder: Path) -> list[str]:
     """Where each checkpoint stands."""
     found = []
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("[0-9]*.safetensors")):
         with safe_open(path, "numpy") as file:
             progress = json.loads(file.metadata()["training"])["progress"]
         found.append(f"{progress['part']} {progress['epoch']}.{progress['step']}")
     return found
+
+
+def copied(source: Path, folder: Path, collection: str) -> None:
+    """The collection's graphs, without what an earlier run made of them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for stage in ("prune", "pad"):
+        shutil.copytree(source / stage / slug(collection), folder / stage / slug(collection))
+
+
+def disturb(collection: str, knobs: dict, kills: int, seed: int, source: Path, out: str | Path) -> dict:
+    """Runs the stage undisturbed, then killed so often, and returns what is written to `out` under "kills": the seconds
+    of the undisturbed run, a row per kill (seconds, standing) and whether all runs to the end had the same bytes."""
+    files = sorted(path for stage in ("prune", "pad") for path in (source / stage / slug(collection)).rglob("*.*"))
+    known = measure.identity(
+        collection, knobs, kills, seed, [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
+    )
+    folder = Path(tempfile.gettempdir(), f"kills-{known}")
+    results = measure.read("kills", out)
+    if results.get("identity") != known or not folder.exists():
+        results = {"identity": known, "collection": collection, "rows": [], "same": None}
+    data = {name: folder / name for name in ("undisturbed", "disturbed")}
+    made = {name: data[name] / "gnn" / slug(collection) for name in data}
+    call = {name: {**knobs, "collection": collection, "data": str(data[name])} for name in data}
+    if "seconds" not in results:
+        for name in data:
+            copied(source, data[name], collection)
+        begin = time.monotonic()
+        if start(call["undisturbed"]).wait():
+            raise RuntimeError("the undisturbed run failed")
+        results |= {"seconds": time.monotonic() - begin, "begun": 0}
+        measure.write("kills", results, out)
+    while len(results["rows"]) < kills:
+        draw = random.Random(f"{seed} {results['begun']}")
+        after = draw.uniform(0.15, 0.9) * results["seconds"]
+        results["begun"] += 1
+        if kill_after(call["disturbed"], after):
+            standing = reached(data["disturbed"] / "checkpoints" / "gnn" / slug(collection))
+            results["rows"].append({"seconds": after, "standing": ", ".join(standing) or "no checkpoint"})
+            print(f"kill {len(results['rows'])} after {after:.1f} s: {results['rows'][-1]['standing']}", flush=True)
+        elif outputs(made["disturbed"]) != outputs(made["undisturbed"]):
+            break
+        else:
+            copied(source, data["disturbed"], collection)
+        measure.write("kills", results, out)
+    if start(call["disturbed"]).wait():
+        raise RuntimeError("the disturbed run failed")
+    results["same"] = outputs(made["disturbed"]) == outputs(made["undisturbed"])
+    measure.write("kills", results, out)
+    shutil.rmtree(folder)
+    return results
 
 
 def main() -> int:
@@ -55,36 +121,12 @@ def main() -> int:
     parser.add_argument("--collection", default="layout:xla:random")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    draw = random.Random(options.seed)
-    knobs = params.section("params.yaml", "gnn", options.collection)
-    with tempfile.TemporaryDirectory() as folder:
-        ends = []
-        for name, kills in (("undisturbed", 0), ("disturbed", options.kills)):
-            data = Path(folder, name)
-            for stage in ("prune", "pad"):
-                shutil.copytree(Path("data", stage, slug(options.collection)), data / stage / slug(options.collection))
-            call = {**knobs, "collection": options.collection, "data": str(data)}
-            begin = time.monotonic()
-            for number in range(kills):
-                process = start(call)
-                after = draw.uniform(0.15, 0.9) * whole  # noqa: F821, the undisturbed run comes first
-                try:
-                    process.wait(after)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                standing = ", ".join(reached(data / "checkpoints" / "gnn" / slug(options.collection)))
-                print(f"kill {number + 1} after {after:.1f} s: {standing or 'no checkpoint'}", flush=True)
-            if start(call).wait() != 0:
-                print(f"the {name} run failed", file=sys.stderr)
-                return 1
-            whole = time.monotonic() - begin
-            ends.append(outputs(data / "gnn" / slug(options.collection)))
-            print(f"{name}: {whole:.1f} s", flush=True)
-    same = ends[0] == ends[1]
-    print("same bytes" if same else f"different: {[name for name in ends[0] if ends[0][name] != ends[1].get(name)]}")
-    return 0 if same else 1
+    parser.add_argument("--out", default=measure.RESULTS, metavar="FILE", help="file of results")
+    given = parser.parse_args()
+    knobs = params.section("params.yaml", "gnn", given.collection)
+    results = disturb(given.collection, knobs, given.kills, given.seed, Path("data"), given.out)
+    print(f"{results['seconds']:.1f} s undisturbed; {'the same' if results['same'] else 'different'} bytes")
+    return 0 if results["same"] else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -14,6 +16,7 @@ from pathlib import Path
 import torch
 
 from stages import files
+from stages.gnn.checkpoint import CODE
 
 RESULTS = Path("reports/benchmarks.json")
 #: seconds after which something is not repeated any more
@@ -45,8 +48,14 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def reset_peak() -> None:
+    """Lets the peak begin anew at the memory of now, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far.
+    """Largest resident memory of this process so far, or since `reset_peak`.
 
     VmHWM where there is one: ru_maxrss of a new process starts at what its parent held, and so hides a small child
     behind a large parent.
@@ -57,6 +66,25 @@ def peak_bytes() -> int:
 def anonymous_bytes() -> int:
     """Memory of this process now that is not a mapped file's; 0 where the system does not tell."""
     return _status("RssAnon")
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now; 0 where the system does not tell."""
+    return _status("VmRSS")
+
+
+def identity(*parts) -> str:
+    """Digest of what figures depend on: the code of the network and of the benchmarks, and `parts`, put into JSON."""
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for path in [*CODE, *sorted(Path(__file__).parent.glob("*.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def read(key: str, path: str | Path = RESULTS) -> dict:
+    """What `write` left under `key`; empty where there is nothing."""
+    path = Path(path)
+    return json.loads(path.read_text()).get(key, {}) if path.exists() else {}
 
 
 def write(key: str, content: dict, path: str | Path = RESULTS) -> None:

@@ -1,6 +1,6 @@
 """Variants of the graph network beside the default: what each choice is worth, on valid.
 
-    python -m benchmarks.variants [--variants NAME …] [--collections NAME …] [--seeds 3]
+    python -m benchmarks.variants [--variants NAME …] [--collections NAME …] [--seeds 3] [--workers 2]
 
 Every variant changes some of the parameters that params.yaml gives a collection. A line per variant, collection and
 seed goes to reports/gnn-variants.csv as soon as it is there; a run goes on with what is missing, and trains anew what
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from benchmarks.gnn import stage_knobs
 from stages import files
 from stages.collection import COLLECTIONS, is_tile
 from stages.dataset import model_graphs
-from stages.gnn.batch import prepare
+from stages.gnn.batch import Memory, prepare
 from stages.gnn.checkpoint import identity
 from stages.gnn.inference import predict
 from stages.gnn.settings import Settings
@@ -38,6 +38,10 @@ VARIANTS: dict[str, dict] = {
     "gst+e": {"gst": "gst+e"},
     "gst+ef": {"gst": "gst+ef"},
     "gst+ed": {"gst": "gst+ed"},
+    "1 segment": {"segments": 1},
+    "1 segment, keep .5": {"segments": 1, "keep": 0.5},
+    "64 nodes, 1 segment": {"segment_nodes": 64, "segments": 1},
+    "keep .5": {"keep": 0.5},
     "metis": {"partition": "metis"},
     "node_splits": {"partition": "node_splits"},
     "no cross attention": {"cross_attention": False},
@@ -96,7 +100,8 @@ def train(job: tuple[str, str, int]) -> tuple[tuple[str, str, int], float, float
     settings = settings_of(collection, variant)
     graphs = {split: model_graphs("data", collection, split) for split in ("train", "valid")}
     known = identity(collection, seed, settings, [*graphs["train"], *graphs["valid"]])
-    statics = {split: [prepare(graph, settings.view(collection)) for graph in graphs[split]] for split in graphs}
+    view, memory = settings.view(collection), Memory()
+    statics = {split: [prepare(graph, view, memory=memory) for graph in graphs[split]] for split in graphs}
     with deterministic(seed):
         start = time.monotonic()
         network = build(collection, statics["train"][0], settings)
@@ -107,18 +112,16 @@ def train(job: tuple[str, str, int]) -> tuple[tuple[str, str, int], float, float
 
 
 def summary(table: pl.DataFrame) -> pl.DataFrame:
-    """Mean over seeds per variant and collection, the mean of the layout collections with its standard deviation over
-    seeds, and the mean training seconds; best first."""
-    layouts = [name for name in COLLECTIONS if not is_tile(name)]
+    """Mean over seeds per variant and collection, each with its standard deviation over seeds, their mean over the
+    layout collections (over all, where there is none) with its own, and the mean training seconds; best first."""
     wide = table.pivot("collection", index=["variant", "seed"], values="score")
-    there = [name for name in layouts if name in wide.columns]
-    wide = wide.with_columns(layout=pl.mean_horizontal(there))
-    seconds = table.group_by("variant").agg(pl.col("train_seconds").mean().alias("seconds"))
     columns = [name for name in COLLECTIONS if name in wide.columns]
-    means = wide.group_by("variant").agg(
-        *(pl.col(name).mean() for name in [*columns, "layout"]), pl.col("layout").std().alias("sd")
-    )
-    return means.join(seconds, on="variant").sort("layout", descending=True)
+    wide = wide.with_columns(mean=pl.mean_horizontal([name for name in columns if not is_tile(name)] or columns))
+    seconds = table.group_by("variant").agg(pl.col("train_seconds").mean().alias("seconds"))
+    found = [
+        part for name in [*columns, "mean"] for part in (pl.col(name).mean(), pl.col(name).std().alias(f"{name} sd"))
+    ]
+    return wide.group_by("variant").agg(found).join(seconds, on="variant").sort("mean", descending=True)
 
 
 def main() -> None:
@@ -126,6 +129,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=list(COLLECTIONS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time, a thread each")
     options = parser.parse_args()
     jobs = [
         (variant, collection, seed)
@@ -136,7 +140,8 @@ def main() -> None:
     ]
     rows = pl.read_csv(OUT).to_dicts() if OUT.exists() else []
     data = {
-        name: [g for split in ("train", "valid") for g in model_graphs("data", name, split)] for name in COLLECTIONS
+        name: [graph for split in ("train", "valid") for graph in model_graphs("data", name, split)]
+        for name in options.collections
     }
     fresh = {(row["variant"], row["collection"], row["seed"]): row["identity"] for row in rows}
     open_jobs = [
@@ -144,15 +149,19 @@ def main() -> None:
     ]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        for job, score, seconds, known in tqdm(pool.map(train, open_jobs), total=len(open_jobs), mininterval=2):
+    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+        running = [pool.submit(train, job) for job in open_jobs]
+        for done in tqdm(as_completed(running), total=len(running), mininterval=2):
+            job, score, seconds, known = done.result()
             rows = [row for row in rows if (row["variant"], row["collection"], row["seed"]) != job]
             values = (*job, "valid", round(score, 5), round(seconds, 2), known)
             rows.append(dict(zip(COLUMNS, values, strict=True)))
             order = sorted(rows, key=lambda row: (row["variant"], row["collection"], row["seed"]))
             files.replace(OUT, pl.DataFrame(order).write_csv().encode())
-    table = pl.DataFrame(rows).filter(pl.col("variant").is_in(options.variants))
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3, fmt_str_lengths=40):
+    table = pl.DataFrame(rows).filter(
+        pl.col("variant").is_in(options.variants), pl.col("collection").is_in(options.collections)
+    )
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=220, float_precision=3, fmt_str_lengths=40):
         print(summary(table))
     assert np.isfinite(table["score"].to_numpy()).all()
 

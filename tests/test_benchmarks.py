@@ -1,5 +1,6 @@
 """The benchmarks at sizes of seconds, and the network that ours is measured against."""
 
+import gc
 import json
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from benchmarks import gnn, gst, measure, reference, synthetic
+from benchmarks import gnn, gst, kills, measure, reference, synthetic
 from stages import npz
 from stages.collection import SPLITS, folder
 from stages.dataset import ModelGraph
@@ -221,6 +222,37 @@ def test_quality_runs_both_recipes(tmp_path):
     gnn.quality_table(results)
 
 
+def test_a_training_is_run_once_for_the_same_code_settings_and_data(tmp_path, monkeypatch):
+    members = {split: [graph(number)] for number, split in enumerate(("train", "valid"))}
+    graphs.write_data(tmp_path, LAYOUT, named(members, LAYOUT))
+    knobs, out, made = {LAYOUT: {"width": 8}}, tmp_path / "results.json", []
+
+    def quality_of(task, **_):
+        if len(made) == 1:
+            made.append("cut short")
+            raise KeyboardInterrupt
+        made.append(task)
+        row = dict.fromkeys(("reference_tau", "ours_tau", "reference_seconds", "ours_seconds", "ratio"), 1.0)
+        return row | {"collection": task[0], "seed": task[1]}
+
+    monkeypatch.setattr(gnn, "quality_of", quality_of)
+    quality = lambda **other: gnn.quality(  # noqa: E731
+        str(tmp_path), knobs, [LAYOUT], **{"seeds": 3, "limit": 1.0, "workers": 1, "out": out} | other
+    )
+    with pytest.raises(KeyboardInterrupt):
+        quality()
+    assert [run["seed"] for run in measure.read("gnn_quality", out)["runs"]] == [0]
+    assert quality()["collections"][LAYOUT]["reached"] == "3 of 3"
+    assert made == [(LAYOUT, 0), "cut short", (LAYOUT, 1), (LAYOUT, 2)]
+    quality()
+    assert len(made) == 4
+    quality(limit=2.0)
+    assert len(made) == 7
+    knobs[LAYOUT]["dropout"] = 0.5
+    quality(limit=2.0)
+    assert len(made) == 10
+
+
 def test_knobs_come_from_params():
     for collection in gnn.LAYOUT_COLLECTIONS:
         Settings(**gnn.stage_knobs(collection, Path(__file__).parent.parent / "params.yaml"))
@@ -246,6 +278,105 @@ def test_what_does_not_fit_is_not_tried(unpruned):
     for variant in ("shared", "dense"):
         row = gst.step(unpruned, variant, 8, 4, 60, repeat=1, most_bytes=1000)
         assert not row["fits"] and row["estimate"] > 1000 and "seconds" not in row
+
+
+def test_memory_is_measured_once_for_the_same_code_and_sizes(tmp_path, monkeypatch):
+    out, made = tmp_path / "results.json", []
+
+    def attempt(folder, variant, width, count, *_):
+        made.append((Path(folder).name, variant, count))
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return {"variant": variant, "configurations": count, "fits": variant != "dense", "peak": 1, "seconds": 1.0}
+
+    monkeypatch.setattr(gst, "attempt", attempt)
+    monkeypatch.setattr(gst, "in_child", lambda function, folder, *_: Path(folder).mkdir())
+    measured = lambda width=8: gst.measured((20, 90), width, 4, 8, 10, 1, out=out)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        measured()
+    assert len(measure.read("gst", out)["rows"]) == 2
+    whole = measured()
+    once = [("20", "gst+efd", 4), ("20", "shared", 4), ("20", "dense", 4)]
+    rest = [("90", "gst+efd", 4), ("90", "shared", 4), ("90", "dense", 4), ("90", "dense", 2)]
+    assert made == [*once, once[2], *rest]
+    assert measured() == whole and len(made) == 8 and len(whole["rows"]) == 7
+    measured(width=16)
+    assert len(made) == 15
+
+
+def test_the_peak_begins_anew():
+    """A hundred megabytes that were held before are no part of it, ten that are held after are."""
+    before = measure.resident_bytes()
+    if not before:
+        pytest.skip("this system does not tell a process's memory")
+    held = np.ones(100 * 2**17)
+    del held
+    gc.collect()
+    measure.reset_peak()
+    begun = measure.peak_bytes()
+    held = np.ones(10 * 2**17)
+    assert begun < before + 90 * 2**20 and measure.peak_bytes() > begun + 8 * 2**20 and held.all()
+
+
+def test_kills_go_on_where_they_were_and_compare_every_run_to_its_end(tmp_path, monkeypatch):
+    """The stage stands in for itself: a run to the end writes a file, a killed one leaves none."""
+    source, out, log = tmp_path / "data", tmp_path / "results.json", []
+    monkeypatch.setattr(kills.tempfile, "gettempdir", lambda: str(tmp_path))
+    for stage in ("prune", "pad"):
+        path = source / stage / "layout-xla-default" / "train" / "a.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"graph")
+
+    class Ended:
+        def __init__(self, knobs, content=b"same"):
+            made = Path(knobs["data"], "gnn", "layout-xla-default", "scores")
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.write_bytes(content)
+
+        def wait(self):
+            return 0
+
+    ends = iter([True, True, "cut short", False, True])
+
+    def kill_after(knobs, seconds):
+        log.append(seconds)
+        if (killed := next(ends)) == "cut short":
+            raise KeyboardInterrupt
+        if not killed:
+            Ended(knobs)
+        return killed
+
+    monkeypatch.setattr(kills, "start", Ended)
+    monkeypatch.setattr(kills, "kill_after", kill_after)
+    disturb = lambda: kills.disturb(LAYOUT, {}, 3, 0, source, out)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        disturb()
+    assert len(measure.read("kills", out)["rows"]) == 2
+    results = disturb()
+    assert len(results["rows"]) == 3 and len(log) == 5 and results["same"]
+    assert len(set(log)) == 4 and log[2] == log[3]  # the kill that was cut short is drawn again
+    assert not list(tmp_path.glob("kills-*"))
+
+
+def test_kills_see_other_bytes(tmp_path, monkeypatch):
+    source, count = tmp_path / "data", [0]
+    monkeypatch.setattr(kills.tempfile, "gettempdir", lambda: str(tmp_path))
+    for stage in ("prune", "pad"):
+        (source / stage / "layout-xla-default").mkdir(parents=True)
+
+    class Ended:
+        def __init__(self, knobs):
+            count[0] += 1
+            made = Path(knobs["data"], "gnn", "layout-xla-default", "scores")
+            made.parent.mkdir(parents=True)
+            made.write_bytes(b"%d" % count[0])
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(kills, "start", Ended)
+    monkeypatch.setattr(kills, "kill_after", lambda *_: True)
+    assert not kills.disturb(LAYOUT, {}, 1, 0, source, tmp_path / "results.json")["same"]
 
 
 def test_child_hands_back_its_result():

@@ -1,5 +1,6 @@
 """The gnn stage: what it writes, the same bytes every time, its errors, its report, and that it learns."""
 
+import math
 import os
 from dataclasses import fields, replace
 
@@ -99,9 +100,13 @@ def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         data = tmp_path / str(cores)
         write_data(data, collection, graphs)
-        former = data / "gnn" / slug(collection) / "weights-2.safetensors"
-        former.parent.mkdir(parents=True)
-        former.write_bytes(b"of an earlier run with more seeds")
+        for former in (
+            data / "gnn" / slug(collection) / "weights-2.safetensors",
+            data / "checkpoints" / "gnn" / slug(collection) / "2.safetensors",
+            data / "checkpoints" / "gnn" / slug(collection) / ".0.safetensors.7.part",
+        ):
+            former.parent.mkdir(parents=True, exist_ok=True)
+            former.write_bytes(b"of an earlier run with more seeds, killed while it wrote")
         result = run(collection=collection, seeds=seeds, data=str(data), **TINY)
         found.append(outputs(data, collection))
         assert found[-1].keys() == names and not leftovers(data)
@@ -204,6 +209,10 @@ BAD = [(name, least - 1) for name, least in LEAST.items()]
 BAD += [(name, "another") for name in CHOICES]
 BAD += [("width", 7), ("dropout", 1.0), ("dropout", -0.1), ("average", 1.0), ("average", -0.5)]
 BAD += [("learning_rate", 0.0), ("weight_decay", -0.5), ("margin", -1.0), ("keep", 0.0), ("keep", 1.5), ("seeds", 0)]
+NUMBERS = ("learning_rate", "weight_decay", "margin", "keep", "dropout", "average", "configurations")
+BAD += [
+    (name, value) for name in NUMBERS for value in (math.nan, math.inf) if (name, value) != ("configurations", math.inf)
+]
 
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=lambda value: str(value))

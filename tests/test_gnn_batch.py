@@ -1,5 +1,7 @@
 """From graphs to batches: segments, the joining of samples, copies between nodes, and states kept on disk."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -122,9 +124,10 @@ def test_a_batch_goes_to_another_type_as_a_whole():
     (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
     batch = join([static], [np.arange(4)]).to(torch.float64)
     found = [batch.x, batch.columns, batch.scale, batch.readout.transposed, batch.layers[1].count]
-    found += [batch.layers[0].messages.matrix, batch.copies.columns, batch.copies.readout.matrix]
+    found += [batch.layers[0].messages.matrix, batch.copies.facts.matrix, batch.copies.readout.matrix]
     assert {part.dtype for part in found} == {torch.float64}
-    assert {part.dtype for part in (batch.order, batch.place, batch.layers[0].own)} == {torch.int64}
+    assert {part.dtype for part in (batch.order, batch.graph, batch.layers[0].own)} == {torch.int64}
+    assert batch.to(torch.float64) is batch and batch.to(torch.device("cpu")) is batch
 
 
 def test_a_segment_has_the_states_of_its_own_configurations():
@@ -249,7 +252,86 @@ def test_large_graphs_keep_no_states(monkeypatch):
     (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**TINY))
     monkeypatch.setattr(batches, "KEPT_CELLS", 9 * 12 - 1)
     batch = join([static], [np.array([2, 5])])
-    assert not static.cache
-    kept = len(batch.place)
+    assert not static.keeps and not static.found
     monkeypatch.setattr(batches, "KEPT_CELLS", 9 * 12)
-    assert len(join([static], [np.array([2, 5])]).place) == kept and static.cache
+    assert len(join([static], [np.array([2, 5])]).graph) == len(batch.graph) and static.found
+
+
+def test_the_cells_of_all_segments_count():
+    """However small its segments, a graph of too many states keeps none of them."""
+    (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**SEGMENTS))
+    assert static.keeps and max(len(segment.nodes) for segment in static.segments) < 12
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "KEPT_CELLS", 9 * 12 - 1)
+        assert not static.keeps
+
+
+def test_few_stored_states_are_open_and_none_is_found_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "OPEN", 2)
+    memory, chosen, found = batches.Memory(), Settings(**SEGMENTS), []
+    find = states.find
+    monkeypatch.setattr(states, "find", lambda *known: found.append(1) or find(*known))
+    statics = [prepare(sample(LAYOUT, seed), chosen.view(LAYOUT), str(tmp_path), memory) for seed in range(2)]
+    segments = [(static, number) for static in statics for number in range(len(static.segments))]
+    first = [weakref.ref(static.whole(number)) for static, number in segments]
+    assert len(found) == len(segments) > 4
+    gc.collect()
+    assert [there() is not None for there in first] == [False] * (len(first) - 2) + [True] * 2
+    again = [static.whole(number) for static, number in segments]
+    assert len(found) == len(segments) and again[-1] is statics[1].whole(len(statics[1].segments) - 1)
+
+
+def test_states_just_stored_are_those_of_the_file_and_not_of_memory(tmp_path):
+    static = prepare(sample(LAYOUT), Settings(**SEGMENTS).view(LAYOUT), str(tmp_path))
+    for _ in range(2):
+        assert not static.whole(0).code.flags.owndata  # it lies in the map
+
+
+# what is kept from step to step
+
+
+def test_the_least_recently_used_goes_first():
+    recent = batches.Recent(10)
+    for key, size in (("a", 4), ("b", 4), ("c", 2)):
+        recent.put(key, key.upper(), size)
+    assert [recent.get(key) for key in "bac"] == ["B", "A", "C"]
+    recent.put("d", "D", 3)  # 13 with all: b goes
+    assert [recent.get(key) for key in "abcd"] == ["A", None, "C", "D"]
+    recent.put("e", "E", 11)
+    assert [recent.get(key) for key in "acde"] == ["A", "C", "D", None]
+    recent.put("f", "F", 10)
+    assert [recent.get(key) for key in "acdf"] == [None, None, None, "F"]
+
+
+@pytest.mark.parametrize("collection", [LAYOUT, TILE])
+def test_batches_are_kept_for_all_configurations_alone(collection):
+    """In this order: another sample, another order or other segments are another batch, with its own scores."""
+    chosen = Settings(**SEGMENTS)
+    (static,) = prepared([sample(collection)], chosen)
+    every = np.arange(static.graph.configurations)
+    kept = join([static], [every])
+    assert join([static], [every.copy()]) is kept
+    network = untrained(static, chosen).float()
+    with torch.inference_mode():
+        inferred = join([static], [every], [np.array([0])])
+        assert torch.equal(network(kept), network(join([static], [every])))
+    assert not inferred.x.is_inference()  # it may be trained on
+    others = [(every[::-1], None), (every[:-1], None)]
+    if collection == LAYOUT:
+        others.append((every, [np.array([0])]))  # a kernel has no other segment
+    for sample_, numbers in others:
+        other = join([static], [sample_], numbers)
+        assert other is not kept
+        fresh = prepare(static.graph, static.view)
+        assert torch.equal(network(other), network(join([fresh], [sample_], numbers)))
+
+
+def test_what_is_kept_is_weighed():
+    """Every array and tensor once, a sparse matrix twice for its transpose."""
+    (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
+    batch = join([static], [np.arange(8)])
+    matrix = batch.readout.matrix
+    assert batches._bytes(batch.readout) == 2 * (4 + 4) * matrix.values().numel()
+    assert batches._bytes([batch.x, {"a": np.zeros(3)}, None, 7]) == batch.x.numel() * 4 + 24
+    parts = [getattr(batch, name) for name in batch.__dataclass_fields__]
+    assert batches._bytes(batch) == sum(map(batches._bytes, parts)) > batches._bytes(batch.readout)

@@ -272,12 +272,13 @@ def test_sage_messages_are_a_sum_of_pygs_sageconv_over_the_kinds(direction):
 def attention_layer(node, count, total):
     """What the attention reads of a layer: one row per state."""
     node = torch.tensor(node)
-    starts = torch.searchsorted(node, torch.arange(len(total) + 1))
     fields = {name: None for name in Layer.__dataclass_fields__}
     floats = {
         name: torch.tensor(value, dtype=torch.float64)[:, None] for name, value in (("count", count), ("total", total))
     }
-    return Layer(**fields | floats | {"node": node, "starts": starts})
+    members = torch.nn.functional.one_hot(node, len(total)).T.double()
+    known = {"members": members.to_sparse_csr(), "counts": (members * floats["count"].T).to_sparse_csr()}
+    return Layer(**fields | floats | known | {"node": node})
 
 
 def test_cross_configuration_attention_by_hand():
@@ -292,6 +293,33 @@ def test_cross_configuration_attention_by_hand():
         assert found[0, channel].item() == pytest.approx(3 * once * share[0])
         assert found[1, channel].item() == pytest.approx(3 * other * share[2])
     torch.testing.assert_close(found[2], x[2])  # a node of one state is its own weighted mean
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), nodes=st.integers(1, 4), configurations=st.integers(1, 6))
+def test_the_attentions_gradient_is_that_of_a_softmax_over_all_configurations(seed, nodes, configurations):
+    """By torch, with every configuration written out."""
+    rng = np.random.default_rng(seed)
+    state = rng.integers(3, size=(nodes, configurations))  # of each node in each configuration
+    node, local, occurs = [], [], np.zeros((nodes, configurations), np.int64)
+    for row in range(nodes):
+        kept, place = np.unique(state[row], return_inverse=True)
+        occurs[row] = place + len(node)
+        node += [row] * len(kept)
+        local += np.bincount(place).tolist()
+    layer = attention_layer(node, local, [configurations] * nodes)
+    attention = CrossConfigurationAttention().double()
+    x = torch.from_numpy(rng.normal(size=(len(node), 3))).requires_grad_()
+    weight = torch.from_numpy(rng.normal(size=x.shape))
+    every = x[torch.from_numpy(occurs)]  # (nodes, configurations, 3)
+    gated = configurations * every * (every / attention.temperature).softmax(dim=1)
+    first = [np.argwhere(occurs == number)[0] for number in range(len(node))]
+    expected = torch.stack([gated[row, configuration] for row, configuration in first])
+    found = attention(x, layer)
+    torch.testing.assert_close(found, expected)
+    inputs = (x, attention.temperature)
+    mine, theirs = (torch.autograd.grad((value * weight).sum(), inputs) for value in (found, expected))
+    torch.testing.assert_close(mine, theirs)
 
 
 def test_attention_to_large_states_does_not_underflow():

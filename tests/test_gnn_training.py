@@ -35,6 +35,7 @@ from tests.graphs import (
     sample,
     side_by_side,
 )
+from tests.test_dvc import PROJECT, closure
 
 PAIRWISE = {name: loss for name, loss in LOSSES.items() if name != "listmle"}
 SEGMENTS = TINY | TINY_SEGMENTS | {"dropout": 0.0, "loss": "logistic"}
@@ -648,9 +649,6 @@ def test_a_checkpoint_is_refused_where_it_is_missing_damaged_or_anothers(tmp_pat
     assert outcome(untouched) == before and untouched.progress.step == 0
     path.write_bytes(whole)
     assert Checkpoint(path, "mine").restore(untouched) and untouched.progress.step == 1
-    checkpoint.remove()
-    checkpoint.remove()
-    assert not path.exists()
 
 
 def test_a_checkpoint_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
@@ -715,6 +713,13 @@ def test_other_data_make_another_training(name):
     assert first == identity(LAYOUT, 0, chosen, [replace(graph, x=graph.x.copy()), graph])
     other = OTHER_DATA[name](graph) if name in OTHER_DATA else replace(graph, **{name: "another"})
     assert identity(LAYOUT, 0, chosen, [graph, other]) != first
+
+
+def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
+    """What is left of all that the stage imports shapes no training: errors, files, tables of scores."""
+    listed = {path.relative_to(PROJECT).as_posix() for path in checkpoints.CODE}
+    left = closure("import stages.gnn.stage") - listed
+    assert left == {f"stages/{name}.py" for name in ("errors", "files", "scores", "hlo/__init__")}
 
 
 def test_other_settings_seeds_and_collections_make_another_training():

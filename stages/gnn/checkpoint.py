@@ -10,15 +10,20 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from stages import files
 from stages.dataset import ModelGraph
+from stages.gnn import store
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training
 
+_STAGES = Path(__file__).parents[1]
+#: modules that shape a training's result: of this package, and those of others that it calls
+CODE = [path for name in ("gnn", "statistics") for path in sorted((_STAGES / name).glob("*.py"))]
+CODE += [_STAGES / f"{name}.py" for name in ("collection", "dataset", "hlo/opcodes", "metrics", "tensors", "topology")]
 SECONDS = 5
 #: a checkpoint is written at most in this share of the time
 SHARE = 0.05
@@ -63,23 +68,18 @@ class Checkpoint:
         """Write at the end of this step and leave: the handler of SIGTERM."""
         self._asked = True
 
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
 
 def identity(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
-    """Digest of all that decides what a training does: the code of this package, the settings and the data."""
+    """Digest of all that decides what a training does: the code, torch's too, the settings and the data."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in CODE:
         digest.update(path.read_bytes())
+    digest.update(torch.__version__.encode())
     digest.update(json.dumps([collection, seed, asdict(settings)]).encode())
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
-        known = [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config]
-        known += [graph.config_nodes, graph.codes, graph.triples]
-        known += [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands]
-        for array in known:
-            if array is not None:
-                digest.update(np.ascontiguousarray(array))
+        store.update(digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config])
+        store.update(digest, [graph.config_nodes, graph.codes, graph.triples])
+        store.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
     return digest.hexdigest()

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.gnn import store
+
 #: bytes of the table beyond which it lies in a file, memory-mapped
-BUDGET = 2**30
+BUDGET = 2**24
 _LARGEST = np.finfo(np.float16).max
 
 
@@ -40,12 +42,19 @@ class History:
 
     def read(self, graph: int, sample: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """(k, width) float32: sum over the segments (s,)."""
-        return self.array[self.rows(graph, sample, segments)].astype(np.float32).sum(axis=1)
+        found = self.array[self.rows(graph, sample, segments)].sum(axis=1, dtype=np.float32)
+        self._release()
+        return found
 
     def write(self, graph: int, sample: np.ndarray, segment: int, values: np.ndarray) -> None:
         """values (k, width): embeddings of a segment in these configurations."""
         rows = self.rows(graph, sample, np.array([segment]))[:, 0]
         self.array[rows] = np.clip(values, -_LARGEST, _LARGEST)
+        self._release()
+
+    def _release(self) -> None:
+        if self._folder is not None:
+            store.release(self.array)
 
 
 def sampled(segments: int, count: int, rng: np.random.Generator) -> np.ndarray:

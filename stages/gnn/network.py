@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout, gelu
+from torch.nn.functional import dropout, gelu, linear
 from torch_geometric.nn import GATv2Conv, InstanceNorm, global_max_pool, global_mean_pool
 
 from stages.gnn.batch import Batch, Copies, Layer
@@ -28,17 +28,16 @@ GAT_HEADS = 4
 class SageMessages(nn.Module):
     """SAGE with the mean (Hamilton et al. 2017), a weight matrix of its own for each kind of message.
 
-    All kinds are one product with the weights and one sparse product: equal to a sum of PyG's SAGEConv over the kinds.
+    One sparse product adds up all kinds: equal to a sum of PyG's SAGEConv over them.
     """
 
     def __init__(self, width: int, out: int, kinds: int):
         super().__init__()
         self.linear = nn.Linear(width, kinds * out, bias=False)
         self.bias = nn.Parameter(torch.zeros(out))
-        self.kinds = kinds
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
-        return layer.messages @ self.linear(x).view(-1, len(self.bias)) + self.bias
+        return layer.messages @ _said(x, layer.spoken, self.linear.weight) + self.bias
 
 
 class GatMessages(nn.Module):
@@ -52,11 +51,11 @@ class GatMessages(nn.Module):
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
         matrix = layer.messages.matrix
-        column, rows = matrix.col_indices(), len(layer.own)
-        row = torch.repeat_interleave(torch.arange(rows, device=column.device), matrix.crow_indices().diff())
-        edges = torch.stack([column // self.kinds, row])
-        kind = nn.functional.one_hot(column % self.kinds, self.kinds).to(x.dtype)
-        return self.conv((x, x[layer.own]), edges, kind)
+        column = matrix.col_indices().long()
+        row = torch.repeat_interleave(matrix.crow_indices().diff().long())
+        kinds = torch.cat([torch.full_like(rows, kind) for kind, rows in enumerate(layer.spoken)])
+        kind = nn.functional.one_hot(kinds[column], self.kinds).to(x.dtype)
+        return self.conv((x, x[layer.own]), torch.stack([torch.cat(layer.spoken)[column], row]), kind)
 
 
 MESSAGES = {"sage": SageMessages, "gatv2": GatMessages}
@@ -75,11 +74,39 @@ class CrossConfigurationAttention(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
-        logits = x / self.temperature
-        largest = torch.segment_reduce(logits.detach(), "max", offsets=layer.starts, axis=0)  # of each node, or 0 / 0
-        power = (logits - largest[layer.node]).exp()
-        sums = torch.zeros_like(largest).index_add(0, layer.node, layer.count * power)
-        return x * power * (layer.total / sums)[layer.node]
+        return _Attended.apply(x, self.temperature, layer)
+
+
+class _Attended(torch.autograd.Function):
+    """Written out with its gradient, in fewer passes over the states than torch's own would take.
+
+    With p = exp(x / T), the counts c and the gate g = k p / (c @ p), the result is y = x g. For an incoming gradient d
+    the gradient by x / T is d y - g c / k (sum of d y over the node's states).
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
+    def forward(ctx, x, temperature, layer):
+        logits = x / temperature
+        # Of each node, or 0 / 0.
+        largest = logits.new_empty(len(layer.total), x.shape[1])
+        largest.scatter_reduce_(0, layer.node[:, None].expand_as(x), logits, "amax", include_self=False)
+        gate = logits.sub_(largest.index_select(0, layer.node)).exp_()
+        gate *= (layer.total / (layer.counts @ gate)).index_select(0, layer.node)
+        ctx.save_for_backward(x, temperature, gate)
+        ctx.layer = layer
+        return x * gate
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cuda")
+    def backward(ctx, grad):
+        (x, temperature, gate), layer = ctx.saved_tensors, ctx.layer
+        slope = grad * gate
+        by_logits = slope * x
+        mean = (layer.members @ by_logits) / layer.total
+        by_logits.addcmul_(mean.index_select(0, layer.node).mul_(layer.count), gate, value=-1)
+        by_temperature = -(by_logits * x).sum() / temperature**2
+        return slope.add_(by_logits / temperature), by_temperature, None
 
 
 class ChannelAttention(nn.Module):
@@ -123,33 +150,39 @@ class Block(nn.Module):
             state = self.channels(state)
         if self.attention is not None:
             state = torch.cat([state, self.attention(state, layer)], dim=-1)
-        return x[layer.own] + _dropped(gelu(state), layer.node, len(layer.total), self.dropout * self.training)
+        kept = _kept(state, layer.node, len(layer.total), self.dropout * self.training)
+        below, state = x.index_select(0, layer.own), gelu(state)
+        return below + state if kept is None else torch.addcmul(below, state, kept)
 
 
 class CopyStates(nn.Module):
-    """States (s, width) of the relayout copies between two nodes, of the states at their ends and their own columns."""
+    """States (s, width) of the relayout copies between two nodes, of the states at their ends and their own columns.
+
+    A graph has about as many of them as of other states, so the layer between is half as wide.
+    """
 
     def __init__(self, settings: Settings):
         super().__init__()
-        width = settings.width
-        self.ends = nn.Linear(width, 2 * width)
-        self.columns = nn.Linear(COPY_COLUMNS, width)
-        self.last = nn.Linear(width, width)
+        width, between = settings.width, max(1, settings.width // 2)
+        self.ends = nn.Linear(width, 2 * between)
+        self.columns = nn.Linear(COPY_COLUMNS, between)
+        self.last = nn.Linear(between, width)
         self.dropout = settings.dropout
 
     def forward(self, x: torch.Tensor, copies: Copies) -> torch.Tensor:
-        consumer, producer = self.ends(x).chunk(2, dim=1)
-        state = consumer[copies.consumer] + producer[copies.producer] + self.columns(copies.columns)
+        said = _said(x, copies.spoken, self.ends.weight, self.ends.bias)
+        state = copies.facts @ torch.cat([said, self.columns.weight.T]) + self.columns.bias
         state = gelu(self.last(gelu(state)))
-        return _dropped(state, copies.copy, copies.number, self.dropout * self.training)
+        kept = _kept(state, copies.copy, copies.number, self.dropout * self.training)
+        return state if kept is None else state * kept
 
 
 class Encoder(nn.Module):
     """First layer: states of level 0 (s, width), each of a node and, where it is configurable, its layouts.
 
     A linear layer over [node | layouts | facts of both] is a sum of three: the first is computed once per node, the
-    second once per distinct triple of layouts and looked up, the third once per state. One table embeds a node's own
-    layout and its configured ones.
+    second once per distinct triple of layouts, the third once per state; one sparse product looks them up and adds
+    them. One table embeds a node's own layout and its configured ones.
     """
 
     def __init__(self, columns: int, width: int):
@@ -164,8 +197,7 @@ class Encoder(nn.Module):
         own = self.vocabulary(batch.layout).flatten(1)
         nodes = self.node(torch.cat([batch.x, self.opcodes(batch.opcode), own, batch.derived], dim=1))
         triples = self.triple(self.vocabulary(batch.tokens).flatten(1))
-        configured = triples[batch.triple] + self.facts(batch.columns)
-        return nodes[batch.place] + torch.cat([nodes.new_zeros(1, nodes.shape[1]), configured])[batch.slot]
+        return batch.inputs @ torch.cat([nodes, triples, self.facts(batch.columns)])
 
 
 class LayoutNetwork(nn.Module):
@@ -278,17 +310,36 @@ class TileNetwork(nn.Module):
         return self.head(torch.cat([kernel, tile, kernel * tile], dim=-1)).squeeze(-1)
 
 
-def _dropped(state: torch.Tensor, group: torch.Tensor, groups: int, share: float) -> torch.Tensor:
-    """States (s, width) with channels dropped, the same ones in all states of a group (s,)."""
+def _said(
+    x: torch.Tensor, spoken: list[torch.Tensor], weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(sum of r_kind, out) a linear layer of each kind's rows (r_kind,) of x; weight (kinds * out, width) and bias
+    (kinds * out,) hold one kind after the other."""
+    weights = weight.chunk(len(spoken))
+    biases = [None] * len(spoken) if bias is None else bias.chunk(len(spoken))
+    rows = [x if len(index) == len(x) else x.index_select(0, index) for index in spoken]
+    return torch.cat([linear(*part) for part in zip(rows, weights, biases, strict=True)])
+
+
+def _kept(state: torch.Tensor, group: torch.Tensor, groups: int, share: float) -> torch.Tensor | None:
+    """What the states (s, width) are times where channels are dropped, the same ones in all states of a group (s,):
+    0 with probability `share`, to 16 bits, else 1 / (1 - share); None where nothing is.
+
+    Sixteen bits a channel, and not a number as torch's dropout draws it, which takes several times as long.
+    """
     if not share:
-        return state
-    return state * dropout(state.new_ones(groups, state.shape[1]), share)[group]
+        return None
+    size = groups * state.shape[1]
+    words = torch.empty(-(-size // 4), dtype=torch.int64, device=state.device).random_(-(2**63), None)
+    bits = words.view(torch.int16)[:size].view(groups, state.shape[1])
+    kept = (bits >= round(share * 2**16) - 2**15).to(state.dtype).div_(1 - share)
+    return kept.index_select(0, group)
 
 
 def _largest(state: torch.Tensor, batch: Batch) -> torch.Tensor:
     """(units * k, width) maximum over the nodes of each configuration; 0 for rows that only pad."""
     matrix = batch.readout.matrix
-    row = torch.repeat_interleave(matrix.crow_indices().diff())
+    row = torch.repeat_interleave(matrix.crow_indices().diff().long())
     index = row[:, None].expand(-1, state.shape[1])
     empty = state.new_zeros(matrix.shape[0], state.shape[1])
-    return empty.scatter_reduce(0, index, state[matrix.col_indices()], "amax", include_self=False)
+    return empty.scatter_reduce(0, index, state[matrix.col_indices().long()], "amax", include_self=False)

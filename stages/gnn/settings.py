@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from stages.collection import is_tile
@@ -76,17 +77,17 @@ class Settings:
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"params.yaml, gnn.{name}: is {value!r}; choose one of {', '.join(choices)}")
         for name, least in LEAST.items():
-            if (value := getattr(self, name)) < least:
+            if not (value := getattr(self, name)) >= least:  # nor is nan
                 raise InputError(f"params.yaml, gnn.{name}: is {value}; give at least {least}")
         for name, low, high in (("dropout", 0, 1), ("average", 0, 1)):
             if not low <= (value := getattr(self, name)) < high:
                 raise InputError(f"params.yaml, gnn.{name}: is {value}; give a number from {low} to below {high}")
         if not 0 < self.keep <= 1:
             raise InputError(f"params.yaml, gnn.keep: is {self.keep}; give a probability above 0")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < math.inf:
             raise InputError(f"params.yaml, gnn.learning_rate: is {self.learning_rate}; give a positive number")
         for name in ("weight_decay", "margin"):
-            if (value := getattr(self, name)) < 0:
+            if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise InputError(f"params.yaml, gnn.{name}: is {value}; give 0 or more")
         if self.cross_attention and self.width % 2:
             raise InputError(f"params.yaml, gnn.width: is {self.width}; cross attention halves it, give an even number")

@@ -23,7 +23,7 @@ from stages import files, scores
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
-from stages.gnn.batch import Static, partitioned, prepare
+from stages.gnn.batch import Memory, Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
 from stages.gnn.inference import predict
 from stages.gnn.settings import Settings
@@ -70,10 +70,10 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
     files.replace(folder / "curves.csv", curves.write_csv().encode())
-    for seed in range(seeds):
-        _checkpoint_file(data, collection, seed).unlink(missing_ok=True)
+    for path in _checkpoints(data, collection).glob("*"):  # also of seeds that an interrupted run had more of
+        path.unlink()
     valid = model_graphs(data, collection, "valid")
-    view = settings.view(collection)
+    view, memory = settings.view(collection), Memory()
     return {
         "collection": collection,
         "curves": curves,
@@ -81,7 +81,7 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
         "metric": "slowdown score" if is_tile(collection) else "Kendall tau-b",
         "watched": "top-10 slowdown score" if is_tile(collection) else "Kendall tau-b",
         "segments": _segments(model_graphs(data, collection, "train"), view),
-        "sharing": _sharing([prepare(graph, view, data) for graph in valid]),
+        "sharing": _sharing([prepare(graph, view, data, memory) for graph in valid]),
         "settings": settings,
     }
 
@@ -115,9 +115,9 @@ def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trai
     """Trains one seed: its curve, its scores of valid and test graphs, its weights as safetensors bytes."""
     graphs = {split: model_graphs(data, collection, split) for split in ("train", *SCORED)}
     known = identity(collection, seed, settings, [*graphs["train"], *graphs["valid"]])
-    checkpoint = Checkpoint(_checkpoint_file(data, collection, seed), known)
-    view, parent = settings.view(collection), os.getppid()
-    train, *scored = ([prepare(graph, view, data) for graph in graphs[split]] for split in ("train", *SCORED))
+    checkpoint = Checkpoint(_checkpoints(data, collection) / f"{seed}.safetensors", known)
+    view, parent, memory = settings.view(collection), os.getppid(), Memory()
+    train, *scored = ([prepare(graph, view, data, memory) for graph in graphs[split]] for split in ("train", *SCORED))
 
     def after_step():
         if os.getppid() != parent:  # the stage was killed: its next run goes on from the checkpoint
@@ -135,8 +135,9 @@ def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trai
     return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights)
 
 
-def _checkpoint_file(data: str, collection: str, seed: int) -> Path:
-    return Path(data, "checkpoints", "gnn", slug(collection), f"{seed}.safetensors")
+def _checkpoints(data: str, collection: str) -> Path:
+    """Folder of one file per seed, and of what was left of one that was not written to its end."""
+    return Path(data, "checkpoints", "gnn", slug(collection))
 
 
 @contextlib.contextmanager
@@ -165,11 +166,12 @@ def _segments(train: list[ModelGraph], view: View) -> pl.DataFrame:
 
 
 def _sharing(valid: list[Static]) -> pl.DataFrame:
-    """Per valid graph: nodes, configurations, segments, and distinct states of each level as a share of both."""
+    """Per valid graph whose states are found once: nodes, configurations, segments, and distinct states of each level
+    as a share of nodes x configurations."""
     rows = []
     for static in valid:
         graph, count = static.graph, len(static.segments)
-        if not static.view.shared or graph.config_nodes is None:
+        if not static.keeps or graph.config_nodes is None:
             continue
         sizes = np.sum([[level.size for level in static.whole(part).levels] for part in range(count)], axis=0)
         cells = static.nodes * graph.configurations

@@ -206,20 +206,19 @@ def pick(levels: list[Level], sample: np.ndarray) -> list[Picked]:
     return picked
 
 
-def entries(above: Picked, below: Picked, relation: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def entries(above: Picked, below: Picked, relation: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Entries of a relation between nodes, carried over to the states of two levels.
 
-    relation (n, n): row v has an entry for every node that v hears of. Returns pointer (s + 1,) into the entries of
-    each state of `above`, and per entry: the state of `below`, the state of `above`, the place in relation.data.
+    relation (n, n): row v has an entry for every node that v hears of. Returns per entry, by ascending state of
+    `above`: the state of `below`, the state of `above`, the place in relation.data.
     """
     node = above.level.nodes[above.place]
     degree = np.diff(relation.indptr)[node]
-    pointer = _starts(degree)
     row = np.repeat(np.arange(len(node)), degree)
-    edge = np.arange(pointer[-1]) + (relation.indptr[node] - pointer[:-1])[row]
+    edge = np.arange(len(row)) + (relation.indptr[node] - _starts(degree)[:-1])[row]
     place = np.searchsorted(below.level.nodes, relation.indices[edge])
     state = below.level.states(above.example[row], place)
-    return pointer, below.number[state], row, edge
+    return below.number[state], row, edge
 
 
 def own(above: Picked, below: Picked) -> np.ndarray:
@@ -231,9 +230,12 @@ def own(above: Picked, below: Picked) -> np.ndarray:
 def occurrences(picked: Picked, sample: np.ndarray) -> np.ndarray:
     """(k, m) int64: the state, among the picked, of every node of the level in every configuration of the sample."""
     level = picked.level
-    ids = np.broadcast_to(level.starts[:-1], (len(sample), len(level.nodes))).copy()
-    ids[:, level.varying] += level.table[sample]
-    return picked.number[ids]
+    if len(level.varying) == len(level.nodes):
+        ids = level.starts[:-1] + level.table[sample]
+    else:
+        ids = np.broadcast_to(level.starts[:-1], (len(sample), len(level.nodes))).copy()
+        ids[:, level.varying] += level.table[sample]
+    return ids if len(picked.states) == level.size else picked.number[ids]
 
 
 def share(levels: list[Level], nodes: int, configurations: int) -> list[float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import mmap
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from stages.gnn.view import View
 
 _LEVEL = ("nodes", "starts", "varying", "table", "example")
 _PLAIN = ("rows", "code", "columns", "copy_ends", "copy_columns")
+#: bytes of a mapped file that are read at a time
+_BLOCK = 2**22
 
 
 def folder(data: str | Path, collection: str) -> Path:
@@ -32,16 +37,44 @@ def identity(graph: ModelGraph, view: View) -> str:
     digest = hashlib.sha256()
     here = Path(__file__)
     code = [here.with_name(f"{name}.py") for name in ("batch", "moves", "segments", "states", "store")]
-    for path in [*code, here.parents[1] / "topology.py", *sorted((here.parents[1] / "statistics").glob("*.py"))]:
+    code += [here.parents[1] / f"{name}.py" for name in ("tensors", "topology")]
+    for path in [*code, *sorted((here.parents[1] / "statistics").glob("*.py"))]:
         digest.update(path.read_bytes())
     digest.update(json.dumps(asdict(view)).encode())
     packed = graph.packed
     nodes = (packed.node_feat, packed.node_opcode, packed.node_split, packed.edge_index)
     configured = (packed.config_nodes, packed.config_operands, packed.contracted, packed.codes, packed.triples)
-    for array in nodes + configured:
-        if array is not None:  # a tile graph has the nodes alone
-            digest.update(np.ascontiguousarray(array))
+    update(digest, nodes + configured)
     return digest.hexdigest()
+
+
+def update(digest, arrays: Iterable[np.ndarray | None]) -> None:
+    """Adds arrays (those that are there: a tile graph has no configurable nodes) to a digest, a block at a time."""
+    for array in arrays:
+        if array is None or not array.size:
+            continue
+        rows = max(1, _BLOCK * len(array) // array.nbytes)
+        for start in range(0, len(array), rows):
+            digest.update(np.ascontiguousarray(array[start : start + rows]))
+            release(array)
+
+
+def release(*arrays: np.ndarray) -> None:
+    """Lets go of the pages of mapped files that were read through these arrays: until then they count as memory of this
+    process. Read again, they come back."""
+    for array in arrays:
+        while isinstance(array, np.ndarray):
+            array = array.base
+        array = array.obj if isinstance(array, memoryview) else array
+        if isinstance(array, mmap.mmap) and hasattr(array, "madvise"):
+            array.madvise(mmap.MADV_DONTNEED)
+
+
+def trim() -> None:
+    """Hands memory that was freed back to the system, where the C library can. Else pieces of it that lie between
+    others stay with the process, more of them with every segment of another size."""
+    if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        malloc_trim(0)
 
 
 def write(path: Path, whole: Whole, key: str) -> None:
