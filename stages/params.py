@@ -43,18 +43,6 @@ def section(
     return {**found, **given}
 
 
-def value(path: str | Path, stage: str, key: str) -> object:
-    """Return one parameter that does not differ between collections, for instance data.root.
-
-    Raises:
-        InputError: as `section`, and for a key that the section lacks (lists the keys).
-    """
-    found = section(path, stage)
-    if key not in found:
-        raise InputError(f"{path}, {stage}: no '{key}'; the keys are {', '.join(found)}")
-    return found[key]
-
-
 def sections(path: str | Path) -> list[str]:
     """Return the names of the sections in the file's order."""
     return list(_load(path))

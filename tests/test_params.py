@@ -57,12 +57,6 @@ def test_unknown_section_lists_the_sections(file):
     assert "no section 'gn'; the sections are data, gnn, blend" in refused(file(TEXT), "gn")
 
 
-def test_unknown_key_lists_the_keys(file):
-    assert params.value(file(TEXT), "data", "root") == "data/sample/npz_all"
-    with pytest.raises(InputError, match="no 'rot'; the keys are root"):
-        params.value(file(TEXT), "data", "rot")
-
-
 def test_no_pattern_matches(file):
     path = file('gnn:\n  epochs: {"tile:*": 3}\n')
     assert refused(path, "gnn", "layout:xla:random").endswith(
