@@ -35,9 +35,11 @@ lint: $(DEV) ## check style and format
 lab: $(RUN) ## open the notebooks in Jupyter
 	PYTHONPATH=$(CURDIR) $(VENV)/bin/jupyter lab --notebook-dir=. notebooks
 
-bench: $(RUN) ## time the network against the first place's; writes reports/benchmarks.json
+bench: $(RUN) ## time the network against the first place's, the trees, prune; writes reports/benchmarks.json
 	$(VENV)/bin/python -m benchmarks.gnn $(ARGS)
 	$(VENV)/bin/python -m benchmarks.gst $(ARGS)
+	$(VENV)/bin/python -m benchmarks.trees $(ARGS)
+	$(VENV)/bin/python -m benchmarks.prune $(ARGS)
 
 data: $(RUN) ## fetch the competition's data; ARGS="FOLDER", or ARGS="FOLDER --zip FILE" for Kaggle's zip
 	$(VENV)/bin/python -m stages.download $(ARGS)
