@@ -582,6 +582,26 @@ def _pointnet(points, widths, head):
 # Small networks of dense layers, transposes and reshapes, one block each: a second or less a configuration.
 
 
+def _attended(query, key, value):
+    """Attention over the last but one axis of (..., places, width), its scores not scaled."""
+    ops = _load_keras().ops
+    *outer, places, width = range(len(key.shape))
+    return ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (*outer, width, places)))), value)
+
+
+def _projected(x, shape):
+    """Query, key and value: dense layers of x, each reshaped."""
+    layers = _load_keras().layers
+    return [layers.Reshape(shape)(layers.Dense(x.shape[-1])(x)) for _ in range(3)]
+
+
+def _feed_forward(x):
+    """x + dense(relu(dense(x))), twice as wide between."""
+    layers = _load_keras().layers
+    width = x.shape[-1]
+    return layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+
+
 def _perceptron(features, widths):
     """Multilayer perceptron on a table's rows."""
     keras = _load_keras()
@@ -618,12 +638,11 @@ def _dlrm(fields, dense, width):
 def _non_local(size, width):
     """Non-local block (Wang 2018) between two pointwise layers: attention between all places of an image."""
     keras = _load_keras()
-    layers, ops = keras.layers, keras.ops
+    layers = keras.layers
     inputs = keras.Input((size, size, 16))
     x = layers.Dense(2 * width, activation="relu")(inputs)
     query, key, value = (layers.Reshape((size * size, width))(layers.Dense(width)(x)) for _ in range(3))
-    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))))
-    y = layers.Reshape((size, size, width))(ops.matmul(weights, value))
+    y = layers.Reshape((size, size, width))(_attended(query, key, value))
     return _model(inputs, layers.Add()([x, layers.Dense(2 * width)(y)]))
 
 
@@ -634,9 +653,9 @@ def _axial(size, width, heads):
     inputs = keras.Input((size, size, 8))
     x = layers.Dense(width)(inputs)
     for _ in range(2):
-        parts = [layers.Reshape((size, size, heads, width // heads))(layers.Dense(width)(x)) for _ in range(3)]
+        parts = _projected(x, (size, size, heads, width // heads))
         query, key, value = (ops.transpose(part, (0, 1, 3, 2, 4)) for part in parts)
-        y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 2, 4, 3)))), value)
+        y = _attended(query, key, value)
         y = layers.Reshape((size, size, width))(ops.transpose(y, (0, 1, 3, 2, 4)))
         x = layers.Permute((2, 1, 3))(layers.Add()([x, y]))
     return _model(inputs, layers.Dense(CLASSES)(x))
@@ -645,14 +664,13 @@ def _axial(size, width, heads):
 def _patch_tst(steps, features, patch, width):
     """PatchTST (Nie 2023), one head: each series cut in patches, attention over them, a forecast a series."""
     keras = _load_keras()
-    layers, ops = keras.layers, keras.ops
+    layers = keras.layers
     inputs = keras.Input((steps, features))
     patches = steps // patch
     x = layers.Dense(width)(layers.Reshape((features, patches, patch))(layers.Permute((2, 1))(inputs)))
     query, key, value = (layers.Dense(width)(x) for _ in range(3))
-    y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))), value)
-    x = layers.Add()([x, y])
-    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    y = _attended(query, key, value)
+    x = _feed_forward(layers.Add()([x, y]))
     x = layers.Dense(patch)(layers.Reshape((features, patches * width))(x))
     return _model(inputs, layers.Permute((2, 1))(x))
 
@@ -689,24 +707,24 @@ def _tabular_attention(fields, width, heads):
     layers, ops = keras.layers, keras.ops
     inputs = keras.Input((fields, 4))
     x = layers.Dense(width)(inputs)
-    parts = [layers.Reshape((fields, heads, width // heads))(layers.Dense(width)(x)) for _ in range(3)]
+    parts = _projected(x, (fields, heads, width // heads))
     query, key, value = (ops.transpose(part, (0, 2, 1, 3)) for part in parts)
-    y = ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))), value)
+    y = _attended(query, key, value)
     x = layers.Add()([x, layers.Dense(width)(layers.Reshape((fields, width))(ops.transpose(y, (0, 2, 1, 3))))])
-    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    x = _feed_forward(x)
     return _model(inputs, layers.Dense(CLASSES)(ops.mean(layers.LayerNormalization()(x), axis=1)))
 
 
 def _perceiver(tokens, features, latents, width):
     """Perceiver (Jaegle 2021): few latents read many tokens by cross-attention, then mix."""
     keras = _load_keras()
-    layers, ops = keras.layers, keras.ops
+    layers = keras.layers
     inputs = keras.Input((tokens, features))
     start = layers.Permute((2, 1))(layers.Dense(latents)(layers.Permute((2, 1))(inputs)))
     x = query = layers.Dense(width)(start)
     key, value = layers.Dense(width)(inputs), layers.Dense(width)(inputs)
-    x = x + ops.matmul(ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1)))), value)
-    x = layers.Add()([x, layers.Dense(width)(layers.Dense(2 * width, activation="relu")(x))])
+    x = x + _attended(query, key, value)
+    x = _feed_forward(x)
     return _model(inputs, layers.Dense(CLASSES)(layers.Reshape((latents * width,))(x)))
 
 
