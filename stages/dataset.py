@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import mmap
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,21 +257,14 @@ def _write(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], schema:
         header[name] = {"dtype": official[dtypes[name]], "shape": shape, "data_offsets": [start, end]}
     head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     head += b" " * (-len(head) % 8)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(len(head).to_bytes(8, "little") + head)
-            for name in order:
-                tensor = tensors[name]
-                for piece in tensor.pieces if isinstance(tensor, Pieces) else [tensor]:
-                    file.write(np.ascontiguousarray(piece, dtypes[name]).data)
-            if file.tell() != 8 + len(head) + end:
-                raise ValueError(f"{path}: the pieces of a tensor are not of its shape")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.replacing(path) as beside, open(beside, "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for name in order:
+            tensor = tensors[name]
+            for piece in tensor.pieces if isinstance(tensor, Pieces) else [tensor]:
+                file.write(np.ascontiguousarray(piece, dtypes[name]).data)
+        if file.tell() != 8 + len(head) + end:
+            raise ValueError(f"{path}: the pieces of a tensor are not of its shape")
 
 
 def read_tensors(path: str | Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:

@@ -75,10 +75,8 @@ def collection_score(values: Mapping[str, float] | Iterable[float]) -> float:
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall tau-b between the scores (c,) of two members; NaN where one of them orders nothing."""
-    first, second = np.asarray(first), np.asarray(second)
-    if not np.any(first != first[:1]) or not np.any(second != second[:1]):
-        return float("nan")
-    return float(kendalltau(first, second).statistic)
+    first = np.asarray(first)
+    return kendall(first, second) if np.any(first != first[:1]) else float("nan")
 
 
 def disagreement(

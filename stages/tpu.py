@@ -37,8 +37,7 @@ EPOCHS = 1000
 
 def settings(name: str, path: str | Path = "params.yaml") -> Settings:
     """Settings of the gbdt stage for a collection."""
-    knobs = params.section(path, "gbdt", name)
-    return Settings(**knobs | {"objectives": tuple(knobs["objectives"])})
+    return Settings(**params.section(path, "gbdt", name))
 
 
 def folder(given: str | Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from stages.errors import InputError
 from stages.statistics import Hardware
@@ -54,6 +54,7 @@ class Settings:
     vector: int = 32
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "objectives", tuple(self.objectives))  # params.yaml has a list
         if not self.objectives:
             raise InputError(f"params.yaml, gbdt.objectives: is empty; name some of {', '.join(OBJECTIVES)}")
         for place, name in enumerate(self.objectives):
@@ -80,6 +81,3 @@ class Settings:
     @property
     def hardware(self) -> Hardware:
         return Hardware(self.lanes, self.sublanes, self.cache_line, self.vector)
-
-
-NAMES = tuple(field.name for field in fields(Settings))

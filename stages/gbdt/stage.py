@@ -24,7 +24,7 @@ SILENCE = 5
 MEMBER = "gbdt"
 
 
-def run(*, collection: str, data: str = "data", objectives: list | tuple = Settings.objectives, **knobs) -> dict:
+def run(*, collection: str, data: str = "data", **knobs) -> dict:
     """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
 
     knobs: as in `Settings`. With each of the seeds 0 .. seeds-1 the program families are dealt into folds, and each
@@ -42,7 +42,7 @@ def run(*, collection: str, data: str = "data", objectives: list | tuple = Setti
     Raises InputError for an unknown objective or collection, a number out of range, or no train graph.
     """
     folder = Path(data, "gbdt", slug(collection))
-    settings = Settings(objectives=tuple(objectives), **knobs)
+    settings = Settings(**knobs)
     known = labelled(data, collection, settings)
     if not any(sheet.split == "train" for sheet in known):
         raise InputError(

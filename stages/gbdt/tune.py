@@ -14,7 +14,7 @@ import polars as pl
 
 from stages import metrics, params
 from stages.gbdt.ensemble import combined, fit
-from stages.gbdt.settings import NAMES, Settings
+from stages.gbdt.settings import Settings
 from stages.gbdt.sheet import Sheet, labelled
 
 #: seed of the sampler, and the folds that every trial is judged by
@@ -76,6 +76,4 @@ def judged(collection: str, graphs: Sequence[Sheet], settings: Settings) -> floa
 
 
 def _settings(file: str, collection: str, changes: Mapping) -> Settings:
-    given = params.section(file, "gbdt", collection)
-    knobs = {name: value for name, value in given.items() if name in NAMES} | {"seeds": 1} | changes
-    return Settings(**knobs | {"objectives": tuple(knobs["objectives"])})
+    return Settings(**params.section(file, "gbdt", collection) | {"seeds": 1} | changes)

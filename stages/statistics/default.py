@@ -13,11 +13,9 @@ import numpy as np
 from stages.hlo.opcodes import CONVOLUTION, DOT
 from stages.statistics import orders
 from stages.statistics.copies import Tensors
+from stages.statistics.kinds import ROLES
 from stages.statistics.pairs import Pairs
 from stages.tensors import LAYOUT, MAX_RANK
-
-#: node column that names a convolution kernel's output feature dimension
-_KERNEL_OUTPUT = 100
 
 COLUMNS = {
     "default_distance": "pairs of dimensions that stand the other way round than in the default layouts",
@@ -62,7 +60,7 @@ def operations(node_feat: np.ndarray, tensors: Tensors) -> np.ndarray:
     result = np.maximum(made, given)
     there = (given > 0) & (kernel > 0)
     convolution = there & (tensors.opcode == CONVOLUTION)
-    axis = np.clip(node_feat[:, _KERNEL_OUTPUT].astype(np.int64), 0, MAX_RANK - 1)
+    axis = np.clip(node_feat[:, ROLES["kernel"]["output_feature"]].astype(np.int64), 0, MAX_RANK - 1)
     features = np.maximum(np.take_along_axis(tensors.dims[:, 2], axis[:, None], axis=1)[:, 0], 1)
     result = np.where(convolution, 2 * made * kernel / features, result)
     dot = there & (tensors.opcode == DOT)

@@ -18,7 +18,7 @@ KINDS = {"convolution": CONVOLUTION, "dot": DOT, "reshape": RESHAPE, "transpose"
 #: how many dimensions row-major has after the minor one
 _PLACES = {"before_last": (1, 1), "earlier": (2, 6)}
 #: of a convolution: slot -> role of a dimension -> node column that names the dimension
-_ROLES = {
+ROLES = {
     "output": {"batch": 105, "feature": 106},
     "input": {"batch": 93, "feature": 94},
     "kernel": {"input_feature": 99, "output_feature": 100},
@@ -34,7 +34,7 @@ COLUMNS = {
     **{
         f"convolution_{slot}_minor_{role}": f"convolutions whose {slot}'s minor dimension is the "
         f"{role.replace('_', ' ')}"
-        for slot, roles in _ROLES.items()
+        for slot, roles in ROLES.items()
         for role in (*roles, "spatial")
     },
     **{
@@ -93,7 +93,7 @@ def facts(pairs: Pairs, node_feat: np.ndarray, hardware: Hardware) -> dict[str, 
 
 def _roles(pairs: Pairs, node_feat: np.ndarray) -> dict[str, np.ndarray]:
     values = {}
-    for number, (slot, roles) in enumerate(_ROLES.items()):
+    for number, (slot, roles) in enumerate(ROLES.items()):
         minor = pairs.minor[:, number]
         rest = (pairs.opcode == CONVOLUTION) & pairs.known[:, number]
         for role, column in roles.items():
