@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from benchmarks import measure, reference, synthetic
@@ -42,6 +43,8 @@ from stages.gnn.inference import predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.settings import NAMES, Settings
 from stages.gnn.training import CLIP, Training, adamw, build, deterministic
+from stages.metrics import collection_score, kendall
+from stages.score import read_solution
 
 LAYOUT_COLLECTIONS = [name for name in COLLECTIONS if not is_tile(name)]
 REAL = "layout:xla:default"
@@ -241,16 +244,17 @@ def sharing_table(results: dict) -> pl.DataFrame:
 
 
 class Timed(Training):
-    """A training that notes, at the end of each epoch, the seconds of its steps so far; validation takes no part."""
+    """A training that notes, at the end of each epoch, the processor's seconds of its steps so far, of all threads;
+    validation takes no part."""
 
     def __init__(self, *arguments, seconds: float = 0.0):
         super().__init__(*arguments)
         self.seconds, self.reached = seconds, []
 
     def _timed(self, call, *arguments):
-        start = time.perf_counter()
+        start = time.process_time()
         result = call(*arguments)
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.process_time() - start
         return result
 
     def _network_step(self, *arguments):
@@ -269,32 +273,42 @@ class Timed(Training):
 
 def train_ours(
     train: list[ModelGraph], valid: list[ModelGraph], settings: Settings, seed: int
-) -> list[tuple[float, float]]:
-    """Trains as the stage does; per epoch the seconds so far and the mean Kendall tau-b on `valid`.
+) -> tuple[nn.Module, list[tuple[float, float]]]:
+    """Trains as the stage does; returns the network of the best epoch and, per epoch, the processor's seconds so far
+    and the mean Kendall tau-b on `valid`.
 
     The seconds begin with what is found once per train graph, its states among them.
     """
     view, collection = settings.view(train[0].collection), train[0].collection
     with deterministic(seed):
-        start = time.perf_counter()
+        start = time.process_time()
         statics = [prepare(graph, view) for graph in train]
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         network = build(collection, statics[0], settings)
         watched = [prepare(graph, view) for graph in valid]
         training = Timed(network, statics, watched, settings, collection, seed, seconds=seconds)
         training.run()
-    return training.reached
+    return network, training.reached
 
 
 def quality_of(
-    task: tuple[str, int], data: str, knobs: dict[str, dict], limit: float, epochs: int, width: int, input_layers: int
+    task: tuple[str, int],
+    data: str,
+    solution: str | None,
+    knobs: dict[str, dict],
+    limit: float,
+    epochs: int,
+    width: int,
+    input_layers: int,
 ) -> dict:
-    """One seed on one collection: both trainings one after the other, on one thread."""
+    """One seed on one collection: both trainings one after the other, on one thread; and their tau on test, of which
+    neither saw anything."""
     collection, seed = task
-    train, valid = (model_graphs(data, collection, split) for split in ("train", "valid"))
+    train, valid, test = (model_graphs(data, collection, split) for split in SPLITS)
+    runtimes = read_solution(solution) if solution else {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    theirs = reference.train_reference(
+    network, theirs = reference.train_reference(
         train,
         valid,
         configurations=64,
@@ -306,7 +320,10 @@ def quality_of(
         attention=collection.endswith(":default"),  # as the first place: off for the random collections
         input_layers=input_layers,
     )
-    ours = train_ours(train, valid, Settings(**knobs[collection]), seed)
+    reference_test = _tau(test, runtimes, lambda graph: reference.predict(network, reference.Inputs(graph)))
+    settings = Settings(**knobs[collection])
+    shared, ours = train_ours(train, valid, settings, seed)
+    ours_test = _tau(test, runtimes, lambda graph: predict(shared, prepare(graph, settings.view(collection))))
     torch.set_num_threads(threads)
     seconds, tau = reference.best(theirs)
     reached = next((when for when, value in ours if value >= tau), None)
@@ -314,11 +331,13 @@ def quality_of(
         "collection": collection,
         "seed": seed,
         "reference_tau": tau,
+        "reference_test": reference_test,
         "reference_seconds": seconds,
         "reference_epochs": len(theirs),
         "reference_all_seconds": theirs[-1][0],
         "ours_seconds": reached,
         "ours_tau": reference.best(ours)[1],
+        "ours_test": ours_test,
         "ours_all_seconds": ours[-1][0],
         "ratio": None if reached is None else seconds / reached,
         "reference_curve": _improvements(theirs),
@@ -326,8 +345,18 @@ def quality_of(
     }
 
 
+def _tau(
+    graphs: list[ModelGraph], runtimes: dict[str, np.ndarray], score: Callable[[ModelGraph], np.ndarray]
+) -> float | None:
+    """Mean Kendall tau-b over the graphs, None without run times of them."""
+    if not runtimes:
+        return None
+    return collection_score(kendall(score(graph), runtimes[f"{graph.collection}:{graph.id}"]) for graph in graphs)
+
+
 def quality(
     data: str = "data",
+    solution: str | None = None,
     knobs: dict[str, dict] | None = None,
     collections: list[str] = LAYOUT_COLLECTIONS,
     seeds: int = 3,
@@ -340,9 +369,11 @@ def quality(
 ) -> dict:
     """Seconds of training until ours is as good on valid as the reference's best epoch, on the sample.
 
-    knobs: settings of ours for each collection, those of params.yaml by default; limit: seconds of one training of the
-    reference; workers: seeds trained at a time, each on one thread; out: file that each seed is written to under
-    "gnn_quality", and whose trainings of the same code, settings and data are not run again.
+    Seconds are the processor's, which other work on the machine hardly changes; a training has one thread.
+    solution: CSV of the run times of test, for the scores of both there; knobs: settings of ours for each collection,
+    those of params.yaml by default; limit: seconds of one training of the reference; workers: seeds trained at a time;
+    out: file that each seed is written to under "gnn_quality", and whose trainings of the same code, settings and data
+    are not run again.
     """
     knobs = knobs or {name: stage_knobs(name) for name in collections}
     sizes = {"limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers}
@@ -362,7 +393,8 @@ def quality(
     ]
     there = {(run["collection"], run["seed"]) for run in results["runs"]}
     tasks = [task for task in known if task not in there]
-    for run in tqdm(_runs(partial(quality_of, data=data, knobs=knobs, **sizes), tasks, workers), "quality", len(tasks)):
+    train = partial(quality_of, data=data, solution=solution, knobs=knobs, **sizes)
+    for run in tqdm(_runs(train, tasks, workers), "quality", len(tasks)):
         results["runs"].append(run | {"identity": known[run["collection"], run["seed"]]})
         results["runs"].sort(key=lambda run: (run["collection"], run["seed"]))
         if out:
@@ -402,11 +434,17 @@ def _summary(runs: list[dict]) -> dict:
     """Means over the seeds; of ours, and of the ratio, over those that got there."""
     there = [run for run in runs if run["ratio"] is not None]
     ratios = [run["ratio"] for run in there]
-    mean = lambda name, rows: float(np.mean([row[name] for row in rows])) if rows else None  # noqa: E731
+
+    def mean(name: str, rows: list[dict]) -> float | None:
+        values = [row[name] for row in rows if row[name] is not None]
+        return float(np.mean(values)) if values else None
+
     return {
         "reached": f"{len(there)} of {len(runs)}",
         "reference_tau": mean("reference_tau", runs),
         "ours_tau": mean("ours_tau", runs),
+        "reference_test": mean("reference_test", runs),
+        "ours_test": mean("ours_test", runs),
         "reference_seconds": mean("reference_seconds", runs),
         "ours_seconds": mean("ours_seconds", there),
         "ratio_mean": float(np.mean(ratios)) if ratios else None,
@@ -445,6 +483,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--collections", nargs="+", choices=LAYOUT_COLLECTIONS, default=LAYOUT_COLLECTIONS, help="of --quality"
     )
+    parser.add_argument("--solution", default="data/sample/solution.csv", metavar="FILE", help="run times of test")
     parser.add_argument("--seconds", type=float, default=300.0, help="limit of one training of the reference")
     parser.add_argument("--seeds", type=int, default=3, help="of each training")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, a thread each")
@@ -457,7 +496,7 @@ def main(arguments: list[str] | None = None) -> None:
         if given.quick:
             sizes = {"limit": 2.0, "seeds": 1, "width": 16}
         sizes |= {"collections": given.collections, "workers": given.workers, "input_layers": given.input_layers}
-        tables = [quality_table(quality(given.data, **sizes, out=out))]
+        tables = [quality_table(quality(given.data, given.solution, **sizes, out=out))]
     else:
         if not given.tpugraphs:
             parser.error("where are the TpuGraphs files? give --tpugraphs DIR or set TPUGRAPHS_DIR")

@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import synthetic
-from stages import npz
+from stages import files, npz
 from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
 
 #: graphs of train, valid and test
@@ -102,10 +102,7 @@ def write(
 ) -> None:
     """Writes an npz file as np.savez_compressed does, of `arrays` and, where there are `pieces`, of a float32
     node_config_feat of `shape` that comes in pieces along its first axis."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
+    with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
@@ -115,7 +112,6 @@ def write(
                 np.lib.format.write_array_header_1_0(member, header)
                 for piece in pieces:
                     member.write(np.ascontiguousarray(piece, "<f4").data)
-    os.replace(beside, path)
 
 
 def write_file(root: str | Path, size: Size) -> int:

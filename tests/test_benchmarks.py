@@ -17,6 +17,7 @@ from stages.collection import SPLITS, folder
 from stages.dataset import ModelGraph
 from stages.gnn.states import share
 from stages.gnn.training import Settings
+from stages.metrics import kendall
 from tests import graphs, samples
 
 LAYOUT = "layout:xla:default"
@@ -140,11 +141,13 @@ def test_reference_chunks_are_all_scored_once():
 
 def test_reference_learns_within_its_time():
     train = [graph(seed, configurations=30, nodes=14) for seed in range(3)]
-    curve = reference.train_reference(train, train, 16, 60, 0.01, seconds_limit=3600, seed=0, width=16, layers=1)
+    net, curve = reference.train_reference(train, train, 16, 60, 0.01, seconds_limit=3600, seed=0, width=16, layers=1)
     seconds = [when for when, _ in curve]
     assert len(curve) == 60 and seconds == sorted(seconds) and seconds[0] > 0
     assert reference.best(curve)[1] > curve[0][1] + 0.2
-    stopped = reference.train_reference(train, train[:1], 16, 10_000, 0.01, seconds_limit=0.05, seed=0, width=8)
+    taus = [kendall(reference.predict(net, reference.Inputs(example)), example.target) for example in train]
+    assert np.mean(taus) == reference.best(curve)[1], "the network is the best epoch's"
+    _, stopped = reference.train_reference(train, train[:1], 16, 10_000, 0.01, seconds_limit=0.05, seed=0, width=8)
     assert stopped[-1][0] >= 0.05 and len(stopped) < 10_000
 
 
@@ -208,15 +211,21 @@ def test_all_timings_at_small_sizes(tmp_path):
 
 def test_quality_runs_both_recipes(tmp_path):
     sizes = {"nodes": 12, "configurations": 20}
-    members = {split: [graph(number, **sizes)] for number, split in enumerate(("train", "valid"))}
-    graphs.write_data(tmp_path, LAYOUT, named(members, LAYOUT))
+    members = named({split: [graph(number, **sizes)] for number, split in enumerate(SPLITS)}, LAYOUT)
+    graphs.write_data(tmp_path, LAYOUT, members)
+    (hidden,) = members["test"]
+    solution = tmp_path / "solution.csv"
+    runtimes = ";".join(str(int(runtime)) for runtime in hidden.target)
+    solution.write_text(f"ID,Runtimes\n{LAYOUT}:{hidden.id},{runtimes}\n")
     knobs = {LAYOUT: {"width": 8, "epochs": 3, "gst": "gst+efd", "segment_nodes": 6, "finetune": 2}}
-    results = gnn.quality(str(tmp_path), knobs, [LAYOUT], seeds=2, limit=0.2, epochs=4, width=8, workers=1)
+    sizes = {"seeds": 2, "limit": 0.2, "epochs": 4, "width": 8, "workers": 1}
+    results = gnn.quality(str(tmp_path), str(solution), knobs, [LAYOUT], **sizes)
     (found,) = results["collections"].values()
     assert found["reached"].endswith("of 2") and len(results["runs"]) == 2
     for run in results["runs"]:
         assert 0 < run["ours_all_seconds"] and 0 < run["reference_seconds"] <= run["reference_all_seconds"]
         assert run["ours_curve"][-1][1] == run["ours_tau"]
+        assert -1 <= run["ours_test"] <= 1 and -1 <= run["reference_test"] <= 1
         if run["ratio"] is not None:
             assert run["ours_tau"] >= run["reference_tau"]
     gnn.quality_table(results)
@@ -232,12 +241,13 @@ def test_a_training_is_run_once_for_the_same_code_settings_and_data(tmp_path, mo
             made.append("cut short")
             raise KeyboardInterrupt
         made.append(task)
-        row = dict.fromkeys(("reference_tau", "ours_tau", "reference_seconds", "ours_seconds", "ratio"), 1.0)
+        scores = ("reference_tau", "ours_tau", "reference_test", "ours_test")
+        row = dict.fromkeys((*scores, "reference_seconds", "ours_seconds", "ratio"), 1.0)
         return row | {"collection": task[0], "seed": task[1]}
 
     monkeypatch.setattr(gnn, "quality_of", quality_of)
     quality = lambda **other: gnn.quality(  # noqa: E731
-        str(tmp_path), knobs, [LAYOUT], **{"seeds": 3, "limit": 1.0, "workers": 1, "out": out} | other
+        str(tmp_path), None, knobs, [LAYOUT], **{"seeds": 3, "limit": 1.0, "workers": 1, "out": out} | other
     )
     with pytest.raises(KeyboardInterrupt):
         quality()
