@@ -22,7 +22,7 @@ import stat
 import tempfile
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -128,7 +128,8 @@ def pack(
     graph, whole = pack_graph(arrays, hops, neighbour_edges)
     with tempfile.TemporaryFile() as scratch:
         configurations = Configurations(len(arrays.node_config_ids), scratch)
-        configurations.add(arrays.node_config_feat)
+        for layouts, places in changes([arrays.node_config_feat]):
+            configurations.add(layouts, places)
         tensors = configurations.tensors(arrays.config_runtime, duplicates)
         codes = np.concatenate([np.empty((0, len(arrays.node_config_ids)), np.uint16), *tensors["codes"].pieces])
     return graph | tensors | {"codes": codes}, whole
@@ -181,6 +182,23 @@ def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dic
     }
 
 
+def changes(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each block (r, nc, 18) float32 of the configurations of one graph, and where it differs from the configuration
+    before, bit by bit: places in its (r * nc) nodes, in order; in the first configuration everywhere.
+
+    A search changes few nodes from one configuration to the next, and what is as before is not looked at again.
+    """
+    last = None
+    for layouts in blocks:
+        words = layouts.reshape(len(layouts), -1).view(np.uint64)
+        changed = np.ones(words.shape, bool)
+        np.not_equal(words[1:], words[:-1], out=changed[1:])
+        if last is not None:
+            np.not_equal(words[0], last, out=changed[0])
+        last = words[-1].copy()
+        yield layouts, _rows(changed)
+
+
 class Configurations:
     """The configurations of one graph as codes into its distinct layout triples, taken block by block.
 
@@ -188,17 +206,15 @@ class Configurations:
     where layouts (k, 18) hold what they may not; it sees whatever is not known to be good, by default nothing is looked
     at. In memory are the triples, and some 200 bytes for each configuration.
 
-    A search changes few nodes from one configuration to the next, so what does not differ from the configuration before
-    is not looked at again. Equal configurations are found by a digest of their codes, and then compared.
+    Equal configurations are found by a hash of their codes, and then compared.
     """
 
     def __init__(
         self, configurable: int, scratch: BinaryIO, check: Callable[[np.ndarray], None] = lambda layouts: None
     ) -> None:
         self._scratch, self._triples = scratch, _Triples(check)
-        self._last: np.ndarray | None = None  # configuration, (nc * 9,) words
-        self._codes = np.zeros(configurable, np.uint16)  # of that configuration
-        self._by_digest: dict[bytes, int] = {}
+        self._codes = np.zeros(configurable, np.uint16)  # of the last configuration
+        self._by_hash: dict[int, int] = {}
         self._group, self._first = array("q"), array("q")  # of each configuration; the first of each group
 
     @property
@@ -206,16 +222,11 @@ class Configurations:
         """How many different configurations there have been so far."""
         return len(self._first)
 
-    def add(self, layouts: np.ndarray) -> None:
-        """Takes in the next configurations, (r, nc, 18) float32. InputError beyond 65,535 triples."""
-        words = layouts.reshape(len(layouts), -1).view(np.uint64)
-        changed = np.ones(words.shape, bool)
-        np.not_equal(words[1:], words[:-1], out=changed[1:])
-        if self._last is not None:
-            np.not_equal(words[0], self._last, out=changed[0])
-        self._last = words[-1].copy()
-        places = _rows(changed)
-        numbers = self._triples.numbers(words.reshape(-1, _WORDS).take(places, axis=0))
+    def add(self, layouts: np.ndarray, places: np.ndarray) -> None:
+        """Takes in the next configurations, (r, nc, 18) float32, and their `changes`. InputError beyond 65,535
+        triples."""
+        words = layouts.reshape(-1, layouts.shape[-1]).view(np.uint64)
+        numbers = self._triples.numbers(words.take(places, axis=0))
         rows, nodes = np.divmod(places, len(self._codes))
         ends = np.searchsorted(rows, np.arange(len(layouts)), side="right")
         codes = np.empty((len(layouts), len(self._codes)), np.uint16)
@@ -247,8 +258,8 @@ class Configurations:
         """The number of the configuration's group; it is a new one where there has been no equal configuration."""
         content = codes.tobytes()
         for tried in itertools.count():
-            digest = _digest(content + bytes(tried))
-            group = self._by_digest.setdefault(digest, len(self._first))
+            number = hash((content, tried))
+            group = self._by_hash.setdefault(number, len(self._first))
             if group == len(self._first):
                 self._first.append(len(self._group))
                 return group
@@ -580,8 +591,8 @@ def _pack_layout(job: _Job) -> dict:
         _check_runtime(job, layout.config_runtime)
         graph, whole = pack_graph(layout, **options)
         configurations = Configurations(layout.shape[1], scratch, layout.check)
-        for block in layout.blocks():
-            configurations.add(block)
+        for layouts, places in npz.ahead(changes(layout.blocks())):  # inflated, compared and encoded side by side
+            configurations.add(layouts, places)
         tensors = graph | configurations.tensors(layout.config_runtime, duplicates if job.split == "train" else None)
         dataset.write_packed(job.packed, tensors, whole)
     return _row(layout, tensors, configurations.distinct)

@@ -1,6 +1,5 @@
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import subprocess
@@ -181,8 +180,8 @@ def encoded(blocks, runtime=None, duplicates=None, check=lambda layouts: None):
     """codes, triples, runtime and config_index of configurations given block by block."""
     with tempfile.TemporaryFile() as scratch:
         configurations = prune.Configurations(blocks[0].shape[1], scratch, check)
-        for block in blocks:
-            configurations.add(np.asarray(block, np.float32))
+        for layouts, places in prune.changes(np.asarray(block, np.float32) for block in blocks):
+            configurations.add(layouts, places)
         runtime = np.arange(sum(map(len, blocks))) if runtime is None else np.array(runtime, np.int64)
         tensors = configurations.tensors(runtime, duplicates)
         codes = np.concatenate(list(tensors["codes"].pieces))
@@ -257,11 +256,11 @@ def test_a_wrong_value_is_seen_wherever_it_comes(wrong):
             encoded([good, bad], check=check)
 
 
-def test_equal_digests_and_equal_hashes_are_told_apart(monkeypatch):
+def test_equal_hashes_are_told_apart(monkeypatch):
     layouts = np.random.default_rng(0).integers(-1, 6, (40, 2, 18))
     layouts[[7, 23, 39]] = layouts[3]
     expected = encoded([layouts], duplicates="first")
-    monkeypatch.setattr(prune, "_digest", lambda content: hashlib.blake2b(content).digest()[:1])
+    monkeypatch.setattr(prune, "hash", lambda parts: parts[0][0] % 4 + parts[1], raising=False)
     monkeypatch.setattr(prune, "_HASH_BITS", 2)
     found = encoded(np.split(layouts, 8), duplicates="first")
     for name, array in expected.items():
@@ -304,7 +303,7 @@ def test_the_mean_of_long_run_times_is_exact(runtime, mean):
 def test_memory_does_not_grow_with_the_file(tmp_path):
     graph = layout_arrays(nodes=60, configurable=15)
     peaks = []
-    for count in (2_000, 20_000):
+    for count in (10_000, 30_000):
         rows = np.arange(count) % 8
         many = graph | {"node_config_feat": graph["node_config_feat"][rows], "config_runtime": 1 + np.arange(count)}
         root = write_root(tmp_path / str(count), graphs={"train": 1, "valid": 1, "test": 1})
@@ -313,8 +312,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), workers=1)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert many["node_config_feat"].nbytes > 21_000_000
-    assert peaks[1] - peaks[0] < 18_000 * 200
+    assert many["node_config_feat"].nbytes > 32_000_000
+    assert peaks[1] - peaks[0] < 20_000 * 200
 
 
 def test_run_removes_duplicates_from_train_only_and_lists_every_graph(tmp_path):
