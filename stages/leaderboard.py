@@ -31,6 +31,7 @@ TILE_STAND_IN = "largest_tile"
 LABEL = "measured on XLA:CPU, not TPU"
 RESAMPLES = 2000
 BUDGETS = (1, 2, 3, 5, 10, 20)  # configurations a person would time, for "what the ranking buys"
+DOTS = 2000  # configurations that an example's picture has at most: each is an element of the page
 PROGRAM_COLUMNS = {
     "collection": pl.String,
     "split": pl.String,
@@ -494,7 +495,9 @@ def _buys(board: Board) -> pl.DataFrame:
 
 
 def _examples(board: Board) -> pl.DataFrame:
-    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split."""
+    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split; of a
+    graph with more than `DOTS` configurations, of so many spread evenly over the true places, the last one among them.
+    """
     schema = {"which": pl.String, "split": pl.String, "collection": pl.String, "graph": pl.String}
     schema |= {"score": pl.Float64, "predicted": pl.Float64, "true": pl.Float64}
     split = board.splits[-1]
@@ -514,6 +517,10 @@ def _examples(board: Board) -> pl.DataFrame:
             "predicted": rankdata(board.members[split, collection, "blend"][graph]),
             "true": rankdata(board.targets[split, collection][graph]),
         }
+        if (count := len(places["true"])) > DOTS:
+            spread = np.linspace(0, count - 1, DOTS).round().astype(np.int64)
+            shown = np.argsort(places["true"], kind="stable")[spread]
+            places = {name: place[shown] for name, place in places.items()}
         constants = {"which": which, "split": split, "collection": collection, "graph": graph, "score": value}
         frames.append(pl.DataFrame(places).with_columns(pl.lit(value).alias(name) for name, value in constants.items()))
     return pl.concat(frames).select(pl.col(name).cast(dtype) for name, dtype in schema.items())

@@ -192,6 +192,24 @@ def test_ids_other_than_the_sample_submissions_are_refused_before_anything_is_wr
     assert len(submission.read(run(sample_submission=str(sample))["path"])) == len(expected)
 
 
+def test_an_examples_picture_has_some_of_very_many_configurations(monkeypatch):
+    name, count = "layout:xla:random", 101
+    true = np.random.default_rng(0).permutation(count) + 1.0
+    board = leaderboard.Board(
+        [name],
+        targets={("test", name): {"a": true}},
+        members={("test", name, "blend"): {"a": 2 * true}},
+        values={("test", name, "blend"): {"a": 1.0}},
+    )
+    monkeypatch.setattr(leaderboard, "DOTS", 11)
+    frame = leaderboard._examples(board).filter(which="best")
+    assert frame["true"].to_list() == frame["predicted"].to_list() == [1.0 + 10 * place for place in range(11)]
+    panel, *_ = figures.rank_scatter(frame).axes
+    assert list(panel.get_lines()[0].get_xdata()) == [1, count]
+    monkeypatch.setattr(leaderboard, "DOTS", count)
+    assert leaderboard._examples(board).filter(which="best")["true"].to_list() == true.tolist()
+
+
 def board_of(values, **members):
     """A board of the blend, and of members given so: {collection: {graph: value}} on test."""
     return leaderboard.Board(
