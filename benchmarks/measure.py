@@ -60,17 +60,17 @@ def peak_bytes() -> int:
     VmHWM where there is one: ru_maxrss of a new process starts at what its parent held, and so hides a small child
     behind a large parent.
     """
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def anonymous_bytes() -> int:
     """Memory of this process now that is not a mapped file's; 0 where the system does not tell."""
-    return _status("RssAnon")
+    return status("RssAnon")
 
 
 def resident_bytes() -> int:
     """Resident memory of this process now; 0 where the system does not tell."""
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
 def identity(*parts) -> str:
@@ -103,10 +103,10 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _status(name: str) -> int:
-    """A line of /proc/self/status in bytes, 0 where there is none."""
+def status(name: str, path: str | Path = "/proc/self/status", unit: int = 1024) -> int:
+    """A number in a process's status, by default memory, which is told in KiB; 0 where there is none, or no process."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path(path).read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+    return next((int(line.split()[1]) * unit for line in lines if line.startswith(f"{name}:")), 0)

@@ -31,6 +31,7 @@ import polars as pl
 from isal.igzip_lib import DECOMP_DEFLATE, IgzipDecompressor
 
 from benchmarks import measure, synthesize, synthetic
+from stages import dataset
 from stages.collection import SPLITS, folder
 
 COLLECTION = "layout:nlp:random"
@@ -65,6 +66,7 @@ def make(path: Path, configurations: int, configurable: int, nodes: int, changed
     """Writes the file of a case."""
     graph = synthetic.arrays(nodes, synthesize.SOURCES, configurable)
     shape = (configurations, *graph.node_config_feat.shape[1:])
+    pieces = dataset.Pieces(shape, synthesize.layouts(graph, configurations, changed))
     arrays = {
         "node_feat": graph.node_feat,
         "node_opcode": graph.node_opcode,
@@ -72,8 +74,9 @@ def make(path: Path, configurations: int, configurable: int, nodes: int, changed
         "node_config_ids": graph.node_config_ids,
         "node_splits": graph.node_splits[None],
         "config_runtime": 1_000_000 + np.arange(configurations),
+        "node_config_feat": pieces,
     }
-    synthesize.write(path, arrays, shape, synthesize.layouts(graph, configurations, changed))
+    synthesize.write(path, arrays.items())
 
 
 def inflate(path: Path, library: str) -> float:

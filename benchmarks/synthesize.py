@@ -4,7 +4,7 @@ Writes FOLDER/npz_all in the official layout, with the published numbers of grap
 and configurations drawn from the published ranges; run times follow from the configurations. --scale takes a share of
 each split's graphs, not smaller ones, so that what the largest file needs is measured at any scale. For the measuring
 of seconds and bytes only: what a model scores on it says nothing. A file that is there already stays, so a run that was
-cut short goes on.
+cut short goes on. On disk it is larger than the published one, for it is compressed for speed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import synthetic
-from stages import files, npz
+from stages import dataset, files, npz
 from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
 
 #: graphs of train, valid and test
@@ -48,6 +48,7 @@ LARGEST = 2_620_000_000 // 4  # values of node_config_feat in a file: 2.62 GB as
 #: share of the nodes at which a configuration differs from the one before: 0.38 in unet3d of layout:xla:default
 CHANGED = 0.38
 CHUNK = 1 << 22  # values made together
+LEVEL = 1  # of zlib: four times as fast as NumPy's 6, files twice as large, inflated as fast
 SOURCES = 256  # configurations from which each node's layouts are taken
 
 
@@ -84,33 +85,35 @@ def layouts(
     `changed` of the nodes, on average; a node's layouts are those that it has in the graph's own configurations."""
     nodes = graph.node_config_feat.shape[1]
     known = [np.unique(graph.node_config_feat[:, node], axis=0) for node in range(nodes)]
-    counts = np.array([len(choices) for choices in known])
-    starts = np.cumsum(counts) - counts
+    counts = np.array([len(choices) for choices in known], np.int32)
+    starts = np.cumsum(counts, dtype=np.int32) - counts
     known = np.concatenate(known)
+    others = (counts - 1).astype(np.float32)
     rng = np.random.default_rng(seed)
     rows = max(1, chunk // (nodes * npz.LAYOUT_FEATURES))
-    picked = np.zeros((1, nodes), np.int64)
+    picked = np.zeros((1, nodes), np.int32)
     for start in range(0, configurations, rows):
         shape = min(rows, configurations - start), nodes
-        others = rng.integers(1, np.maximum(counts, 2), shape)  # how far down its list a node goes on
-        picked = (picked[-1] + np.cumsum(others * (rng.random(shape) < changed), axis=0)) % counts
+        # One draw says whether a node changes and, by where it falls below `changed`, how far down its list it goes on.
+        drawn = rng.random(shape, np.float32) / np.float32(changed)
+        steps = np.where(drawn < 1, 1 + (drawn * others).astype(np.int32), 0)
+        picked = (picked[-1] + np.cumsum(steps, axis=0, dtype=np.int32)) % counts
         yield known[starts + picked]
 
 
-def write(
-    path: str | Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...], pieces: Iterable[np.ndarray]
-) -> None:
-    """Writes an npz file as np.savez_compressed does, of `arrays` and, where there are `pieces`, of a float32
-    node_config_feat of `shape` that comes in pieces along its first axis."""
-    with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
+def write(path: str | Path, arrays: Iterable[tuple[str, np.ndarray | dataset.Pieces]], level: int = 6) -> None:
+    """Writes an npz file as np.savez_compressed does, of named arrays, each taken when the one before is written; of a
+    float32 one that is too large to be held, in pieces along its first axis. level: zlib's, 6 NumPy's."""
+    kind = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": level}
+    with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", **kind) as archive:
+        for name, array in arrays:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-        if pieces:
-            with archive.open("node_config_feat.npy", "w", force_zip64=True) as member:
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                if isinstance(array, np.ndarray):
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    continue
+                header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
                 np.lib.format.write_array_header_1_0(member, header)
-                for piece in pieces:
+                for piece in array.pieces:
                     member.write(np.ascontiguousarray(piece, "<f4").data)
 
 
@@ -119,15 +122,31 @@ def write_file(root: str | Path, size: Size) -> int:
     path = folder(root, size.collection, size.split) / f"{size.id}.npz"
     if not path.exists():
         graph = synthetic.arrays(size.nodes, SOURCES, size.configurable, seed=size.seed)
-        arrays = {name: getattr(graph, name) for name in ("node_feat", "node_opcode", "edge_index")}
-        if is_tile(size.collection):
-            write(path, arrays | _tiles(size), (), ())
-        else:
-            config = {"node_config_ids": graph.node_config_ids, "node_splits": np.append(0, graph.node_splits)[None]}
-            runtime = {"config_runtime": _runtime(graph, size)}
-            shape = (size.configurations, size.configurable, npz.LAYOUT_FEATURES)
-            write(path, arrays | config | runtime, shape, layouts(graph, size.configurations, CHANGED, size.seed))
+        write(path, _arrays(graph, size), LEVEL)
     return path.stat().st_size
+
+
+def _arrays(graph: npz.LayoutArrays, size: Size) -> Iterator[tuple[str, np.ndarray | dataset.Pieces]]:
+    """What `write` takes; the run times come after the layouts, from which they follow."""
+    yield from ((name, getattr(graph, name)) for name in ("node_feat", "node_opcode", "edge_index"))
+    if is_tile(size.collection):
+        yield from _tiles(size).items()
+        return
+    yield "node_config_ids", graph.node_config_ids
+    yield "node_splits", np.append(0, graph.node_splits)[None]
+    rng = np.random.default_rng(size.seed)
+    effect = rng.normal(scale=0.25 / np.sqrt(size.configurable), size=size.configurable * npz.LAYOUT_FEATURES)
+    effect, costs = effect.astype(np.float32), []
+
+    def pieces() -> Iterator[np.ndarray]:
+        for piece in layouts(graph, size.configurations, CHANGED, size.seed):
+            costs.append(piece.reshape(len(piece), -1) @ effect)
+            yield piece
+
+    yield "node_config_feat", dataset.Pieces((size.configurations, size.configurable, npz.LAYOUT_FEATURES), pieces())
+    cost = np.concatenate(costs) + rng.normal(scale=0.01, size=size.configurations)
+    runtime = 1e8 * np.exp(np.clip(cost, -10, 10)) * (size.split != "test")
+    yield "config_runtime", runtime.astype(np.int64)
 
 
 def _tiles(size: Size) -> dict[str, np.ndarray]:
@@ -142,17 +161,6 @@ def _tiles(size: Size) -> dict[str, np.ndarray]:
     if size.split == "test":
         runtime, normalizer = np.zeros_like(runtime), np.ones_like(normalizer)
     return {"config_feat": features, "config_runtime": runtime, "config_runtime_normalizers": normalizer}
-
-
-def _runtime(graph: npz.LayoutArrays, size: Size) -> np.ndarray:
-    """Run times in nanoseconds, of which each entry of each node's layouts adds its part; zeros in test."""
-    if size.split == "test":
-        return np.zeros(size.configurations, np.int64)
-    rng = np.random.default_rng(size.seed)
-    effect = rng.normal(scale=0.25 / np.sqrt(size.configurable), size=(size.configurable, npz.LAYOUT_FEATURES))
-    pieces = layouts(graph, size.configurations, CHANGED, size.seed)
-    cost = np.concatenate([np.tensordot(piece, effect, 2) for piece in pieces])
-    return (1e8 * np.exp(np.clip(cost + rng.normal(scale=0.01, size=len(cost)), -10, 10))).astype(np.int64)
 
 
 def _size(rng: np.random.Generator, collection: str, split: str, place: int, seed: int) -> Size:

@@ -16,6 +16,7 @@ apart: a network's epochs were chosen on the same valid graphs.
 """
 
 import itertools
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages import dataset, files, metrics, scores
+from stages import dataset, files, metrics, protocol, scores
 from stages.collection import slug
 from stages.errors import InputError
 from stages.families import family
@@ -44,12 +45,14 @@ Weights = tuple[float, ...]  # one for each member, none negative, their sum one
 class Voices:
     """The members' scores of one collection. By (split, scale): member -> graph -> (c,), seeds together.
 
-    targets: graph -> (c,) run times of the valid graphs.
+    targets: graph -> (c,) run times of the valid graphs; judged: graph -> (k,) configurations that its metric is of,
+    all where a graph is not in it.
     """
 
     collection: str
     scaled: dict[tuple[str, str], dict[str, Scores]]
     targets: Scores
+    judged: Mapping[str, np.ndarray] = field(default_factory=dict)
     _values: dict[tuple[str, Weights], dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -73,7 +76,10 @@ class Voices:
         """Official metric of every valid graph, NaN where it is undefined."""
         key = SCALES[rule], weights
         if key not in self._values:
-            self._values[key] = graph_scores(self.collection, self.blended("valid", rule, weights), self.targets)
+            blended, targets = (
+                protocol.only(part, self.judged) for part in (self.blended("valid", rule, weights), self.targets)
+            )
+            self._values[key] = graph_scores(self.collection, blended, targets)
         return self._values[key]
 
     def score(self, rule: str, weights: Weights, graphs: Iterable[str] | None = None) -> float:
@@ -117,7 +123,13 @@ class Voices:
 
 
 def run(
-    *, collections: list, members: list, rule: str = "rank", shrink: float = 0.5, data: str = "data"
+    *,
+    collections: list,
+    members: list,
+    rule: str = "rank",
+    shrink: float = 0.5,
+    eval_indices: str | None = None,
+    data: str = "data",
 ) -> dict[str, pl.DataFrame | str | float]:
     """Blends the `members` (names of stages that score) by `rule` and evaluates the choice; writes below DATA/blend:
 
@@ -126,12 +138,17 @@ def run(
     seeds.parquet    the blend of single seeds, under the same weights, of the seeds that all members have
     weights.json     {collection: {"rule", "chosen": best weights on valid, "weights": those used}}
     nested.csv       the frame `rules` below
+    judged.json      {collection: {graph: configurations that its valid metric is of}}, where `eval_indices` is given
 
     A member's seeds count together, as the mean over them on the rule's scale. Weights of rule rank: of all on the
     simplex, in steps of 0.05, those with the best official metric on valid, then shrink * equal + (1 - shrink) *
     chosen, because a handful of graphs overfits even one weight. Nothing is fitted on test.
 
-    Returns `rule`, `shrink` and frames:
+    eval_indices: folder of the official protocol's files (see stages/protocol.py): valid metrics of layout collections,
+    and so the choice of weights, are then of those configurations of each graph alone; scores are still of all. The
+    leaderboard follows judged.json.
+
+    Returns `rule`, `shrink`, `eval_indices` and frames:
     weights        collection, member, valid (metric of the member alone), chosen, shrunk, used
     grid           collection, weight of each member, valid
     blend          collection, valid
@@ -140,16 +157,19 @@ def run(
     shrinks        collection (and "mean"), shrink, nested
     disagreement   collection, graph, first, second (two members), first_score, second_score, blend, tau (between
                    the two members' rankings); of valid graphs
-    Raises InputError for an unknown collection, rule or member, a shrink outside [0, 1] and a member whose scores are
-    absent or do not fit the packed graphs; it names the stage to run.
+    Raises InputError for an unknown collection, rule or member, a shrink outside [0, 1], a member whose scores are
+    absent or do not fit the packed graphs (it names the stage to run), and `eval_indices` that do not fit them.
     """
     collections = ordered(collections)
     _check(members, rule, shrink)
-    record, written, rows = {}, defaultdict(list), defaultdict(list)
+    record, judged, written, rows = {}, {}, defaultdict(list), defaultdict(list)
     for collection in collections:
         tables = {member: _table(data, collection, member) for member in members}
         targets = {graph.id: graph.target for graph in dataset.graphs(data, collection, "valid")}
-        voices = Voices(collection, _scaled(tables, set(SCALES.values())), targets)
+        if eval_indices is not None:
+            counts = {graph: len(target) for graph, target in targets.items()}
+            judged[collection] = protocol.read(eval_indices, collection, counts)
+        voices = Voices(collection, _scaled(tables, set(SCALES.values())), targets, judged.get(collection, {}))
         weights = {name: voices.weights(name, shrink) for name in SCALES}
         record[collection] = {
             "rule": rule,
@@ -165,9 +185,11 @@ def run(
         table = pl.concat(frames) if frames else pl.DataFrame(schema={"collection": pl.String} | scores.SCHEMA)
         scores.write(table, folder / f"{name}.parquet")
     dataset.write_json(folder / "weights.json", record)
+    listed = {name: {graph: places.tolist() for graph, places in part.items()} for name, part in judged.items()}
+    files.replace(folder / "judged.json", json.dumps(listed).encode())
     found = _frames(rows, members)
     files.replace(folder / "nested.csv", found["rules"].write_csv(float_precision=6).encode())
-    return {"rule": rule, "shrink": shrink} | found
+    return {"rule": rule, "shrink": shrink, "eval_indices": eval_indices} | found
 
 
 def simplex(members: int, steps: int = STEPS) -> list[Weights]:
@@ -318,9 +340,10 @@ def _rules(voices: Voices, weights: Mapping[str, Weights], shrink: float) -> lis
 
 def _disagreement(voices: Voices, blend: Mapping[str, float]) -> list[tuple]:
     values = {member: voices.values("single", corner) for member, corner in voices.corners.items()}
+    ranked = {member: protocol.only(part, voices.judged) for member, part in voices.scaled["valid", "rank"].items()}
     return [
         (voices.collection, graph, first, second, one, other, blend[graph], _known(tau))
-        for graph, first, second, one, other, tau in metrics.disagreement(voices.scaled["valid", "rank"], values)
+        for graph, first, second, one, other, tau in metrics.disagreement(ranked, values)
     ]
 
 

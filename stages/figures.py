@@ -158,7 +158,8 @@ def rank_scatter(examples: pl.DataFrame, label: str = "") -> Figure:
     shown = list(groups)
     figure, panels = _panels(len(shown), columns=3, height=4.0, label=label)
     for panel, ((which, collection, graph, score), rows) in zip(panels, shown, strict=True):
-        panel.plot([1, rows.height], [1, rows.height], color=GREY, linewidth=1)
+        last = max(1, rows["true"].max())
+        panel.plot([1, last], [1, last], color=GREY, linewidth=1)
         panel.scatter(rows["true"], rows["predicted"], s=14, color=BLUE, alpha=0.7, linewidths=0)
         panel.set_title(f"{which}: tau {score:.2f}\n{collection}\n{_short(graph)}", fontsize=9)
         panel.set_xlabel("true place (1 = fastest)")

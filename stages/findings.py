@@ -183,8 +183,9 @@ def weights(result: Mapping) -> str:
     chosen = "The valid graphs chose the weights, so valid is optimistic"
     if result["rule"] != "rank":
         chosen = f"Weights by `{result['rule']}` are equal, whatever valid would choose"
+    judged = "" if result["eval_indices"] is None else "Layouts are judged by the official configurations alone. "
     return (
-        f"On valid the blend is ahead of its better member {ahead}. The choice matters least on "
+        f"{judged}On valid the blend is ahead of its better member {ahead}. The choice matters least on "
         f"{flattest['collection']}, where all weights lie within {flattest['range']:.3f}. {chosen}; the honest figure "
         "is the leaderboard's on test."
     )

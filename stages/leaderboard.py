@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from stages import baselines, dataset, files, score, scores, submission
+from stages import baselines, dataset, files, protocol, score, scores, submission
 from stages.collection import COLLECTIONS, is_tile, slug
 from stages.errors import InputError
 from stages.metrics import closeness, collection_score, disagreement, graph_scores, random_closeness
@@ -31,6 +31,7 @@ TILE_STAND_IN = "largest_tile"
 LABEL = "measured on XLA:CPU, not TPU"
 RESAMPLES = 2000
 BUDGETS = (1, 2, 3, 5, 10, 20)  # configurations a person would time, for "what the ranking buys"
+DOTS = 2000  # configurations that an example's picture has at most: each is an element of the page
 PROGRAM_COLUMNS = {
     "collection": pl.String,
     "split": pl.String,
@@ -51,7 +52,9 @@ class Board:
     """What is known of the graphs: key of `targets`: (split, collection); of `members`: (split, collection, member).
 
     targets: graph -> (c,) run times, for splits whose run times are known; members: graph -> (c,) scores; values:
-    graph -> official metric; seeds: seed -> collection score. trained: the members that are blended.
+    graph -> official metric; seeds: seed -> collection score. trained: the members that are blended. judged:
+    collection -> graph -> (k,) configurations that the valid metrics are of, where the blend stage was given the
+    official ones; targets and members hold those alone.
     """
 
     collections: list[str]
@@ -60,6 +63,7 @@ class Board:
     members: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, dict[str, float]] = field(default_factory=dict)
     seeds: dict[tuple, dict[int, float]] = field(default_factory=dict)
+    judged: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:
@@ -70,6 +74,10 @@ class Board:
         found = {member for _, _, member in self.values}
         first = [name for name in ("blend", *self.trained) if name in found]
         return first + sorted(found - {*first, "ceiling"}) + (["ceiling"] if "ceiling" in found else [])
+
+    def only(self, split: str, collection: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """graph -> values (c,), of valid graphs at the `judged` configurations."""
+        return protocol.only(values, self.judged.get(collection, {})) if split == "valid" else values
 
     def source(self, split: str, collection: str, member: str) -> str | None:
         """The member whose score stands for `member` in the mean of the collections; None where there is none."""
@@ -84,6 +92,7 @@ def run(
     collections: list,
     solution: str | None,
     programs: str | None,
+    sample_submission: str | None = None,
     data: str = "data",
     reports: str = "reports",
 ) -> dict:
@@ -93,7 +102,8 @@ def run(
 
     solution: CSV of test run times; programs: CSV that describes each graph, its kin and its ceiling. Either may be
     None, absent, or of other graphs (the competition's data): then test metrics, or kin and ceiling, are absent and
-    `notes` says so. Test run times are used for nothing but the metrics.
+    `notes` says so. Test run times are used for nothing but the metrics. sample_submission: the competition's own
+    sample_submission.csv, whose IDs the submission must have, all and no others.
 
     Returns, for the notebook: frames `scores`, `versus`, `rules`, `kin`, `buys`, `examples`, `disagreement`, `graphs`,
     the mapping `counts`, the lists `notes`, `collections` and `trained` (the blended members), `rule` (that blends
@@ -103,9 +113,13 @@ def run(
     """
     collections = submission.ordered(collections)
     record = _record(data, collections)
-    board = Board(collections, trained=list(record["weights"]))
+    board = Board(collections, trained=list(record["weights"]), judged=_judged(data))
     notes = []
+    if board.judged:
+        notes.append("Valid metrics of layouts are of the configurations that the official protocol lists.")
     expected = submission.expected(data, board.collections)
+    if sample_submission is not None:
+        submission.same_ids(expected, sample_submission)
     truth = _solution(solution, expected, notes)
     described = _programs(programs, expected, notes)
     for collection in board.collections:
@@ -172,6 +186,16 @@ def _record(data: str, collections: list[str]) -> dict:
     return record[collections[0]]
 
 
+def _judged(data: str) -> dict[str, dict[str, np.ndarray]]:
+    """collection -> graph -> configurations that its valid metric is of, as the blend stage wrote them."""
+    path = Path(data) / "blend" / "judged.json"
+    try:
+        listed = json.loads(path.read_text())
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{path}: not there or damaged; run the blend stage again") from fault
+    return {name: {graph: np.array(places) for graph, places in part.items()} for name, part in listed.items()}
+
+
 def _solution(path: str | None, expected: dict[str, int], notes: list[str]) -> dict[str, np.ndarray]:
     """Run times of the expected test graphs; empty, with a note, where the file is not there or of other graphs."""
     if path is None or not Path(path).exists():
@@ -210,7 +234,8 @@ def _programs(path: str | None, expected: dict[str, int], notes: list[str]) -> p
 
 def _targets(board: Board, data: str, collection: str, truth: dict[str, np.ndarray]) -> None:
     valid = dataset.graphs(data, collection, "valid")
-    board.targets["valid", collection] = {graph.id: np.asarray(graph.target) for graph in valid}
+    targets = {graph.id: np.asarray(graph.target) for graph in valid}
+    board.targets["valid", collection] = board.only("valid", collection, targets)
     if truth:
         test = dataset.graphs(data, collection, "test")
         board.targets["test", collection] = {graph.id: truth[f"{collection}:{graph.id}"] for graph in test}
@@ -226,12 +251,14 @@ def _members(board: Board, data: str, collection: str) -> None:
     tables += [_blended(data, "scores", collection), baselines.table(data, collection)]
     for table in tables:
         for (split, member), part in table.group_by(["split", "member"], maintain_order=True):
-            board.members[split, collection, member] = scores.by_graph(scores.ranking(part), f"{collection}: {member}")
+            found = scores.by_graph(scores.ranking(part), f"{collection}: {member}")
+            board.members[split, collection, member] = board.only(split, collection, found)
     for table in seeds:
         for (split, member, seed), single in table.group_by(["split", "member", "seed"], maintain_order=True):
             targets = board.targets.get((split, collection))
             if targets is not None:
-                values = graph_scores(collection, scores.by_graph(single, f"{collection}: {member}"), targets)
+                found = board.only(split, collection, scores.by_graph(single, f"{collection}: {member}"))
+                values = graph_scores(collection, found, targets)
                 board.seeds.setdefault((split, collection, member), {})[seed] = collection_score(values)
     for split in ("valid", "test"):
         if (split, collection, "blend") not in board.members:
@@ -380,7 +407,8 @@ def _rules(board: Board, data: str) -> pl.DataFrame:
     others = Board(board.collections, rules, board.targets)
     for collection, table in tables.items():
         for (split, rule), part in table.group_by(["split", "member"], maintain_order=True):
-            others.members[split, collection, rule] = scores.by_graph(part, f"{collection}: {rule}")
+            found = scores.by_graph(part, f"{collection}: {rule}")
+            others.members[split, collection, rule] = board.only(split, collection, found)
         for split in ("valid", "test"):
             others.members[split, collection, "blend"] = board.members[split, collection, "blend"]
     _evaluate(others, None)
@@ -467,7 +495,9 @@ def _buys(board: Board) -> pl.DataFrame:
 
 
 def _examples(board: Board) -> pl.DataFrame:
-    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split."""
+    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split; of a
+    graph with more than `DOTS` configurations, of so many spread evenly over the true places, the last one among them.
+    """
     schema = {"which": pl.String, "split": pl.String, "collection": pl.String, "graph": pl.String}
     schema |= {"score": pl.Float64, "predicted": pl.Float64, "true": pl.Float64}
     split = board.splits[-1]
@@ -487,6 +517,10 @@ def _examples(board: Board) -> pl.DataFrame:
             "predicted": rankdata(board.members[split, collection, "blend"][graph]),
             "true": rankdata(board.targets[split, collection][graph]),
         }
+        if (count := len(places["true"])) > DOTS:
+            spread = np.linspace(0, count - 1, DOTS).round().astype(np.int64)
+            shown = np.argsort(places["true"], kind="stable")[spread]
+            places = {name: place[shown] for name, place in places.items()}
         constants = {"which": which, "split": split, "collection": collection, "graph": graph, "score": value}
         frames.append(pl.DataFrame(places).with_columns(pl.lit(value).alias(name) for name, value in constants.items()))
     return pl.concat(frames).select(pl.col(name).cast(dtype) for name, dtype in schema.items())

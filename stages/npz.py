@@ -473,7 +473,8 @@ def _graph(archive: _Archive) -> dict[str, np.ndarray]:
         archive.fail("node_feat", "has a value beyond 2^63")
     order = features[:, LAYOUT]
     if order.min() < 0 or order.max() > LARGEST_DIMENSION or (order != np.rint(order)).any():
-        archive.fail("node_feat", f"has a layout (columns 134-139) of other than whole numbers 0..{LARGEST_DIMENSION}")
+        numbers = f"whole numbers 0..{LARGEST_DIMENSION}, padded with 0 as published"
+        archive.fail("node_feat", f"has a layout (columns 134-139) of other than {numbers}")
     opcodes = archive.integers("node_opcode", (nodes,), 0, LARGEST_OPCODE)
     if (features[opcodes == CONVOLUTION, CONVOLUTION_NUMBERS] < 0).any():
         archive.fail("node_feat", "has a convolution with a dimension number (columns 93-106) below 0")

@@ -77,6 +77,25 @@ def validate(submission: Iterable[Row], expected: Mapping[str, int]) -> None:
         raise InputError(f"ID {missing[0]} is missing ({len(missing)} of {len(expected)} are); add a row for each")
 
 
+def same_ids(expected: Iterable[str], path: str | Path) -> None:
+    """Raises InputError, naming the first ID, unless the sample submission `path` has exactly the `expected` IDs.
+
+    What that lists for them is not looked at: the competition's has 0;1;2;3;4 for every kernel, few configurations or
+    many.
+    """
+    ours, theirs = set(expected), {identifier for identifier, _ in read(path)}
+    if missing := sorted(theirs - ours):
+        raise InputError(
+            f"{path}: ID {missing[0]} is no test graph of the data ({len(missing)} of {len(theirs)} are none); add its "
+            "file below data.root"
+        )
+    if unknown := sorted(ours - theirs):
+        raise InputError(
+            f"{path}: lacks ID {unknown[0]}, a test graph of the data ({len(unknown)} of {len(ours)} are); take "
+            "its file away below data.root, or give leaderboard.sample_submission: null"
+        )
+
+
 def write(submission: Iterable[Row], expected: Mapping[str, int], path: str | Path) -> None:
     """Writes a validated submission, rows by collection and then graph; beside first, then renamed."""
     rows = list(submission)

@@ -213,6 +213,74 @@ def test_test_scores_change_no_weight(tmp_path, packed):
     assert not after.equals(blended)
 
 
+def indices(folder, listed, name="xla_random"):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(listed if isinstance(listed, str) else json.dumps(listed))
+    return str(folder)
+
+
+def test_the_official_configurations_choose_the_weights_and_are_all_that_is_judged(tmp_path, packed):
+    """gnn is right about the first six configurations and gbdt about the others; a place that stands twice counts
+    twice, and what the file says of further graphs is passed over."""
+    for name, right in (("gnn", slice(0, 6)), ("gbdt", slice(6, 12))):
+        parts = []
+        for split, graphs in packed.items():
+            for each in graphs:
+                score = -each.target.copy()
+                score[right] = each.target[right]
+                parts += [scores.frame(split, each.id, np.arange(12), name, seed, score) for seed in (0, 1)]
+        scores.write(pl.concat(parts), tmp_path / name / SLUG / "scores.parquet")
+    every = run(tmp_path)
+    found = {}
+    for member, places in (("gnn", [5, 0, 3, 1]), ("gbdt", [6, 7, 7, 9])):
+        listed = dict.fromkeys((*IDS["valid"], "of_another_data_set"), places)
+        result = run(tmp_path, eval_indices=indices(tmp_path / member, listed))
+        valid = dict(result["weights"].select("member", "valid").iter_rows())
+        assert valid[member] == 1.0 and min(valid.values()) == -1.0
+        assert weights(tmp_path)["chosen"][member] > 0.5
+        judged = json.loads((tmp_path / "blend" / "judged.json").read_text())
+        assert judged == {COLLECTION: dict.fromkeys(IDS["valid"], places)}
+        assert read(tmp_path, "scores").height == 5 * CONFIGURATIONS, "scores are of all configurations"
+        (taus,) = {round(tau, 9) for tau in result["disagreement"]["tau"]}
+        found[member] = taus
+        assert "official configurations alone" in findings.weights(result)
+    assert found == {"gnn": -1.0, "gbdt": -1.0} and min(every["disagreement"]["tau"]) > -1
+    assert "official" not in findings.weights(every)
+
+
+def test_tiles_are_judged_by_all_configurations(tmp_path, packed):
+    for name in MEMBERS:
+        member(tmp_path, name, packed, slug="tile-xla")
+    whole = run(tmp_path, collections=["tile:xla"])
+    folder = tmp_path / "there is none"
+    assert run(tmp_path, collections=["tile:xla"], eval_indices=str(folder))["weights"].equals(whole["weights"])
+
+
+@pytest.mark.parametrize(
+    ("listed", "fault"),
+    [
+        ({"bert_l1": [0], "bert_l2": [1]}, "has no graph lstm_u64, which is a valid graph of the data"),
+        ({"bert_l1": [0, 12], "bert_l2": [1], "lstm_u64": [1]}, "bert_l1 has index 12, but 12 configurations"),
+        ({"bert_l1": [0], "bert_l2": [-1], "lstm_u64": [1]}, "bert_l2 has index -1"),
+        ({"bert_l1": [], "bert_l2": [1], "lstm_u64": [1]}, "bert_l1 has no list of whole numbers"),
+        ({"bert_l1": [0.5], "bert_l2": [1], "lstm_u64": [1]}, "bert_l1 has no list of whole numbers"),
+        ({"bert_l1": [True], "bert_l2": [1], "lstm_u64": [1]}, "bert_l1 has no list of whole numbers"),
+        ([], "is no JSON that maps graphs"),
+        ('{"bert_l1": [0', "is no JSON that maps graphs"),
+        (None, "cannot be read .No such file or directory.; name the folder"),
+    ],
+)
+def test_official_configurations_that_do_not_fit(tmp_path, packed, listed, fault):
+    for name in MEMBERS:
+        member(tmp_path, name, packed)
+    folder = indices(
+        tmp_path / "indices", {} if listed is None else listed, "xla_default" if listed is None else "xla_random"
+    )
+    with pytest.raises(InputError, match=f"xla_random.json: {fault}") as caught:
+        run(tmp_path, eval_indices=folder)
+    assert "\n" not in str(caught.value) and not (tmp_path / "blend").exists()
+
+
 def test_blended_scores_hold_every_collection_and_both_splits_and_repeat(tmp_path, packed):
     for name in MEMBERS:
         member(tmp_path, name, packed)
@@ -221,6 +289,7 @@ def test_blended_scores_hold_every_collection_and_both_splits_and_repeat(tmp_pat
     files = sorted((tmp_path / "blend").iterdir())
     first = [file.read_bytes() for file in files]
     assert [file.name for file in files] == [
+        "judged.json",
         "nested.csv",
         "rules.parquet",
         "scores.parquet",

@@ -122,6 +122,34 @@ def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
     assert result["sharing"].height == (2 if collection == LAYOUT else 0)
 
 
+@pytest.mark.parametrize("collection", [LAYOUT, TILE])
+def test_training_sees_some_configurations_and_scores_are_of_all(tmp_path, monkeypatch, collection):
+    """Those of a train graph that `pool` allows, those of a valid one that choose the epoch: always the same."""
+    graphs, seen = made_up(collection, configurations=12), []
+    write_data(tmp_path, collection, graphs)
+
+    class Seen(stage.Training):
+        def __init__(self, network, train, valid, *rest):
+            seen.append([static.graph.config_index.tolist() for static in (*train, *valid)])
+            whole = {graph.id: graph for part in graphs.values() for graph in part}
+            for graph in (static.graph for static in (*train, *valid)):
+                rows, given = graph.config_index, whole[graph.id]
+                assert np.allclose(graph.target, given.target[rows])
+                assert np.array_equal(graph.packed.target, graph.target)
+                name = "tile_config" if collection == TILE else "codes"
+                assert np.allclose(getattr(graph, name), getattr(given, name)[rows])
+            super().__init__(network, train, valid, *rest)
+
+    monkeypatch.setattr(stage, "Training", Seen)
+    monkeypatch.setattr(stage, "WATCHED", 5)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    run(collection=collection, seeds=2, data=str(tmp_path), **TINY | {"pool": 7})
+    assert seen[0] == seen[1] and [len(rows) for rows in seen[0]] == [7, 7, 5, 5]
+    assert all(rows == sorted(set(rows)) for rows in seen[0]) and seen[0][0] != seen[0][1]
+    table = scores.read(tmp_path / "gnn" / slug(collection) / "scores.parquet")
+    assert set(table.group_by("graph", "seed").len()["len"]) == {12}
+
+
 def test_what_shared_states_save_is_counted(tmp_path):
     """Ten equal pairs of configurations: no level can have more states than half of nodes x configurations."""
     graphs = made_up(LAYOUT, configurations=10)

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -6,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages import npz, pad
 from stages.errors import InputError
 from stages.hlo import hlo_pb2
 from stages.hlo.__main__ import convert, read_tuning
-from stages.hlo.features import graph_arrays
-from stages.hlo.opcodes import OPCODE_NUMBERS, opcode_number
+from stages.hlo.features import LEFT_OUT, graph_arrays, left_out
+from stages.hlo.opcodes import DOT, OPCODE_NUMBERS, opcode_number
 
 ROOT = Path(__file__).parents[1]
 REAL = os.environ.get("TPUGRAPHS_DIR")
@@ -170,6 +172,43 @@ def test_pad_and_stability():
     assert columns(proto) == BARE | low | high | {133: 1}
 
 
+def test_padding_with_minus_one_follows_lists_of_dimension_numbers_alone():
+    """The columns that the first place's change of one line reaches: those of NoAggregate in featurizers.h."""
+    numbers = {"input_spatial_dimensions": [1, 2], "kernel_spatial_dimensions": [0], "output_feature_dimension": 3}
+    proto = instruction(1, "convolution", convolution_dimension_numbers=numbers, dimensions=[0, 2], is_stable=True)
+    proto.shape.dimensions[:] = [4, 5, 6]
+    proto.shape.layout.minor_to_major[:] = [2, 0, 1]
+    proto.padding_config.dimensions.add(edge_padding_low=2)
+    graph = module(computation(1, 0, proto))
+    published, padded = (graph_arrays(graph, padding).node_feat[0] for padding in (0, -1))
+    places = np.r_[33:37, 97:99, 102:105, 137:140]
+    assert np.flatnonzero(published != padded).tolist() == places.tolist()
+    assert (published[places] == 0).all() and (padded[places] == -1).all()
+
+
+def test_columns_that_are_left_out():
+    dot = {"lhs_contracting_dimensions": [2], "rhs_contracting_dimensions": [1], "lhs_batch_dimensions": [0, 3]}
+    gather = {"offset_dims": [1, 2], "start_index_map": [0, 1, 2, 3], "index_vector_dim": 2}
+    graph = module(
+        computation(
+            1,
+            1,
+            instruction(1, "dot", dot_dimension_numbers=dot),
+            instruction(
+                2, "gather", gather_dimension_numbers=gather, gather_slice_sizes=[1, 7], indices_are_sorted=True
+            ),
+            instruction(3, "gather", gather_dimension_numbers={"collapsed_slice_dims": [0]}),
+        )
+    )
+    none = [-1] * 3
+    assert left_out(graph).tolist() == [
+        [2, -1, -1, 1, -1, -1, 0, 3, -1, *none, *none, *none, *none, -1, *[-1] * 5, 0],
+        [*none * 4, 1, 2, -1, *none, 0, 1, 2, 2, 1, 7, -1, -1, -1, 1],
+        [*none * 4, *none, 0, -1, -1, *none, 0, *[-1] * 5, 0],
+    ]
+    assert sum(LEFT_OUT.values()) == 28 == left_out(graph).shape[1]
+
+
 def test_edges_are_distinct_and_sorted_by_producer():
     entry = computation(1, 3, instruction(1), instruction(2), instruction(3, operand_ids=[2, 1, 2]))
     assert edges(entry) == [[2, 0], [2, 1]]
@@ -235,20 +274,43 @@ def test_hlo_dump_message_holds_the_module():
 def test_layout_configuration_is_padded_and_cut(tmp_path):
     (path,) = convert(saved(tmp_path, layout_tuning()), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "program.npz"
-    with np.load(path, allow_pickle=False) as npz:
-        assert npz["node_config_feat"].tolist() == [[[1, 0] + [-1] * 10 + [3, 2, 1, 0, 4, 5]]]
-        assert npz["config_runtime"].tolist() == [5_000_000_001]
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["node_config_feat"].tolist() == [[[1, 0] + [-1] * 10 + [3, 2, 1, 0, 4, 5]]]
+        assert arrays["config_runtime"].tolist() == [5_000_000_001]
     assert [entry.name for entry in path.parent.iterdir()] == ["program.npz"]
 
 
 def test_tile_configuration_and_normalizer(tmp_path):
     (path,) = convert(saved(tmp_path, hlo_pb2.TuningData(modules=[tile_tuning()])), tmp_path)
-    with np.load(path, allow_pickle=False) as npz:
+    with np.load(path, allow_pickle=False) as arrays:
         zeros = [0] * 8
         expected = [zeros + [4, runtime, 0, 0, 0, 0, 4 + runtime, 4 * runtime] + zeros for runtime in (10, 20)]
-        assert npz["config_feat"].tolist() == expected
-        assert npz["config_runtime"].tolist() == [10, 20]
-        assert npz["config_runtime_normalizers"].tolist() == [20, 20]
+        assert arrays["config_feat"].tolist() == expected
+        assert arrays["config_runtime"].tolist() == [10, 20]
+        assert arrays["config_runtime_normalizers"].tolist() == [20, 20]
+
+
+def test_the_pipeline_reads_the_same_with_the_left_out_columns_and_refuses_another_padding(tmp_path):
+    file = saved(tmp_path, layout_tuning())
+    (plain,), (extra,), (padded,) = (
+        convert(file, tmp_path / name, **options)
+        for name, options in (("plain", {}), ("extra", {"extra": True}), ("padded", {"padding": -1}))
+    )
+    with np.load(extra) as arrays, np.load(plain) as official:
+        assert set(arrays) == {*official, "node_feat_extra"}
+        assert arrays["node_feat_extra"].shape == (2, 28) and arrays["node_feat_extra"].dtype == np.float32
+    read = [npz.read_layout(path) for path in (plain, extra)]
+    for field in dataclasses.fields(npz.LayoutArrays):
+        np.testing.assert_array_equal(*(getattr(arrays, field.name) for arrays in read))
+    with pytest.raises(InputError, match="padded.*program.npz: node_feat .* padded with 0 as published"):
+        npz.read_layout(padded)
+
+
+def test_tiles_have_the_left_out_columns_too(tmp_path):
+    (path,) = convert(saved(tmp_path, hlo_pb2.TuningData(modules=[tile_tuning()])), tmp_path, -1, True)
+    with np.load(path) as arrays:
+        assert arrays["node_feat_extra"].shape == (1, 28)
+        assert arrays["node_feat"][0, 134:].tolist() == [-1] * 6
 
 
 def test_kernel_names_stay_in_the_folder_and_apart(tmp_path):
@@ -348,9 +410,24 @@ def test_real_layout_program_equals_its_official_npz(tmp_path):
         assert all(run in runs for run in _runs(ours))
 
 
-def _runs(npz):
-    features = npz["node_config_feat"]
-    return [(feat.tobytes(), int(time)) for feat, time in zip(features, npz["config_runtime"], strict=True)]
+def _runs(arrays):
+    features = arrays["node_config_feat"]
+    return [(feat.tobytes(), int(time)) for feat, time in zip(features, arrays["config_runtime"], strict=True)]
+
+
+@needs_real_files
+def test_real_layout_program_padded_and_with_the_left_out_columns(tmp_path):
+    """What the pad stage makes of the published file is what the protobuf says, but where the zeros tell too little."""
+    file = Path(REAL, "pb", "module_tuning_data_layout.pb")
+    result = command(file, tmp_path, "--padding", "-1", "--extra")
+    assert (result.returncode, result.stderr) == (0, "")
+    with np.load(tmp_path / f"{file.stem}.npz") as arrays:
+        padded, extra, opcode = arrays["node_feat"], arrays["node_feat_extra"], arrays["node_opcode"]
+    published = graph_arrays(read_tuning(file).module).node_feat
+    assert np.array_equal(np.where(padded == -1, 0, padded), np.where(published == -1, 0, published))
+    np.testing.assert_array_equal(padded[:, 134:], pad.own_layout(published))
+    dots, gathers = opcode == DOT, opcode == OPCODE_NUMBERS["gather"]
+    assert ((extra[:, 0] >= 0) == dots).all() and ((extra[:, 21] >= 0) == gathers).all()
 
 
 @needs_real_files

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.hlo import hlo_pb2
-from stages.hlo.features import graph_arrays
+from stages.hlo.features import graph_arrays, left_out
 from stages.hlo.opcodes import OPCODE_NUMBERS
 
 DATA = Path(__file__).parent / "data"
@@ -90,10 +90,14 @@ def lines_of(text):
 
 
 @cache
+def proto(name):
+    return hlo_pb2.HloProto.FromString((DATA / f"{name}.hlo.pb").read_bytes()).hlo_module
+
+
+@cache
 def read(name):
     """The instructions of the text, and graph_arrays of the proto."""
-    module = hlo_pb2.HloProto.FromString((DATA / f"{name}.hlo.pb").read_bytes()).hlo_module
-    return lines_of((DATA / f"{name}.txt").read_text()), graph_arrays(module)
+    return lines_of((DATA / f"{name}.txt").read_text()), graph_arrays(proto(name))
 
 
 def first(values, count):
@@ -230,6 +234,23 @@ def test_every_feature_column(name):
         assert not wrong, f"{node} = {lines[node].shape} {lines[node].opcode}: column: (read, expected) {wrong}"
 
 
+def expected_left_out(line):
+    """The 28 columns of `left_out`."""
+    dot = ("lhs_contracting_dims", "rhs_contracting_dims", "lhs_batch_dims", "rhs_batch_dims")
+    lists = [(name, 3) for name in (*dot, "offset_dims", "collapsed_slice_dims", "start_index_map")]
+    found = [(line.list(name) + [-1] * count)[:count] for name, count in lists]
+    found.append([int(line.attribute("index_vector_dim") or -1)] if line.opcode == "gather" else [-1])
+    found.append((line.list("slice_sizes") + [-1] * 5)[:5])
+    return [*(value for values in found for value in values), int("indices_are_sorted=true" in line.attributes)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_columns_that_are_left_out(name):
+    lines, arrays = read(name)
+    for node, row in zip(arrays.names, left_out(proto(name)).tolist(), strict=True):
+        assert row == expected_left_out(lines[node]), node
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_edges(name):
     lines, arrays = read(name)
@@ -261,6 +282,9 @@ def test_modules_hold_every_attribute_away_from_its_default():
     layouts = [shape_of(line)[2] for line in lines]
     assert any(layout != sorted(layout, reverse=True) for layout in layouts)
     assert max(map(len, layouts)) == 7
+    dots, gathers = ([line for line in lines if line.opcode == opcode] for opcode in ("dot", "gather"))
+    assert any(line.list("lhs_batch_dims") and line.list("rhs_contracting_dims") != [0] for line in dots)
+    assert any(line.list("slice_sizes") for line in gathers)
     transposes = [line.list("dimensions") for line in lines if line.opcode == "transpose"]
     assert any(sorted(order) != order for order in transposes)
     sorts = {"is_stable=true" in line.attributes for line in lines if line.opcode == "sort"}

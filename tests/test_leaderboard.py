@@ -145,6 +145,71 @@ def test_the_lead_is_the_difference_of_the_scores_within_its_interval(board):
         assert row["low"] <= row["lead"] <= row["high"]
 
 
+def test_the_official_configurations_are_what_valid_is_judged_by(made, tmp_path, run):
+    """Of every member and baseline; test is judged by all, and the submission is the same."""
+    path = tmp_path / "copy"
+    shutil.copytree(made, path)
+    places = {graph: [3, 1, 3, 0] for graph in dataset.graph_ids(path / "data", "layout:nlp:default", "valid")}
+    collections = ["layout:nlp:default"]
+    for listed in ({"nlp_default": places}, {}):
+        folder = tmp_path / f"indices{len(listed)}"
+        folder.mkdir()
+        for name, content in listed.items():
+            (folder / f"{name}.json").write_text(json.dumps(content))
+        blend.run(
+            collections=collections,
+            members=MEMBERS,
+            rule="borda",  # has no weights that valid would choose
+            eval_indices=str(folder) if listed else None,
+            data=str(path / "data"),
+        )
+        found = run(path, collections=collections)
+        table = {
+            row[:3]: row[3:] for row in found["scores"].select("split", "collection", "member", "score").iter_rows()
+        }
+        if listed:
+            judged, submitted, notes = table, submission.read(found["path"]), found["notes"]
+    differ = {key[0] for key, value in table.items() if judged[key] != value}
+    assert differ == {"valid"} and submission.read(found["path"]) == submitted
+    assert any("official protocol" in note for note in notes) and not any("official" in n for n in found["notes"])
+    random = fake_baselines(path / "data", "layout:nlp:default").filter(split="valid", member="random")
+    (graphs,) = {tuple(dataset.graphs(path / "data", "layout:nlp:default", "valid"))}
+    by_hand = [
+        metrics.kendall(scores.by_graph(random.filter(graph=g.id))[g.id][[3, 1, 3, 0]], g.target[[3, 1, 3, 0]])
+        for g in graphs
+    ]
+    assert judged["valid", "layout:nlp:default", "random"][0] == pytest.approx(np.nanmean(by_hand))
+
+
+def test_ids_other_than_the_sample_submissions_are_refused_before_anything_is_written(made, tmp_path, run):
+    sample = tmp_path / "sample_submission.csv"
+    expected = submission.expected(made / "data", COLLECTIONS)
+    sample.write_text("ID,TopConfigs\n" + "".join(f"{name},0;1;2;3;4\n" for name in [*expected, "tile:xla:more"]))
+    with pytest.raises(InputError, match="sample_submission.csv: ID tile:xla:more is no test graph"):
+        run(sample_submission=str(sample))
+    assert not (tmp_path / "reports").exists()
+    sample.write_text("ID,TopConfigs\n" + "".join(f"{name},0\n" for name in expected))
+    assert len(submission.read(run(sample_submission=str(sample))["path"])) == len(expected)
+
+
+def test_an_examples_picture_has_some_of_very_many_configurations(monkeypatch):
+    name, count = "layout:xla:random", 101
+    true = np.random.default_rng(0).permutation(count) + 1.0
+    board = leaderboard.Board(
+        [name],
+        targets={("test", name): {"a": true}},
+        members={("test", name, "blend"): {"a": 2 * true}},
+        values={("test", name, "blend"): {"a": 1.0}},
+    )
+    monkeypatch.setattr(leaderboard, "DOTS", 11)
+    frame = leaderboard._examples(board).filter(which="best")
+    assert frame["true"].to_list() == frame["predicted"].to_list() == [1.0 + 10 * place for place in range(11)]
+    panel, *_ = figures.rank_scatter(frame).axes
+    assert list(panel.get_lines()[0].get_xdata()) == [1, count]
+    monkeypatch.setattr(leaderboard, "DOTS", count)
+    assert leaderboard._examples(board).filter(which="best")["true"].to_list() == true.tolist()
+
+
 def board_of(values, **members):
     """A board of the blend, and of members given so: {collection: {graph: value}} on test."""
     return leaderboard.Board(

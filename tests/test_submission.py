@@ -78,6 +78,20 @@ def test_a_dot_in_a_name_is_no_suffix():
     submission.validate([("layout:xla:default:unet_3d.4x4.bf16", [0])], {"layout:xla:default:unet_3d.4x4.bf16": 1})
 
 
+def test_the_ids_of_the_sample_submission(tmp_path):
+    """What it lists for them are placeholders: five of a kernel that may have two configurations."""
+    path = tmp_path / "sample.csv"
+    path.write_text("ID,TopConfigs\ntile:xla:a,0;1;2;3;4\nlayout:xla:default:b,0;1\n")
+    submission.same_ids(["layout:xla:default:b", "tile:xla:a"], path)
+    for expected, fault in [
+        (["tile:xla:a"], "sample.csv: ID layout:xla:default:b is no test graph of the data .1 of 2 are none.; add"),
+        (["tile:xla:a", "layout:xla:default:b", "tile:xla:c", "tile:xla:d"], "lacks ID tile:xla:c, .*2 of 4 are"),
+    ]:
+        with pytest.raises(InputError, match=fault) as caught:
+            submission.same_ids(expected, path)
+        assert "\n" not in str(caught.value)
+
+
 def test_collections_are_ordered_and_named_officially():
     assert submission.ordered(["layout-nlp-random", "tile:xla", "tile-xla"]) == ["tile:xla", "layout:nlp:random"]
     with pytest.raises(InputError, match="layout:nlp:default"):
@@ -94,5 +108,6 @@ def test_the_competitions_own_sample_submission_passes():
         "layout:nlp:default": 17,
         "layout:nlp:random": 17,
     }
+    submission.same_ids(dict(rows), Path(os.environ["TPUGRAPHS_DIR"]) / "sample_submission.csv")
     # The true numbers of tile configurations are not in it; each row lists five.
     submission.validate(rows, {identifier: len(indices) for identifier, indices in rows})

@@ -78,3 +78,14 @@ def test_the_benchmark_of_prune_measures_a_file(tmp_path):
     assert min(found["isal_seconds"], found["zlib_seconds"], found["cpu_seconds"]) > 0
     assert found["peak_bytes"] > 30_000_000  # of a process with numpy
     assert [file.name for file in tmp_path.iterdir()] == ["graph.npz"]
+
+
+def test_run_times_follow_from_the_layouts(tmp_path):
+    """They are written after the layouts, which came in several pieces."""
+    size = synthesize.Size("layout:xla:random", "train", "a", 120, 12, 4000, 1)
+    synthesize.write_file(tmp_path, size)
+    arrays = np.load(folder(tmp_path, size.collection, size.split) / "a.npz")
+    columns = np.column_stack([arrays["node_config_feat"].reshape(4000, -1), np.ones(4000)])
+    time = np.log(arrays["config_runtime"])
+    fitted = columns @ np.linalg.lstsq(columns, time, rcond=None)[0]
+    assert time.std() > 0.1 and np.std(time - fitted) < 0.02  # the noise that is added is 0.01

@@ -23,7 +23,7 @@ from stages.gnn.view import View
 
 #: states of a graph over all its configurations are found, and stored, up to so many nodes x configurations; beyond, a
 #: step finds those of its sample
-KEPT_CELLS = 2**26
+KEPT_CELLS = 2**24
 #: segments whose stored states are open at a time: each is a file, of which a process has a thousand or so
 OPEN = 16
 #: bytes that are kept of what no step changes, of all graphs together, and of batches of all configurations: most of a

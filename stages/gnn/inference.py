@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stages.dataset import ModelGraph
 from stages.gnn.batch import Static, join
 
 CHUNK = 2048  # configurations scored, and attended to, at a time
@@ -28,7 +29,7 @@ def predict(network: nn.Module, static: Static, sample: np.ndarray | None = None
     scored one after the other, so that memory does not grow with the graph.
     """
     configurations = np.arange(static.graph.configurations) if sample is None else sample
-    count, rng = len(configurations), drawn(static)
+    count, rng = len(configurations), drawn(static.graph)
     scores = np.zeros(count)
     rounds = permutations if count > chunk_size(static.nodes) else 1
     network.eval()
@@ -45,9 +46,9 @@ def embeddings(network: nn.Module, static: Static, sample: np.ndarray, segment: 
     return network.embeddings(network.states(batch), batch)[0]
 
 
-def drawn(static: Static) -> np.random.Generator:
+def drawn(graph: ModelGraph) -> np.random.Generator:
     """Random numbers that are the same for a graph in every run and of every seed."""
-    return np.random.default_rng(zlib.crc32(static.graph.id.encode()))
+    return np.random.default_rng(zlib.crc32(graph.id.encode()))
 
 
 def chunks(static: Static, count: int | None = None, rng: np.random.Generator | None = None) -> list[np.ndarray]:
@@ -57,7 +58,7 @@ def chunks(static: Static, count: int | None = None, rng: np.random.Generator | 
     """
     count = static.graph.configurations if count is None else count
     pieces = -(-count // chunk_size(static.nodes))
-    order = np.arange(count) if pieces == 1 else (rng or drawn(static)).permutation(count)
+    order = np.arange(count) if pieces == 1 else (rng or drawn(static.graph)).permutation(count)
     return [np.sort(places) for places in np.array_split(order, pieces)]
 
 

@@ -26,6 +26,7 @@ CHOICES = {
 LEAST = {
     "width": 1,
     "layers": 0,
+    "pool": 2,
     "configurations": 2,
     "graphs": 1,
     "epochs": 1,
@@ -54,6 +55,7 @@ class Settings:
     fusion: str = "late"
     loss: str = "hinge"
     margin: float = 1.0
+    pool: int = 1000
     configurations: int = 64
     sampling: str = "uniform"
     graphs: int = 1

@@ -25,18 +25,22 @@ from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
 from stages.gnn.batch import Memory, Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
-from stages.gnn.inference import predict
+from stages.gnn.inference import drawn, predict
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, deterministic
 from stages.gnn.view import View
 from stages.metrics import graph_score
 
+WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
 Trained = tuple[list[dict], pl.DataFrame, bytes]  # curve, scores, weights of one seed
 SCORED = ("valid", "test")
 
 
 def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
+
+    TpuGraphs has up to 100,040 configurations of a graph. Of a train graph at most `pool` take part, of a valid one
+    `WATCHED` choose the epoch: drawn ones, the same in every run, in every epoch and of every seed.
 
     knobs: the fields of `Settings`, explained in params.yaml. Reads data/prune and data/pad; writes below
     data/gnn/SLUG: scores.parquet (member "gnn", seeds 0, 1, ...), weights-SEED.safetensors and curves.csv (seed, part,
@@ -114,10 +118,13 @@ def _train_all(seeds: int, train: Callable[[int], Trained], device: str) -> list
 def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trained:
     """Trains one seed: its curve, its scores of valid and test graphs, its weights as safetensors bytes."""
     graphs = {split: model_graphs(data, collection, split) for split in ("train", *SCORED)}
-    known = identity(collection, seed, settings, [*graphs["train"], *graphs["valid"]])
+    graphs["train"] = [some(graph, settings.pool) for graph in graphs["train"]]
+    graphs["watched"] = [some(graph, WATCHED) for graph in graphs["valid"]]
+    known = identity(collection, seed, settings, [*graphs["train"], *graphs["watched"]])
     checkpoint = Checkpoint(_checkpoints(data, collection) / f"{seed}.safetensors", known)
     view, parent, memory = settings.view(collection), os.getppid(), Memory()
-    train, *scored = ([prepare(graph, view, data, memory) for graph in graphs[split]] for split in ("train", *SCORED))
+    statics = {graph: prepare(graph, view, data, memory) for part in graphs.values() for graph in part}
+    train, watched = ([statics[graph] for graph in graphs[part]] for part in ("train", "watched"))
 
     def after_step():
         if os.getppid() != parent:  # the stage was killed: its next run goes on from the checkpoint
@@ -126,13 +133,31 @@ def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trai
 
     with deterministic(seed), _on_sigterm(checkpoint.ask):
         network = build(collection, train[0], settings).to(settings.device)
-        training = Training(network, train, scored[0], settings, collection, seed)
+        training = Training(network, train, watched, settings, collection, seed)
         checkpoint.restore(training)
         curve = training.run(after_step)
-        frames = [_scores(network, static, seed, settings.permutations) for statics in scored for static in statics]
+        scored = [statics[graph] for split in SCORED for graph in graphs[split]]
+        frames = [_scores(network, static, seed, settings.permutations) for static in scored]
     # A tensor is stored once, under its first name.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
     return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights)
+
+
+def some(graph: ModelGraph, most: int) -> ModelGraph:
+    """A graph with `most` of its configurations, drawn ones, in memory; itself where it has no more."""
+    count = graph.configurations
+    if count <= most:
+        return graph
+    rows = np.sort(drawn(graph).choice(count, most, replace=False))
+    taken = {
+        name: None if (array := getattr(graph, name)) is None else array[rows]
+        for name in ("codes", "tile_config", "target", "config_index")
+    }
+    packed = {
+        name: None if (array := getattr(graph.packed, name)) is None else array[rows]
+        for name in ("codes", "config_feat", "normalizer", "runtime", "config_index")
+    }
+    return replace(graph, **taken, packed=replace(graph.packed, **packed))
 
 
 def _checkpoints(data: str, collection: str) -> Path:

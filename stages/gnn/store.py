@@ -108,5 +108,5 @@ def read(path: Path, key: str) -> Whole | None:
 
 
 def path(data: str | Path, graph: ModelGraph, segment: int) -> Path:
-    """File of one segment's states."""
-    return graph_file(folder(data, graph.collection), graph.split, f"{graph.id}-{segment}")
+    """File of one segment's states, which are others where a graph has but some of its configurations."""
+    return graph_file(folder(data, graph.collection), graph.split, f"{graph.id}-{graph.configurations}-{segment}")

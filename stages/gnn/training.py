@@ -20,7 +20,7 @@ from stages.errors import InputError
 from stages.gnn import store
 from stages.gnn.batch import Static, join
 from stages.gnn.history import History, sampled, stale_weights
-from stages.gnn.inference import chunks, drawn, embeddings, predict
+from stages.gnn.inference import chunks, embeddings, predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.network import LayoutNetwork, TileNetwork
 from stages.gnn.settings import Settings
@@ -29,7 +29,6 @@ from stages.metrics import collection_score, kendall
 PRINT_SECONDS = 2
 TRIM_SECONDS = 1  # of work between two times that freed memory is handed back
 CLIP = 1.0
-WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
 TOP = 10
 
 
@@ -118,19 +117,17 @@ class Training:
         if settings.stores() and not is_tile(collection):
             shapes = [(static.graph.configurations, len(static.segments)) for static in train]
             self.history = History(shapes, settings.width)
-        self._watched = [_watched(static) for static in valid]
         self._printed = self._trimmed = 0.0
 
     def run(self, after_step: Callable[[], None] = lambda: None) -> list[dict]:
         """Trains to the end and leaves the weights of the best epoch in the network; returns the training curve.
 
         AdamW, learning rate on a cosine to zero, gradients clipped to norm 1; an epoch visits every training graph
-        once, in a new order. The best epoch has the best validation metric (`quality`), on at most `WATCHED`
-        configurations of each valid graph, the same in every epoch and of every seed: TpuGraphs has up to 100,040 of
-        one. `patience` epochs without a better one end the training. Where validation says nothing (no graph that can
-        be ranked) the last epoch stays. Head finetuning then trains the last layer alone, on embeddings of all segments
-        as the best network gives them. A line every few seconds goes to stderr, because when it comes is the clock's
-        choice: the console shows it, the report, which has the same bytes every time, leaves it out.
+        once, in a new order. The best epoch has the best validation metric (`quality`); `patience` epochs without a
+        better one end the training. Where validation says nothing (no graph that can be ranked) the last epoch stays.
+        Head finetuning then trains the last layer alone, on embeddings of all segments as the best network gives them.
+        A line every few seconds goes to stderr, because when it comes is the clock's choice: the console shows it, the
+        report, which has the same bytes every time, leaves it out.
 
         after_step: called when a step's results are in `state`. Rows of the curve: seed, part ("network" or "head"),
         epoch (from 1), loss, valid. Raises InputError where the loss or a score is no number.
@@ -147,8 +144,7 @@ class Training:
             self.optimizer = adamw(self.network.head, settings) if finetunes else self.optimizer
         if progress.part == "head":
             self._refresh()
-            pairs = zip(self.valid, self._watched, strict=True)
-            pooled = [_pooled(self.network, static, watched) for static, watched in pairs]
+            pooled = [_pooled(self.network, static) for static in self.valid]
             self._epochs(settings.finetune, self._head_step, lambda: self._head_predictions(pooled), after_step)
             progress.part = "done"
         self._restore()
@@ -236,7 +232,7 @@ class Training:
                 f"gnn, {self.collection}: seed {self.seed} diverged in epoch {progress.epoch} (loss {loss}); "
                 f"lower gnn.learning_rate, now {self.settings.learning_rate:g}, and train again"
             )
-        value = quality(predictions, self.valid, self._watched)
+        value = quality(predictions, self.valid)
         row = {"seed": self.seed, "part": progress.part, "epoch": progress.epoch, "loss": loss, "valid": value}
         progress.curve.append(row)
         best = math.nan if progress.best is None else progress.curve[progress.best]["valid"]
@@ -317,8 +313,7 @@ class Training:
         self.optimizer.step()
 
     def _predictions(self) -> list[np.ndarray]:
-        pairs = zip(self.valid, self._watched, strict=True)
-        return [predict(self.averaged, static, watched) for static, watched in pairs]
+        return [predict(self.averaged, static) for static in self.valid]
 
     def _head_predictions(self, pooled: list[torch.Tensor]) -> list[np.ndarray]:
         with torch.no_grad():
@@ -351,16 +346,14 @@ def fit(
     return Training(network, train, valid, settings, collection, seed).run()
 
 
-def quality(predictions: list[np.ndarray], statics: list[Static], samples: list[np.ndarray] | None = None) -> float:
+def quality(predictions: list[np.ndarray], statics: list[Static]) -> float:
     """Validation metric, larger is better: mean over the graphs that can be ranked; NaN where there are none.
 
-    predictions: scores of the configurations `samples` of each graph, of all by default. Layout: Kendall tau-b. Tile:
-    2 - mean of the predicted ten / mean of the best ten; the official best of five is too noisy to choose an epoch by
-    (first-place solution).
+    predictions: scores of the configurations of each graph. Layout: Kendall tau-b. Tile: 2 - mean of the predicted ten
+    / mean of the best ten; the official best of five is too noisy to choose an epoch by (first-place solution).
     """
-    samples = samples or [np.arange(static.graph.configurations) for static in statics]
-    triples = zip(predictions, statics, samples, strict=True)
-    return collection_score(_graph_quality(scores, static, chosen) for scores, static, chosen in triples)
+    pairs = zip(predictions, statics, strict=True)
+    return collection_score(_graph_quality(scores, static) for scores, static in pairs)
 
 
 def smoothed_slowdown(score: np.ndarray, target: np.ndarray, top: int = TOP) -> float:
@@ -385,23 +378,16 @@ def sample(static: Static, settings: Settings, rng: np.random.Generator) -> np.n
     return np.sort(ranking[rng.integers(ends[:-1], ends[1:])])
 
 
-def _watched(static: Static) -> np.ndarray:
-    """Configurations that choose the epoch: all, or `WATCHED` drawn with a seed from the graph's id."""
-    count = static.graph.configurations
-    if count <= WATCHED:
-        return np.arange(count)
-    return np.sort(drawn(static).choice(count, WATCHED, replace=False))
-
-
-def _pooled(network: nn.Module, static: Static, indices: np.ndarray) -> torch.Tensor:
-    """(k, width) the sum of all segments' embeddings of these configurations."""
+def _pooled(network: nn.Module, static: Static) -> torch.Tensor:
+    """(c, width) the sum of all segments' embeddings of all configurations."""
     network.eval()
+    every = np.arange(static.graph.configurations)
     with torch.no_grad():
-        return sum(embeddings(network, static, indices, number) for number in range(len(static.segments)))
+        return sum(embeddings(network, static, every, number) for number in range(len(static.segments)))
 
 
-def _graph_quality(scores: np.ndarray, static: Static, chosen: np.ndarray) -> float:
-    target = np.asarray(static.graph.target)[chosen]
+def _graph_quality(scores: np.ndarray, static: Static) -> float:
+    target = np.asarray(static.graph.target)
     if not is_tile(static.graph.collection):
         return kendall(scores, target)
     return smoothed_slowdown(scores, target) if len(np.unique(target)) > 1 else float("nan")

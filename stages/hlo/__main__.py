@@ -11,10 +11,11 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from stages.errors import InputError
-from stages.hlo.features import graph_arrays
+from stages.hlo.features import graph_arrays, left_out
 from stages.hlo.hlo_pb2 import ModuleTuningData, TuningData
 from stages.hlo.tuning import layout_configurations, tile_configurations
 
+EXTRA = "node_feat_extra"
 # Leaves room for the fingerprint and the suffix within the 255 bytes that file systems allow.
 MAX_NAME = 200
 
@@ -24,9 +25,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.hlo", description=__doc__)
     parser.add_argument("file", type=Path, help="tuning data of a layout program or of tile kernels (.pb)")
     parser.add_argument("folder", type=Path, help="where the npz files go; made if it is not there")
+    parser.add_argument(
+        "--padding",
+        type=int,
+        choices=(0, -1),
+        default=0,
+        help="after node_feat's lists of dimension numbers: 0 as published, or -1 as the first place had it, which "
+        "this project's pipeline does not take (its pad stage puts the -1 in)",
+    )
+    parser.add_argument(
+        "--extra",
+        action="store_true",
+        help=f"adds the array {EXTRA}: dimension numbers of dots and gathers, which the official files leave out",
+    )
     arguments = parser.parse_args()
     try:
-        written = convert(arguments.file, arguments.folder)
+        written = convert(arguments.file, arguments.folder, arguments.padding, arguments.extra)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -34,8 +48,12 @@ def main() -> int:
     return 0
 
 
-def convert(file: Path, folder: Path) -> list[Path]:
+def convert(file: Path, folder: Path, padding: int = 0, extra: bool = False) -> list[Path]:
     """Write the official npz of the layout program, or of each tile kernel, of the tuning file `file` into `folder`.
+
+    padding: see `graph_arrays`; with -1 it is no official file, and the pipeline refuses it. extra: adds the array
+    node_feat_extra (n, 28) float32 of `left_out`. It has a key of its own, so that node_feat stays the official one and
+    whoever reads arrays by their names, as the pipeline does, reads the same as without it.
 
     A layout npz has the stem of `file`, a tile npz the name and the fingerprint of its kernel. Nothing is written
     unless the whole file can be read. Returns the paths written. Raises InputError for a file that is not tuning data
@@ -44,9 +62,9 @@ def convert(file: Path, folder: Path) -> list[Path]:
     tuning = read_tuning(file)
     try:
         if isinstance(tuning, ModuleTuningData):
-            contents = {file.stem: layout_npz(tuning)}
+            contents = {file.stem: layout_npz(tuning, padding, extra)}
         else:
-            contents = _tile_contents(tuning)
+            contents = _tile_contents(tuning, padding, extra)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     try:
@@ -77,9 +95,12 @@ def read_tuning(file: Path) -> ModuleTuningData | TuningData:
     raise InputError(f"{file}: is not TpuGraphs tuning data, or is cut short; fetch it again")
 
 
-def layout_npz(tuning: ModuleTuningData) -> dict[str, np.ndarray]:
-    """The arrays of a layout npz by their official keys; InputError when runs and graph do not fit."""
-    graph = graph_arrays(tuning.module)
+def layout_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a layout npz by their official keys; InputError when runs and graph do not fit.
+
+    padding, extra: as in `convert`.
+    """
+    graph = graph_arrays(tuning.module, padding)
     node_config_ids, node_config_feat, config_runtime = layout_configurations(tuning, graph)
     return {
         "node_feat": graph.node_feat,
@@ -89,12 +110,15 @@ def layout_npz(tuning: ModuleTuningData) -> dict[str, np.ndarray]:
         "node_splits": graph.node_splits,
         "node_config_feat": node_config_feat,
         "config_runtime": config_runtime,
-    }
+    } | _extra(tuning, extra)
 
 
-def tile_npz(tuning: ModuleTuningData) -> dict[str, np.ndarray]:
-    """The arrays of a tile npz by their official keys; InputError when there is no timed run or no default."""
-    graph = graph_arrays(tuning.module)
+def tile_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a tile npz by their official keys; InputError when there is no timed run or no default.
+
+    padding, extra: as in `convert`.
+    """
+    graph = graph_arrays(tuning.module, padding)
     config_feat, config_runtime, normalizers = tile_configurations(tuning)
     return {
         "node_feat": graph.node_feat,
@@ -103,10 +127,14 @@ def tile_npz(tuning: ModuleTuningData) -> dict[str, np.ndarray]:
         "config_feat": config_feat,
         "config_runtime": config_runtime,
         "config_runtime_normalizers": normalizers,
-    }
+    } | _extra(tuning, extra)
 
 
-def _tile_contents(tuning: TuningData) -> dict[str, dict[str, np.ndarray]]:
+def _extra(tuning: ModuleTuningData, wanted: bool) -> dict[str, np.ndarray]:
+    return {EXTRA: left_out(tuning.module)} if wanted else {}
+
+
+def _tile_contents(tuning: TuningData, padding: int, extra: bool) -> dict[str, dict[str, np.ndarray]]:
     contents = {}
     for number, kernel in enumerate(tuning.modules):
         # The name comes from the file: it must not lead out of the folder.
@@ -115,7 +143,7 @@ def _tile_contents(tuning: TuningData) -> dict[str, dict[str, np.ndarray]]:
         if name in contents:
             name = f"{name}_{number}"
         try:
-            contents[name] = tile_npz(kernel)
+            contents[name] = tile_npz(kernel, padding, extra)
         except InputError as error:
             raise InputError(f"kernel {number}: {error}") from error
     return contents

@@ -1,0 +1,267 @@
+"""The stand-in of the competition's data through the whole pipeline: `python -m benchmarks.scale FOLDER [--scale 0.1]`.
+
+Writes the stand-in (benchmarks/synthesize.py) below FOLDER, copies the project's tracked files there, names the
+stand-in in the copy's params.yaml and runs `dvc repro` in it, as `make repro` does. The parameters are the default ones
+but for `PARAMETERS`. Of every stage and collection reports/benchmarks.json has, as soon as it is done:
+
+seconds          from DVC's line that the stage runs to the one that its outputs are in dvc.lock, so with what DVC takes
+                 to hash and cache them; DVC's reading of a stage's input before it starts is in the total alone
+peak_bytes       largest sum of resident memory (VmRSS) of the processes of `dvc repro`, looked at every `LOOK` seconds.
+                 Pages that several processes share, or map from files, count in each: no less than what is needed
+anonymous_bytes  the same of RssAnon, memory that is no file's: what cannot be given back without being lost
+
+At the end the submission is checked against the stand-in's own test graphs, and `full` says what the published size
+would take: each stage's seconds times how many times more there is, there, of what its work grows with (`GROWS`). It is
+what a straight line through nothing gives; start-up costs make it too much, memory that runs out would make it too
+little. A run that was cut short goes on: files of the stand-in stay, and DVC skips what is done. For seconds and bytes
+only: what a model scores on the stand-in says nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Event, Thread
+
+import polars as pl
+import yaml
+
+from benchmarks import measure, synthesize
+from stages import submission
+from stages.collection import slug
+
+PROJECT = Path(__file__).parents[1]
+#: tracked files that the copy does not need: what the sample was made of, results, and the sample's graphs themselves
+LEFT = ("data/records/", "data/sample/npz_all/", "reports/", "tests/", "dvc.lock")
+#: the parameters that differ from params.yaml's: segments as large as those of Graph Segment Training's own code on
+#: TpuGraphs, where 40 nodes, made for graphs of hundreds, would be 270 segments of the largest pruned graph; and the
+#: stand-in has no solution, and nobody describes its graphs
+PARAMETERS: dict[str, dict[str, object]] = {
+    "gnn": {"segment_nodes": 1000},
+    "leaderboard": {"solution": None, "programs": None},
+}
+LOOK = 0.2  # seconds between two looks at the memory
+RUNNING, DONE = re.compile(r"Running stage '(.+?)':"), re.compile(r"Updating lock file")
+#: what the work of a stage grows with, of its collection or, where a stage sees all, of all five
+GROWS: dict[str, tuple[str, Callable[[synthesize.Size], int]]] = {
+    "synthesize": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
+    "prune": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
+    "pad": ("nodes", lambda size: size.nodes),
+    "gnn": ("graphs", lambda size: 1),
+    "gbdt": ("configurations", lambda size: size.configurations),
+    "blend": ("valid and test configurations", lambda size: size.configurations * (size.split != "train")),
+    "leaderboard": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
+}
+
+
+def copy(project: Path, folder: Path, root: Path, parameters: Mapping[str, Mapping[str, object]]) -> str:
+    """Copies the project's tracked files as they are now, with `root` as data.root and these parameters; makes it a
+    DVC project without git. What an earlier copy computed stays. Returns a digest of all that was copied."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True, check=True)
+    names = [name for name in sorted(listed.stdout.split("\0")) if name and not name.startswith(LEFT)]
+    digest = hashlib.sha256()
+    for name in names:
+        content = (project / name).read_bytes()
+        if name == "params.yaml":
+            content = _changed(content, root, parameters)
+        if not name.endswith((".md", ".gitignore")):
+            digest.update(name.encode() + content)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n[cache]\n    type = hardlink,copy\n")
+    return digest.hexdigest()[:16]
+
+
+def _changed(text: bytes, root: Path, parameters: Mapping[str, Mapping[str, object]]) -> bytes:
+    values = yaml.safe_load(text)
+    for stage, changes in [*parameters.items(), ("data", {"root": str(root)})]:
+        values[stage] = values[stage] | changes
+    return yaml.safe_dump(values, sort_keys=False).encode()
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that come from it, of those that are there now."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        if parent := measure.status("PPid", path, unit=1):
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [pid]
+    for parent in found:
+        found += children.get(parent, [])
+    return found
+
+
+class Memory:
+    """Largest memory of a process tree since the last `reset`: resident, and of it what is anonymous. For `with`."""
+
+    def __init__(self, pid: int):
+        self._pid, self._end = pid, Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+        self.reset()
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def reset(self) -> None:
+        self.resident = self.anonymous = 0
+
+    def _watch(self) -> None:
+        while not self._end.wait(LOOK):
+            paths = [Path(f"/proc/{pid}/status") for pid in tree(self._pid)]
+            self.resident = max(self.resident, sum(measure.status("VmRSS", path) for path in paths))
+            self.anonymous = max(self.anonymous, sum(measure.status("RssAnon", path) for path in paths))
+
+
+def watched(command: Sequence[str], folder: Path) -> Iterator[dict]:
+    """Runs `dvc repro`, or what speaks like it, and yields a row for each stage that it ran to the end.
+
+    Raises RuntimeError where the command fails; its own words are on the console by then.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    environment.pop("PYTHONPATH", None)  # it would lead the copy's stages to the project's
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    name, began = None, 0.0
+    try:
+        with Memory(process.pid) as memory:
+            for line in process.stdout:
+                print(line, end="", file=sys.stderr, flush=True)
+                if found := RUNNING.search(line):
+                    name, began = found[1], time.monotonic()
+                    memory.reset()
+                elif name and DONE.search(line):
+                    stage, _, collection = name.partition("@")
+                    yield {
+                        "stage": stage,
+                        "collection": collection,
+                        "seconds": time.monotonic() - began,
+                        "peak_bytes": memory.resident,
+                        "anonymous_bytes": memory.anonymous,
+                        "load": os.getloadavg()[0],
+                    }
+                    name = None
+        if process.wait():
+            raise RuntimeError(f"{command[-1]} ended with status {process.returncode}")
+    finally:
+        process.kill()
+
+
+def work(sizes: Iterable[synthesize.Size], stage: str, collection: str) -> int:
+    """How much there is of what the stage's work grows with."""
+    _, of = GROWS[stage]
+    return sum(of(size) for size in sizes if collection in ("", slug(size.collection)))
+
+
+def extrapolated(rows: Sequence[Mapping], scale: float) -> list[dict]:
+    """Per stage and collection: seconds at `scale`, what they grow with, how many times more of it the published size
+    has, and the seconds that makes."""
+    part, whole = synthesize.sizes(scale), synthesize.sizes()
+    found = []
+    for row in rows:
+        stage, collection = row["stage"], row["collection"]
+        times = work(whole, stage, collection) / work(part, stage, collection)
+        about = {"stage": stage, "collection": collection, "grows_with": GROWS[stage][0], "times": times}
+        found.append(about | {"seconds": row["seconds"] * times})
+    return found
+
+
+def check(folder: Path, scale: float) -> int:
+    """Rows of the submission that the copy made. RuntimeError unless it lists the stand-in's test graphs, each with
+    all of its configurations (layout) or its first five (tile)."""
+    rows = submission.read(folder / "data" / "leaderboard" / "submission.csv")
+    test = [size for size in synthesize.sizes(scale) if size.split == "test"]
+    submission.validate(rows, {f"{size.collection}:{size.id}": size.configurations for size in test})
+    return len(rows)
+
+
+def bytes_of(folder: Path) -> int:
+    """Bytes of the files below a folder; a file of several names counts once."""
+    states = {(state.st_dev, state.st_ino): state for path in folder.rglob("*") if (state := path.lstat())}
+    return sum(state.st_blocks * 512 for state in states.values())
+
+
+def measured(folder: Path, scale: float, out: str | Path, command: Sequence[str]) -> dict:
+    """Runs the pipeline on the stand-in below `folder`, and returns what is written to `out` under "scale"."""
+    project = folder / "project"
+    known = measure.identity(copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS), scale)
+    results = measure.read("scale", out)
+    if results.get("identity") != known:
+        results = {"identity": known, "scale": scale, "parameters": PARAMETERS, "rows": [], "seconds": 0.0}
+        shutil.rmtree(project)  # what was computed by other code, or of other data, would count as done
+        copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS)
+    began = time.monotonic()
+    if not any(row["stage"] == "synthesize" for row in results["rows"]):
+        synthesize.main([str(folder), "--scale", str(scale)])
+        row = {"stage": "synthesize", "collection": "", "seconds": time.monotonic() - began}
+        results["rows"].append(row | {"peak_bytes": None, "anonymous_bytes": None, "load": os.getloadavg()[0]})
+        measure.write("scale", results, out)
+    began, before = time.monotonic(), results["seconds"]
+    for row in watched(command, project):
+        others = [
+            old for old in results["rows"] if (old["stage"], old["collection"]) != (row["stage"], row["collection"])
+        ]
+        results |= {"rows": [*others, row], "seconds": before + time.monotonic() - began}
+        measure.write("scale", results, out)
+    results |= {
+        "submission_rows": check(project, scale),
+        "peak_bytes": max(row["peak_bytes"] or 0 for row in results["rows"]),
+        "disk_bytes": {"npz_all": bytes_of(folder / "npz_all"), "project": bytes_of(project)},
+        "largest_page_bytes": max(path.stat().st_size for path in (project / "reports").glob("*.html")),
+        "full": extrapolated(results["rows"], scale),
+    }
+    results["full_seconds"] = sum(row["seconds"] for row in results["full"] if row["stage"] != "synthesize")
+    measure.write("scale", results, out)
+    return results
+
+
+def table(results: Mapping) -> pl.DataFrame:
+    """Seconds and GiB of each stage and collection, and hours at full size."""
+    full = {(row["stage"], row["collection"]): row["seconds"] / 3600 for row in results["full"]}
+    gib = lambda value: None if value is None else value / 2**30  # noqa: E731
+    rows = [
+        {
+            "stage": row["stage"],
+            "collection": row["collection"],
+            "seconds": row["seconds"],
+            "peak GiB": gib(row["peak_bytes"]),
+            "anonymous GiB": gib(row["anonymous_bytes"]),
+            "full size, hours": full[row["stage"], row["collection"]],
+        }
+        for row in results["rows"]
+    ]
+    return pl.DataFrame(rows)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the stand-in and the copy of the project are kept")
+    parser.add_argument("--scale", type=float, default=0.1, help="share of the published number of graphs")
+    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="file of results")
+    options = parser.parse_args(arguments)
+    command = [sys.executable, "-m", "dvc", "repro"]
+    results = measured(options.folder, options.scale, options.out, command)
+    with pl.Config(tbl_rows=-1, float_precision=2):
+        print(table(results))
+    hours = results["full_seconds"] / 3600
+    print(
+        f"{results['seconds'] / 60:.1f} minutes in all, {results['submission_rows']} rows; full size {hours:.1f} hours"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
