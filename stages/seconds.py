@@ -1,7 +1,7 @@
-"""How long a training took, beside the outputs of its stage: the pipeline's outputs have the same bytes every time.
+"""How long trainings took, beside the outputs of their stages: the pipeline's outputs have the same bytes every time.
 
-DATA/seconds/STAGE-SLUG.json holds processor seconds, which do not depend on what else the machine does, and the digest
-of the scores that came of them: a result that was restored from DVC's cache says nothing of how long it took.
+DATA/seconds/STAGE-SLUG.json maps the digest of the scores that came of a training to its processor seconds, which do
+not depend on what else the machine does. A result that DVC restores from its cache is found there again.
 """
 
 from __future__ import annotations
@@ -14,24 +14,39 @@ from stages import files
 from stages.collection import slug
 
 
-def file(data: str | Path, stage: str, collection: str) -> Path:
-    """Where the seconds of a stage and collection lie. No output of the stage: what is missing was not measured."""
-    return Path(data, "seconds", f"{stage}-{slug(collection)}.json")
-
-
 def write(data: str | Path, stage: str, collection: str, seconds: float) -> None:
     """Keeps the processor seconds, of all seeds together, in which the scores that lie there now were trained."""
-    content = {"scores": _digest(data, stage, collection), "seconds": round(seconds, 3)}
-    files.replace(file(data, stage, collection), (json.dumps(content) + "\n").encode())
+    file = _folder(data) / f"{stage}-{slug(collection)}.json"
+    _add(file, {_digest(data, stage, collection): round(seconds, 3)})
 
 
 def read(data: str | Path, stage: str, collection: str) -> float | None:
     """The processor seconds of the scores that lie there now; None where nobody measured them."""
+    return _known(_folder(data) / f"{stage}-{slug(collection)}.json").get(_digest(data, stage, collection))
+
+
+def merge(source: str | Path, target: str | Path) -> None:
+    """Adds what was measured below one data folder to what is known below another."""
+    for file in sorted(_folder(source).glob("*.json")):
+        _add(_folder(target) / file.name, _known(file))
+
+
+def _folder(data: str | Path) -> Path:
+    return Path(data, "seconds")
+
+
+def _add(file: Path, measured: dict[str, float]) -> None:
+    content = json.dumps(_known(file) | measured, indent=1, sort_keys=True)
+    files.replace(file, (content + "\n").encode())
+
+
+def _known(file: Path) -> dict[str, float]:
+    """What a file holds; nothing, where it is not there or damaged: that is measured again."""
     try:
-        content = json.loads(file(data, stage, collection).read_text())
-        return content["seconds"] if content["scores"] == _digest(data, stage, collection) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _digest(data: str | Path, stage: str, collection: str) -> str:

@@ -7,31 +7,43 @@ from tests.graphs import LAYOUT, TINY, sample, write_data
 KNOBS = {"gnn": TINY | {"seeds": 2, "layers": 1}, "gbdt": {"seeds": 1, "trees": 3, "objectives": ["ridge", "pairwise"]}}
 
 
-@pytest.fixture
-def data(tmp_path):
-    """Graphs of one collection, as the stages find them."""
-    graphs = {split: [sample(LAYOUT, seed) for seed in (0, 1)] for split in ("train", "valid", "test")}
-    write_data(tmp_path, LAYOUT, graphs)
-    return tmp_path
+def scored(data, content):
+    """Scores of a training below a data folder."""
+    file = data / "gnn" / slug(LAYOUT) / "scores.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return data
 
 
 @pytest.mark.parametrize("stage", [gnn, gbdt], ids=["gnn", "gbdt"])
-def test_a_stage_says_how_long_its_training_took(data, stage):
+def test_a_stage_says_how_long_its_training_took(tmp_path, stage):
+    write_data(
+        tmp_path, LAYOUT, {split: [sample(LAYOUT, seed) for seed in (0, 1)] for split in ("train", "valid", "test")}
+    )
     name = stage.__name__.removeprefix("stages.")
-    assert seconds.read(data, name, LAYOUT) is None
-    stage.run(collection=LAYOUT, data=str(data), **KNOBS[name])
-    first = seconds.read(data, name, LAYOUT)
-    assert 0 < first < 600
+    stage.run(collection=LAYOUT, data=str(tmp_path), **KNOBS[name])
+    assert 0 < seconds.read(tmp_path, name, LAYOUT) < 600
 
 
-def test_seconds_of_other_scores_do_not_count(tmp_path):
-    scores = tmp_path / "gnn" / slug(LAYOUT) / "scores.parquet"
-    scores.parent.mkdir(parents=True)
-    scores.write_bytes(b"one")
-    seconds.write(tmp_path, "gnn", LAYOUT, 12.3456)
-    assert seconds.read(tmp_path, "gnn", LAYOUT) == 12.346
-    scores.write_bytes(b"other")
-    assert seconds.read(tmp_path, "gnn", LAYOUT) is None
-    scores.write_bytes(b"one")
-    seconds.file(tmp_path, "gnn", LAYOUT).write_text("{")
+def test_seconds_are_those_of_the_scores(tmp_path):
+    seconds.write(scored(tmp_path, b"one"), "gnn", LAYOUT, 12.3456)
+    assert seconds.read(scored(tmp_path, b"other"), "gnn", LAYOUT) is None
+    seconds.write(tmp_path, "gnn", LAYOUT, 3)
+    assert seconds.read(scored(tmp_path, b"one"), "gnn", LAYOUT) == 12.346
+    assert seconds.read(scored(tmp_path, b"other"), "gnn", LAYOUT) == 3
+
+
+def test_what_was_measured_elsewhere_is_added(tmp_path):
+    here, there = (scored(tmp_path / name, b"one") for name in ("here", "there"))
+    seconds.write(there, "gnn", LAYOUT, 2)
+    seconds.write(scored(here, b"other"), "gnn", LAYOUT, 5)
+    seconds.merge(there, here)
+    assert [seconds.read(scored(here, content), "gnn", LAYOUT) for content in (b"one", b"other")] == [2, 5]
+    seconds.merge(tmp_path / "nowhere", here)
+
+
+def test_a_damaged_file_is_nothing_measured(tmp_path):
+    seconds.write(scored(tmp_path, b"one"), "gnn", LAYOUT, 2)
+    (file,) = (tmp_path / "seconds").iterdir()
+    file.write_text("{")
     assert seconds.read(tmp_path, "gnn", LAYOUT) is None

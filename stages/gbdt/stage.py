@@ -39,8 +39,8 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     "valid": frame of graph, seed, score (the official metric, out of fold), "objectives": frame of objective, graphs
     (train, valid), score, sd: out of fold, mean over the graphs, mean and deviation over the seeds; "gains": frame of
     column (a statistic), gain (share of the trees' gain, mean over the models), description; "trees": frame of
-    objective, seed, trees; "graphs": number trained on; "seconds": spent in training}. Raises InputError for an unknown
-    objective or collection, a number out of range, or no train graph.
+    objective, seed, trees; "graphs": number trained on; "seconds": spent in training}.
+    Raises InputError for an unknown objective or collection, a number out of range, or no train graph.
     """
     folder = Path(data, "gbdt", slug(collection))
     settings = Settings(**knobs)
