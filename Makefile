@@ -17,7 +17,7 @@ MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro test lint lab bench data collect clean
+.PHONY: help repro recipe ablate test lint lab bench data collect clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,12 @@ help: ## list what can be made
 repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
 	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
 	$(VENV)/bin/dvc repro
+
+recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
+	$(VENV)/bin/python -m stages.recipes $(NAME)
+
+ablate: $(RUN) ## what each choice is worth on valid, three seeds each; goes on where it was; writes reports/ablation.csv
+	$(VENV)/bin/python -m benchmarks.ablate $(ARGS)
 
 test: $(DEV) ## run the tests; TPUGRAPHS_DIR=FOLDER adds real TpuGraphs files
 	$(VENV)/bin/python -m pytest

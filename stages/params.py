@@ -29,7 +29,7 @@ def section(
             differently, no pattern that matches, a value per collection where no collection is given, or a collection
             in the section.
     """
-    values = _load(path)
+    values = read(path)
     if stage not in values:
         raise InputError(f"{path}: no section '{stage}'; the sections are {', '.join(values)}")
     if "collection" in values[stage]:
@@ -45,11 +45,11 @@ def section(
 
 def sections(path: str | Path) -> list[str]:
     """Return the names of the sections in the file's order."""
-    return list(_load(path))
+    return list(read(path))
 
 
-def _load(path: str | Path) -> dict[str, dict]:
-    """Read the file; raise InputError unless it is a mapping of sections, each a mapping or empty."""
+def read(path: str | Path) -> dict[str, dict]:
+    """Return the file's sections, values as they stand there; InputError unless each is a mapping or empty."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         for event in yaml.parse(text, Loader=yaml.SafeLoader):

@@ -42,6 +42,7 @@ from stages.tensors import ELEMENTS, ROOT, element_bytes
 from stages.topology import operands, topological_order
 
 DUPLICATES = ("first", "mean", "minimum")
+DIRECTIONS = ("both", "producers", "consumers")
 MOST_TRIPLES = 65_535
 MOST_PAIRS = 1 << 24  # contracted; the published 3,143 configurable nodes have under 5 million
 LARGEST_MET = 1 << 28  # bytes of the sets that `contract` holds; the largest published graph takes 17 MB
@@ -61,6 +62,7 @@ def run(
     root: str,
     hops: int | str = 1,
     neighbour_edges: bool = False,
+    direction: str = "both",
     duplicates: str = "first",
     skip_bad: bool = False,
     data: str = "data",
@@ -68,9 +70,10 @@ def run(
 ) -> pl.DataFrame:
     """Packs every npz file of `collection` below `root` into DATA/prune/SLUG; each is read once.
 
-    hops: how many undirected steps from a configurable node are kept, or "all". neighbour_edges: also keep edges
-    between two nodes of the outermost step. duplicates: which run time equal configurations of a train graph keep,
-    "first", "mean" or "minimum"; in valid and test every configuration stays. Tile graphs are packed whole.
+    hops: how many steps from a configurable node are kept, or "all". neighbour_edges: also keep edges between two nodes
+    of the outermost step. direction: where the steps lead, "both" ways, to "producers" or to "consumers". duplicates:
+    which run time equal configurations of a train graph keep, "first", "mean" or "minimum"; in valid and test every
+    configuration stays. Tile graphs are packed whole.
     skip_bad: go on without faulty files, and list them in the manifest. workers: processes, by default one a core where
     there is work for it; nothing that is written depends on it, nor on how often the run was cut short.
 
@@ -78,13 +81,12 @@ def run(
     file) and distinct (different ones among them). InputError: a folder without files, a faulty parameter, a faulty
     file (all others are packed by then, and kept for the next run), a full disk, or a process that was killed.
     """
-    _check(hops, duplicates)
+    _check(hops, direction, duplicates)
     found = {split: npz.files(root, collection, split) for split in SPLITS}
     folder = dataset.prune_folder(data, collection)
     (folder / "manifest.json").unlink(missing_ok=True)  # so that a run cut short is not taken for a finished one
-    options = (
-        {} if is_tile(collection) else {"hops": hops, "neighbour_edges": neighbour_edges, "duplicates": duplicates}
-    )
+    options = {"hops": hops, "neighbour_edges": neighbour_edges, "direction": direction, "duplicates": duplicates}
+    options = {} if is_tile(collection) else options
     work = Path(data, "checkpoints", "prune", slug(collection))
     jobs = [_Job(file, split, collection, options, work) for split in SPLITS for file in found[split]]
     rows, faults = _pack_all(jobs, workers)
@@ -136,21 +138,25 @@ def pack(
 
 
 def pack_graph(
-    layout: npz.LayoutArrays | npz.LayoutFile, hops: int | str, neighbour_edges: bool
+    layout: npz.LayoutArrays | npz.LayoutFile, hops: int | str, neighbour_edges: bool, direction: str = "both"
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Those tensors of a packed layout graph that its configurations have no part in, and its statistics.
 
-    hops, neighbour_edges: as in `run`. InputError where paths join too many of the configurable nodes.
+    hops, neighbour_edges, direction: as in `run`. InputError where paths join too many of the configurable nodes.
     """
     order = topological_order(len(layout.node_feat), layout.edge_index)
     contracted = contract(order, layout.edge_index, layout.node_config_ids)
     whole = {"whole_opcodes": np.bincount(layout.node_opcode, minlength=OPCODES), "contracted": contracted}
-    graph = cut(layout, hops, neighbour_edges)
+    graph = cut(layout, hops, neighbour_edges, direction)
     return graph | whole, statistics(layout, layout.node_config_ids, len(contracted))
 
 
-def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dict[str, np.ndarray]:
-    """The nodes within `hops` undirected steps of a configurable node, and edges among them, renumbered.
+def cut(
+    arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool, direction: str = "both"
+) -> dict[str, np.ndarray]:
+    """The nodes within `hops` steps of a configurable node, and edges among them, renumbered.
+
+    direction: steps go to "producers", to "consumers" or "both" ways.
 
     Without `neighbour_edges` an edge stays only if one of its ends lies within hops - 1 steps. Returns node_feat,
     node_opcode, node_split, edge_index, config_nodes and config_operands; nodes and edges keep their order.
@@ -164,12 +170,15 @@ def cut(arrays: npz.LayoutArrays, hops: int | str, neighbour_edges: bool) -> dic
         kept[ids] = True
         for _ in range(hops):
             inner = kept.copy()
-            edges = inner[consumer] | inner[producer]
-            kept[consumer[edges]] = kept[producer[edges]] = True
+            if direction != "consumers":
+                kept[producer[inner[consumer]]] = True
+            if direction != "producers":
+                kept[consumer[inner[producer]]] = True
             if (kept == inner).all():  # further steps add nothing, and `hops` may be any number
                 break
-        if neighbour_edges:
-            edges = kept[consumer] & kept[producer]
+        edges = kept[consumer] & kept[producer]
+        if not neighbour_edges:
+            edges &= inner[consumer] | inner[producer]
     number = np.cumsum(kept) - 1
     configured = config_operands(arrays.node_feat, arrays.node_opcode, arrays.edge_index, ids)
     return {
@@ -438,10 +447,12 @@ def statistics(
     return {name: float(value) for name, value in (counts | logs).items()}
 
 
-def _check(hops: int | str, duplicates: str) -> None:
+def _check(hops: int | str, direction: str, duplicates: str) -> None:
     whole_number = isinstance(hops, int) and not isinstance(hops, bool) and hops >= 1
     if hops != "all" and not whole_number:
         raise InputError(f"prune.hops: {hops!r} is neither a whole number from 1 nor 'all'; mend params.yaml")
+    if direction not in DIRECTIONS:
+        raise InputError(f"prune.direction: {direction!r} is none of {', '.join(DIRECTIONS)}; mend params.yaml")
     if duplicates not in DUPLICATES:
         raise InputError(f"prune.duplicates: {duplicates!r} is none of {', '.join(DUPLICATES)}; mend params.yaml")
 

@@ -10,15 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import gelu
-from torch_geometric.nn import SAGEConv
+from torch_geometric.nn import GCNConv, SAGEConv
 
 from stages import dataset, npz, pad, prune
 from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages.errors import InputError
 from stages.gnn import batch as batches
 from stages.gnn import inference, layouts
 from stages.gnn.batch import join, prepare
 from stages.gnn.inference import predict
-from stages.gnn.network import CrossConfigurationAttention, Layer, SageMessages
+from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages
 from stages.gnn.segments import PARTITIONS
 from stages.gnn.settings import Settings
 from tests import samples
@@ -28,6 +29,8 @@ SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "npz_all"
 LAYOUTS = [collection for collection in COLLECTIONS if not is_tile(collection)]
 REAL = os.environ.get("TPUGRAPHS_DIR")
 FORMS = st.sampled_from(["pruned", "contracted"])
+WAYS = ("both", "producers", "consumers")
+HEARD = [{"messages": name, "direction": way} for name in ("sage", "gatv2") for way in WAYS] + [{"messages": "gcn"}]
 FEW = 8  # configurations for which a dense network of a real graph is cheap
 
 
@@ -74,12 +77,13 @@ def knobs(draw):
         | {
             "width": draw(st.sampled_from([4, 8])),
             "layers": draw(st.integers(0, 3)),
-            "direction": draw(st.sampled_from(["both", "producers"])),
             "graph": draw(FORMS),
+            "facts": draw(st.booleans()),
+            "overridden": draw(st.booleans()),
             "copies": draw(st.booleans()),
             "cross_attention": draw(st.booleans()),
             "channel_attention": draw(st.booleans()),
-            "messages": draw(st.sampled_from(["sage", "gatv2"])),
+            **draw(st.sampled_from(HEARD)),
             "norm": draw(st.sampled_from(["layer", "none"])),
             "readout": draw(st.sampled_from(["sum", "mean", "max"])),
         }
@@ -239,11 +243,12 @@ def test_an_untrained_network_ranks_every_configuration_of_every_real_graph(coll
 # parts
 
 
-def mean_messages(static, x, weights, bias):
+def mean_messages(static, x, weights, bias, direction):
     """PyG's SAGEConv for each kind of message, added up; x (n, c, width), weights (kinds, out, width)."""
     consumer_first = torch.from_numpy(np.asarray(static.graph.edge_index))
+    ways = {"producers": consumer_first.flip(0), "consumers": consumer_first}
     total = bias
-    for kind, edges in enumerate((consumer_first.flip(0), consumer_first)[: len(weights) - 1], 1):
+    for kind, edges in enumerate(ways.values() if direction == "both" else [ways[direction]], 1):
         convolution = SAGEConv(x.shape[2], weights.shape[1], root_weight=kind == 1, bias=False, node_dim=0).to(x.dtype)
         names = {"lin_l.weight": weights[kind]} | ({"lin_r.weight": weights[0]} if kind == 1 else {})
         convolution.load_state_dict(names)
@@ -251,7 +256,7 @@ def mean_messages(static, x, weights, bias):
     return total
 
 
-@pytest.mark.parametrize("direction", ["both", "producers"])
+@pytest.mark.parametrize("direction", WAYS)
 def test_sage_messages_are_a_sum_of_pygs_sageconv_over_the_kinds(direction):
     chosen = Settings(**TINY | {"layers": 1, "direction": direction})
     (static,) = dense(prepared([sample(LAYOUT, nodes=20)], chosen))
@@ -264,9 +269,32 @@ def test_sage_messages_are_a_sum_of_pygs_sageconv_over_the_kinds(direction):
     batch = double([static], [np.arange(3)])
     found = messages(x.flatten(0, 1), batch.layers[0]).view(20, 3, 4)
     with torch.no_grad():
-        expected = mean_messages(static, x, messages.linear.weight.view(kinds, 4, 5), messages.bias)
+        expected = mean_messages(static, x, messages.linear.weight.view(kinds, 4, 5), messages.bias, direction)
     # The mean over neighbours is stored in float32, so its weights round.
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_gcn_messages_are_pygs_gcnconv_of_the_undirected_graph():
+    chosen = Settings(**TINY | {"layers": 1, "messages": "gcn"})
+    (static,) = dense(prepared([sample(LAYOUT, nodes=20)], chosen))
+    assert static.view.relations == 2
+    torch.manual_seed(1)
+    messages = GcnMessages(5, 4, 2).double()
+    torch.nn.init.normal_(messages.bias)
+    x = torch.randn(20, 3, 5, dtype=torch.float64)
+    found = messages(x.flatten(0, 1), double([static], [np.arange(3)]).layers[0]).view(20, 3, 4)
+    reference = GCNConv(5, 4).double()
+    reference.load_state_dict({"lin.weight": messages.linear.weight, "bias": messages.bias})
+    edges = torch.from_numpy(np.asarray(static.graph.edge_index))
+    with torch.no_grad():
+        both = torch.cat([edges, edges.flip(0)], dim=1)
+        expected = torch.stack([reference(x[:, configuration], both) for configuration in range(3)], dim=1)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)  # the roots are stored in float32
+
+
+def test_gcn_hears_both_ways():
+    with pytest.raises(InputError, match="gnn.direction: is 'producers'; gcn hears"):
+        Settings(messages="gcn", direction="producers")
 
 
 def attention_layer(node, count, total):
@@ -380,6 +408,36 @@ def test_the_encoder_is_a_dense_layer_over_all_that_a_state_is(seed, configurabl
     torch.testing.assert_close(encoder(double(statics, chosen)), torch.stack(rows), rtol=1e-10, atol=1e-10)
 
 
+def test_a_configurations_layout_can_override_the_nodes_own():
+    """In each configuration as if the node itself had been published with that output layout."""
+    chosen = Settings(**TINY | {"overridden": True, "facts": False, "copies": False})
+    plain = replace(chosen, overridden=False)
+    graph = sample(LAYOUT, nodes=9, configurable=4, configurations=5)
+    (static,) = prepared([graph], chosen)
+    network = untrained(static, chosen)
+    differ = 0
+    for configuration in range(5):
+        layout = graph.layout.copy()
+        layout[graph.config_nodes] = graph.triples[graph.codes[configuration]][:, :6]
+        (published,) = dense(prepared([replace(graph, layout=layout)], plain))
+        found = network.encoder(double(dense([static]), [np.array([configuration])]))
+        expected = network.encoder(double([published], [np.array([configuration])]))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+        differ += (layout != graph.layout).any()
+    assert differ > 0
+
+
+def test_without_facts_a_state_is_its_node_and_its_layouts():
+    chosen = Settings(**TINY | {"facts": False})
+    graph = sample(LAYOUT, nodes=9, configurable=4, configurations=5)
+    (static,) = dense(prepared([graph], chosen))
+    network = untrained(static, chosen)
+    batch = double([static], [np.arange(5)])
+    blind = replace(batch, columns=torch.full_like(batch.columns, 9.0), derived=torch.full_like(batch.derived, 9.0))
+    torch.testing.assert_close(network.encoder(blind), network.encoder(batch))
+    assert network(batch).std() > 1e-6
+
+
 @pytest.mark.parametrize("readout", ["sum", "mean", "max"])
 def test_the_readout_by_hand(readout):
     """Of the dense network's states (n, c, width); a sum is over the square root of the configurable nodes."""
@@ -463,7 +521,7 @@ def test_the_numbering_of_nodes_does_not_matter(collection):
     torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("messages", ["sage", "gatv2"])
+@pytest.mark.parametrize("messages", ["sage", "gatv2", "gcn"])
 @pytest.mark.parametrize(
     ("collection", "knobs"),
     [

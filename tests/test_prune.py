@@ -156,6 +156,39 @@ def test_pack_keeps_configurable_nodes_configurations_and_paths(arrays, hops, ne
     assert edges <= set(map(tuple, arrays.edge_index.tolist()))
 
 
+@pytest.mark.parametrize(
+    ("hops", "direction", "neighbour_edges", "nodes", "edges"),
+    [
+        (1, "producers", False, [2, 3], [(3, 2)]),
+        (2, "producers", False, [1, 2, 3], [(2, 1), (3, 2)]),
+        (1, "consumers", False, [3, 4], [(4, 3)]),
+        (3, "consumers", False, [3, 4, 5, 6], [(4, 3), (5, 4), (6, 5)]),
+        (5, "producers", True, [0, 1, 2, 3], [(1, 0), (2, 1), (3, 2)]),
+    ],
+)
+def test_cuts_in_one_direction(hops, direction, neighbour_edges, nodes, edges):
+    found = prune.cut(arrays_of(7, CHAIN, [3]), hops, neighbour_edges, direction)
+    assert found["node_feat"][:, 1].tolist() == nodes
+    assert [(nodes[u], nodes[v]) for u, v in found["edge_index"]] == edges
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.sampled_from([1, 2]), st.sampled_from(["producers", "consumers"]))
+def test_a_directed_cut_is_what_paths_lead_to(arrays, hops, direction):
+    """Step by step, from sets; edges of the inner part and, if wanted, all induced ones."""
+    steps = [(u, v) if direction == "producers" else (v, u) for u, v in arrays.edge_index.tolist()]
+    reached = [set(arrays.node_config_ids.tolist())]
+    for _ in range(hops):
+        reached.append(reached[-1] | {end for start, end in steps if start in reached[-1]})
+    for neighbour_edges in (False, True):
+        found = prune.cut(arrays, hops, neighbour_edges, direction)
+        kept = found["node_feat"][:, 1].astype(int)
+        assert set(kept.tolist()) == reached[-1]
+        inner = reached[-1] if neighbour_edges else reached[-2]
+        expected = [e for e in arrays.edge_index.tolist() if set(e) <= reached[-1] and set(e) & inner]
+        assert kept[found["edge_index"]].tolist() == expected
+
+
 @settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_a_cut_is_the_undirected_neighbourhood(arrays):

@@ -12,6 +12,7 @@ import polars as pl
 from tqdm import tqdm
 
 from stages import dataset, files, metrics, scores
+from stages import seconds as spent
 from stages.collection import slug
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
@@ -34,11 +35,11 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     all are scored.
 
     Writes below DATA/gbdt/SLUG: scores.parquet, models/OBJECTIVE-SEED-FOLD.txt (LightGBM's text; a ridge as .json) and
-    statistics.json (what each column measures). Returns {"collection", "valid": frame of graph, seed, score (the
-    official metric, out of fold), "objectives": frame of objective, graphs (train, valid), score, sd: out of fold, mean
-    over the graphs, mean and deviation over the seeds; "gains": frame of column (a statistic), gain (share of the
-    trees' gain, mean over the models), description; "trees": frame of objective, seed, trees; "graphs": number trained
-    on; "seconds": spent in training}.
+    statistics.json (what each column measures); how long the training took lies in DATA/seconds. Returns {"collection",
+    "valid": frame of graph, seed, score (the official metric, out of fold), "objectives": frame of objective, graphs
+    (train, valid), score, sd: out of fold, mean over the graphs, mean and deviation over the seeds; "gains": frame of
+    column (a statistic), gain (share of the trees' gain, mean over the models), description; "trees": frame of
+    objective, seed, trees; "graphs": number trained on; "seconds": spent in training}.
     Raises InputError for an unknown objective or collection, a number out of range, or no train graph.
     """
     folder = Path(data, "gbdt", slug(collection))
@@ -48,9 +49,9 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
         raise InputError(
             f"{dataset.prune_folder(data, collection)}: has no train graph; run the prune stage on more data"
         )
-    begin = time.perf_counter()
+    begin, processor = time.perf_counter(), time.process_time()
     ensemble = fit(known, settings, lambda work, total: tqdm(work, f"gbdt {collection}", total, delay=SILENCE))
-    seconds = time.perf_counter() - begin
+    seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     frames, judged = [], []
     for sheet in known:
         if sheet.split == "train":
@@ -63,6 +64,7 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
         frames += _scored(ensemble, sheet, collection, None)
     _write(folder, ensemble, known[0])
     scores.write(pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), folder / "scores.parquet")
+    spent.write(data, "gbdt", collection, processor)
     schema = {"split": pl.String, "graph": pl.String, "seed": pl.Int64, "objective": pl.String, "score": pl.Float64}
     table = pl.DataFrame(judged, schema=schema, orient="row")
     return {

@@ -41,8 +41,9 @@ class Segment:
 
     nodes (n,) int64: their numbers in the graph, at the end those of other segments that a copy is made of the output
     of; own (n,) bool: False for these; config (n,) int64: place among the graph's configurable nodes, -1 for others;
-    relations: (n, n) operators that average over the nodes heard of, one for each kind of message; copies (e,) int64:
-    rows of `Moves.between` for which a node of the segment asks; ends (e, 2) int64: their consumers and producers.
+    relations: (n, n) operators over the nodes heard of, means or normalised sums, one for each kind of message; copies
+    (e,) int64: rows of `Moves.between` for which a node of the segment asks; ends (e, 2) int64: their consumers and
+    producers.
     """
 
     nodes: np.ndarray
@@ -142,7 +143,7 @@ class Static:
     def known(self, segment: int) -> Known:
         """What no sample changes of a segment's states over all configurations."""
         if (known := self.memory.known.get((self, segment))) is None:
-            known = _known(self.graph, self.whole(segment), self.view.relations)
+            known = _known(self.graph, self.whole(segment), self.view)
             self.memory.known.put((self, segment), known, _bytes(known))
         return known
 
@@ -151,16 +152,17 @@ class Static:
 class Known:
     """What of a segment's states no sample of configurations changes; m nodes and s states of level 0.
 
-    x (m, F), opcode (m,), layout (m, 6) tokens, derived (m, 2): of the nodes; tokens (t, 18): distinct layout triples;
-    triple (s,): place of each state's triple among these, -1 where its node is not configurable; columns (s,): row of
-    each state that has a triple in `Whole.columns`; own: per level above 0, the state that each state's node had one
-    level below.
+    x (m, F), opcode (m,), layout (m, 6) tokens, derived (m, 2): of the nodes; free (m, 1): 0 where configurations set
+    the node's layout, else 1, None where they do not override it; tokens (t, 18): distinct layout triples; triple (s,):
+    place of each state's triple among these, -1 where its node is not configurable; columns (s,): row of each state
+    that has a triple in `Whole.columns`; own: per level above 0, the state that each state's node had one level below.
     """
 
     x: torch.Tensor
     opcode: torch.Tensor
     layout: torch.Tensor
     derived: torch.Tensor
+    free: torch.Tensor | None
     tokens: torch.Tensor
     triple: np.ndarray
     columns: np.ndarray
@@ -240,19 +242,21 @@ class Copies:
 class Batch:
     """Units, a segment of a graph each, of b graphs with at most k configurations of each.
 
-    x (m, F), opcode (m,), layout (m, 6) tokens, derived (m, 2): nodes of level 0; tokens (t, 18): distinct layout
-    triples; columns (p, STATE_COLUMNS): of the states of level 0 whose nodes are configurable. inputs (s, m + t + p):
-    what the s states of level 0 are sums of, a node and, where it is configurable, a triple and a row of `columns`.
-    readout (units * k, last level's states): how often a state occurs in a configuration, None for kernels, which are
-    not read out so; unit (units,), graph (s,) int64: the graph of each unit, and of each state of level 0. nodes (b,):
-    of the graphs as packed. order (b, k) int64; mask (b, k) bool or None where every graph has k; scale (b,); tile
-    (b, k, G) or None; tile_row (s,) int64 row of tile, flat, of each state of level 0 where nothing is shared.
+    x (m, F), opcode (m,), layout (m, 6) tokens, derived (m, 2), free (m, 1) or None: nodes of level 0, see `Known`;
+    tokens (t, 18): distinct layout triples; columns (p, STATE_COLUMNS): of the states of level 0 whose nodes are
+    configurable. inputs (s, m + t + p): what the s states of level 0 are sums of, a node and, where it is configurable,
+    a triple and a row of `columns`. readout (units * k, last level's states): how often a state occurs in a
+    configuration, None for kernels, which are not read out so; unit (units,), graph (s,) int64: the graph of each unit,
+    and of each state of level 0. nodes (b,): of the graphs as packed. order (b, k) int64; mask (b, k) bool or None
+    where every graph has k; scale (b,); tile (b, k, G) or None; tile_row (s,) int64 row of tile, flat, of each state of
+    level 0 where nothing is shared.
     """
 
     x: torch.Tensor
     opcode: torch.Tensor
     layout: torch.Tensor
     derived: torch.Tensor
+    free: torch.Tensor | None
     tokens: torch.Tensor
     columns: torch.Tensor
     inputs: Sparse
@@ -393,6 +397,7 @@ def _join(statics: list[Static], samples: list[np.ndarray], chosen: list[np.ndar
         opcode=_cat([part.opcode for part in known]),
         layout=_cat([part.layout for part in known]),
         derived=_cat([part.derived for part in known]),
+        free=_cat([part.free for part in known]) if statics[0].view.overridden else None,
         tokens=_cat([part.tokens for part in known]),
         columns=torch.from_numpy(_concatenated([part["columns"] for part in parts])),
         inputs=_inputs(parts),
@@ -427,8 +432,12 @@ def _segment(
     number = np.full(total, -1)
     number[every] = np.arange(len(every))
     consumers, producers = number[edges[inside[edges].all(axis=1)]].T
-    relations = [_mean_over(consumers, producers, len(every))]
-    if view.direction == "both":
+    relations = []
+    if view.normalised:
+        relations.append(_normalised(consumers, producers, len(every)))
+    elif view.direction != "consumers":
+        relations.append(_mean_over(consumers, producers, len(every)))
+    if view.direction != "producers" and not view.normalised:
         relations.append(_mean_over(producers, consumers, len(every)))
     return Segment(
         nodes=every,
@@ -496,8 +505,8 @@ def _matrix(above: states.Picked, below: states.Picked, relations: list[csr_arra
     return csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
-def _known(graph: ModelGraph, whole: states.Whole, kinds: int) -> Known:
-    rows, configured = whole.rows, whole.code >= 0
+def _known(graph: ModelGraph, whole: states.Whole, view: View) -> Known:
+    rows, configured, kinds = whole.rows, whole.code >= 0, view.relations
     layout = graph.layout[rows]
     distinct, place = np.unique(whole.code[configured], return_inverse=True)
     triple = np.full(len(whole.code), -1)
@@ -508,6 +517,7 @@ def _known(graph: ModelGraph, whole: states.Whole, kinds: int) -> Known:
         opcode=torch.from_numpy(graph.opcode[rows].astype(np.int64)),
         layout=torch.from_numpy(layouts.tokens(layout)),
         derived=torch.from_numpy(layouts.own_columns(layout)),
+        free=torch.from_numpy(_free(graph, rows)) if view.overridden else None,
         tokens=torch.from_numpy(layouts.tokens(triples)),
         triple=triple,
         columns=np.cumsum(configured) - 1,
@@ -515,6 +525,13 @@ def _known(graph: ModelGraph, whole: states.Whole, kinds: int) -> Known:
     )
     store.release(graph.x)
     return known
+
+
+def _free(graph: ModelGraph, rows: np.ndarray) -> np.ndarray:
+    """(m, 1) float32 of nodes (m,): 0 for configurable ones, else 1."""
+    free = np.ones((len(graph.x), 1), np.float32)
+    free[graph.config_nodes] = 0
+    return free[rows]
 
 
 def _unit(static: Static, number: int, sample: np.ndarray, k: int, keep: bool) -> dict:
@@ -529,7 +546,7 @@ def _unit(static: Static, number: int, sample: np.ndarray, k: int, keep: bool) -
         whole, known, indices = static.whole(number), static.known(number), sample
     else:
         whole, indices = _whole(static, segment, sample), np.arange(len(sample))
-        known = _known(static.graph, whole, view.relations)
+        known = _known(static.graph, whole, view)
     picked = states.pick(whole.levels, indices)
     bottom, kinds = picked[0], view.relations
     triple = known.triple[bottom.states]
@@ -692,6 +709,16 @@ def _csr(pointer: np.ndarray, column: np.ndarray, data: np.ndarray, shape: tuple
         size=shape,
         check_invariants=False,
     )
+
+
+def _normalised(consumers: np.ndarray, producers: np.ndarray, nodes: int) -> csr_array:
+    """(nodes, nodes) D^-1/2 (A + A^T + I) D^-1/2 of the adjacency A, D the row sums; parallel edges count each."""
+    every = np.arange(nodes)
+    row, column = np.concatenate([consumers, producers, every]), np.concatenate([producers, consumers, every])
+    root = np.sqrt(np.bincount(row, minlength=nodes))
+    matrix = csr_array(((1 / (root[row] * root[column])).astype(np.float32), (row, column)), shape=(nodes, nodes))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def _mean_over(row: np.ndarray, column: np.ndarray, nodes: int) -> csr_array:

@@ -36,19 +36,28 @@ class Checkpoint:
         self.path, self.identity = Path(path), identity
         self._asked = False
         self._next = time.monotonic() + SECONDS
+        self._earlier, self._begin = 0.0, time.process_time()
 
     def restore(self, training: Training) -> bool:
         """Puts the training where the checkpoint was written; False where there is none that fits."""
+        self._begin = time.process_time()
         try:
             with safe_open(self.path, "numpy") as file:
                 head = json.loads(file.metadata()["training"])
                 if head["identity"] != self.identity:
                     return False
+                head["seconds"] = float(head["seconds"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, a method of its own
         except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
             return False
+        self._earlier = head["seconds"]
         training.resume(arrays, head["progress"])
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Processor seconds of the training since it was restored, and of the runs before that."""
+        return self._earlier + time.process_time() - self._begin
 
     def after_step(self, training: Training) -> None:
         """Writes the checkpoint when it is time, when the training is done, and before leaving on SIGTERM."""
@@ -57,7 +66,7 @@ class Checkpoint:
             return
         start = time.monotonic()
         arrays, progress = training.state()
-        head = json.dumps({"identity": self.identity, "progress": progress})
+        head = json.dumps({"identity": self.identity, "progress": progress, "seconds": self.seconds})
         files.replace(self.path, save(arrays, {"training": head}))
         took = time.monotonic() - start
         self._next = time.monotonic() + max(SECONDS, took / SHARE)

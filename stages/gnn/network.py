@@ -58,7 +58,24 @@ class GatMessages(nn.Module):
         return self.conv((x, x[layer.own]), torch.stack([torch.cat(layer.spoken)[column], row]), kind)
 
 
-MESSAGES = {"sage": SageMessages, "gatv2": GatMessages}
+class GcnMessages(nn.Module):
+    """Graph convolution (Kipf and Welling 2017) as the data set's own layout network has it: one weight matrix for a
+    node and all around it, each over the square roots of both degrees. What a node tells itself alone is not heard
+    twice.
+    """
+
+    def __init__(self, width: int, out: int, kinds: int):
+        super().__init__()
+        self.linear = nn.Linear(width, out, bias=False)
+        self.bias = nn.Parameter(torch.zeros(out))
+
+    def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
+        own, around = layer.spoken
+        said = self.linear(x.index_select(0, around))
+        return layer.messages @ torch.cat([said.new_zeros(len(own), said.shape[1]), said]) + self.bias
+
+
+MESSAGES = {"sage": SageMessages, "gatv2": GatMessages, "gcn": GcnMessages}
 
 
 class CrossConfigurationAttention(nn.Module):
@@ -182,22 +199,32 @@ class Encoder(nn.Module):
 
     A linear layer over [node | layouts | facts of both] is a sum of three: the first is computed once per node, the
     second once per distinct triple of layouts, the third once per state; one sparse product looks them up and adds
-    them. One table embeds a node's own layout and its configured ones.
+    them. One table embeds a node's own layout and its configured ones. Without `facts` there are none: the network is
+    to find out from the layouts themselves, as published ones do. Where configurations override a node's own layout
+    (fifth place), the output's stands in its place, under the same weights.
     """
 
-    def __init__(self, columns: int, width: int):
+    def __init__(self, columns: int, settings: Settings):
         super().__init__()
+        width, derived = settings.width, OWN_COLUMNS if settings.facts else 0
         self.opcodes = nn.Embedding(OPCODES, OPCODE_CHANNELS)
         self.vocabulary = nn.Embedding(VOCABULARY, LAYOUT_CHANNELS)
-        self.node = nn.Linear(columns + OPCODE_CHANNELS + 6 * LAYOUT_CHANNELS + OWN_COLUMNS, width)
+        self.node = nn.Linear(columns + OPCODE_CHANNELS + 6 * LAYOUT_CHANNELS + derived, width)
         self.triple = nn.Linear(TRIPLE * LAYOUT_CHANNELS, width, bias=False)
-        self.facts = nn.Linear(STATE_COLUMNS, width)
+        self.facts = nn.Linear(STATE_COLUMNS, width) if settings.facts else None
+        self.own = slice(columns + OPCODE_CHANNELS, columns + OPCODE_CHANNELS + 6 * LAYOUT_CHANNELS)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        own = self.vocabulary(batch.layout).flatten(1)
-        nodes = self.node(torch.cat([batch.x, self.opcodes(batch.opcode), own, batch.derived], dim=1))
-        triples = self.triple(self.vocabulary(batch.tokens).flatten(1))
-        return batch.inputs @ torch.cat([nodes, triples, self.facts(batch.columns)])
+        parts = [batch.x, self.opcodes(batch.opcode), self.vocabulary(batch.layout).flatten(1)]
+        parts += [] if self.facts is None else [batch.derived]
+        configured = self.vocabulary(batch.tokens)
+        triples = self.triple(configured.flatten(1))
+        if batch.free is not None:
+            parts[2:] = [part * batch.free for part in parts[2:]]
+            triples = triples + linear(configured[:, :6].flatten(1), self.node.weight[:, self.own])
+        nodes = self.node(torch.cat(parts, dim=1))
+        empty = nodes.new_zeros(len(batch.columns), nodes.shape[1])
+        return batch.inputs @ torch.cat([nodes, triples, empty if self.facts is None else self.facts(batch.columns)])
 
 
 class LayoutNetwork(nn.Module):
@@ -210,7 +237,7 @@ class LayoutNetwork(nn.Module):
 
     def __init__(self, columns: int, settings: Settings, view: View):
         super().__init__()
-        self.encoder = Encoder(columns, settings.width)
+        self.encoder = Encoder(columns, settings)
         self.blocks = nn.ModuleList(Block(view.relations, settings, layout=True) for _ in range(settings.layers))
         self.copies = CopyStates(settings) if view.copies else None
         self.head = nn.Linear(settings.width, 1, bias=False)
@@ -274,7 +301,7 @@ class TileNetwork(nn.Module):
     def __init__(self, columns: int, tile_columns: int, settings: Settings, view: View):
         super().__init__()
         width = settings.width
-        self.encoder = Encoder(columns, width)
+        self.encoder = Encoder(columns, settings)
         self.blocks = nn.ModuleList(Block(view.relations, settings, layout=False) for _ in range(settings.layers))
         self.kernel = nn.Linear(2 * width, width)
         self.early = nn.Linear(tile_columns, width) if settings.fusion == "early" else None

@@ -12,8 +12,8 @@ from stages.gnn.view import View
 
 CHOICES = {
     "graph": ("pruned", "contracted"),
-    "direction": ("both", "producers"),
-    "messages": ("sage", "gatv2"),
+    "direction": ("both", "producers", "consumers"),
+    "messages": ("sage", "gatv2", "gcn"),
     "norm": ("layer", "instance", "none"),
     "readout": ("sum", "mean", "max"),
     "fusion": ("late", "early"),
@@ -47,6 +47,8 @@ class Settings:
     graph: str = "pruned"
     direction: str = "both"
     messages: str = "sage"
+    facts: bool = True
+    overridden: bool = False
     copies: bool = True
     norm: str = "layer"
     channel_attention: bool = False
@@ -93,6 +95,8 @@ class Settings:
                 raise InputError(f"params.yaml, gnn.{name}: is {value}; give 0 or more")
         if self.cross_attention and self.width % 2:
             raise InputError(f"params.yaml, gnn.width: is {self.width}; cross attention halves it, give an even number")
+        if self.messages == "gcn" and self.direction != "both":
+            raise InputError(f"params.yaml, gnn.direction: is {self.direction!r}; gcn hears of all, take 'both'")
         if self.gst != "full" and self.readout == "max":
             raise InputError("params.yaml, gnn.readout: is 'max', which segments can't be summed up to; take 'sum'")
 
@@ -103,6 +107,8 @@ class Settings:
             layers=self.layers,
             contracted=self.graph == "contracted",
             direction=self.direction,
+            normalised=self.messages == "gcn",
+            overridden=self.overridden and not tile,
             copies=self.copies and not tile and self.readout != "max",
             shared=self.norm != "instance" and not (tile and self.fusion == "early"),
             constants=self.readout == "max" or tile,

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from stages import files, scores
+from stages import files, scores, seconds
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
@@ -32,7 +32,7 @@ from stages.gnn.view import View
 from stages.metrics import graph_score
 
 WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
-Trained = tuple[list[dict], pl.DataFrame, bytes]  # curve, scores, weights of one seed
+Trained = tuple[list[dict], pl.DataFrame, bytes, float]  # curve, scores, weights, processor seconds of one seed
 SCORED = ("valid", "test")
 
 
@@ -45,7 +45,8 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     knobs: the fields of `Settings`, explained in params.yaml. Reads data/prune and data/pad; writes below
     data/gnn/SLUG: scores.parquet (member "gnn", seeds 0, 1, ...), weights-SEED.safetensors and curves.csv (seed, part,
     epoch, loss, valid); weights of further seeds, left by an earlier run, are removed. A run that was cut short goes on
-    from its checkpoints in data/checkpoints/gnn/SLUG, with the same result.
+    from its checkpoints in data/checkpoints/gnn/SLUG, with the same result. How long the training took lies in
+    data/seconds.
 
     Returns {"curves": frame as curves.csv; "valid": frame of graph, nodes, configurations, mean and sd over seeds of
     the official metric and `all`, that of the seeds' mean rank; "metric": its name; "watched": the metric that chooses
@@ -67,12 +68,13 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     folder.mkdir(parents=True, exist_ok=True)
     train = partial(_train, collection=collection, settings=settings, data=data)
     results = _train_all(seeds, train, settings.device)
-    curves = pl.DataFrame([row for curve, _, _ in results for row in curve])
-    table = pl.concat([frame for _, frame, _ in results])
-    for seed, (_, _, weights) in enumerate(results):
+    curves = pl.DataFrame([row for curve, *_ in results for row in curve])
+    table = pl.concat([frame for _, frame, *_ in results])
+    for seed, (_, _, weights, _) in enumerate(results):
         files.replace(folder / f"weights-{seed}.safetensors", weights)
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
+    seconds.write(data, "gnn", collection, sum(spent for *_, spent in results))
     files.replace(folder / "curves.csv", curves.write_csv().encode())
     for path in _checkpoints(data, collection).glob("*"):  # also of seeds that an interrupted run had more of
         path.unlink()
@@ -116,7 +118,7 @@ def _train_all(seeds: int, train: Callable[[int], Trained], device: str) -> list
 
 
 def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trained:
-    """Trains one seed: its curve, its scores of valid and test graphs, its weights as safetensors bytes."""
+    """Trains one seed: curve, scores of valid and test graphs, weights as safetensors bytes, processor seconds."""
     graphs = {split: model_graphs(data, collection, split) for split in ("train", *SCORED)}
     graphs["train"] = [some(graph, settings.pool) for graph in graphs["train"]]
     graphs["watched"] = [some(graph, WATCHED) for graph in graphs["valid"]]
@@ -136,11 +138,12 @@ def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trai
         training = Training(network, train, watched, settings, collection, seed)
         checkpoint.restore(training)
         curve = training.run(after_step)
+        spent = checkpoint.seconds
         scored = [statics[graph] for split in SCORED for graph in graphs[split]]
         frames = [_scores(network, static, seed, settings.permutations) for static in scored]
     # A tensor is stored once, under its first name.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
-    return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights)
+    return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights), spent
 
 
 def some(graph: ModelGraph, most: int) -> ModelGraph:

@@ -1,0 +1,357 @@
+"""What each choice is worth, on valid: everything as params.yaml has it, but for one thing.
+
+    python -m benchmarks.ablate [--groups NAME …] [--variants NAME …] [--collections NAME …] [--seeds 3] [--workers 2]
+
+A row per variant, collection and seed goes to reports/ablation.csv as soon as it is there; a run goes on with what is
+missing, and trains anew what other parameters, code or data have made stale. Graphs are pruned and padded here, from
+`data.root`; the rules of blending take the scores of the pipeline, so they need `dvc repro` first. Without --groups all
+run but `network`, further choices of the network. Groups run in the order in which they stand here.
+`python -m stages.run ablation` makes a page of the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from stages import ablation, blend, files, pad, params, prune, scores
+from stages.collection import COLLECTIONS, folder, is_tile, slug
+from stages.dataset import model_graphs, prune_folder
+from stages.errors import InputError
+from stages.gbdt.ensemble import combined, fit
+from stages.gbdt.settings import Settings as TreeSettings
+from stages.gbdt.sheet import Sheet, labelled
+from stages.gnn.batch import Memory, prepare
+from stages.gnn.checkpoint import CODE
+from stages.gnn.inference import predict
+from stages.gnn.settings import NAMES, Settings
+from stages.gnn.training import Training, build, deterministic
+from stages.metrics import collection_score, graph_score
+from stages.statistics import layout
+
+#: group -> variant -> stage -> what it changes; of trees, the group of statistics that is left out
+VARIANTS: dict[str, dict[str, dict]] = {
+    "default": {"network": {}, "trees": {"without": ""}},
+    "pruning": {
+        "none": {"prune": {"hops": "all"}},
+        "2 hops": {"prune": {"hops": 2}},
+        "3 hops": {"prune": {"hops": 3}},
+        "5 hops": {"prune": {"hops": 5}},
+        "contracted": {"gnn": {"graph": "contracted"}},
+    },
+    "padding": {"0": {"pad": {"layout_padding": 0}}},
+    "attention": {"off": {"gnn": {"cross_attention": False}}},
+    "segments": {name: {"gnn": {"gst": name}} for name in ("full", "gst", "gst+e", "gst+ef", "gst+ed")},
+    "trees": {f"without {name}": {"without": name} for name in (*layout.GROUPS, "program")},
+    "blend": {rule: {"rule": rule} for rule in blend.SCALES},
+    "network": {
+        "1 segment": {"gnn": {"segments": 1}},
+        "1 segment, keep .5": {"gnn": {"segments": 1, "keep": 0.5}},
+        "64 nodes, 1 segment": {"gnn": {"segment_nodes": 64, "segments": 1}},
+        "keep .5": {"gnn": {"keep": 0.5}},
+        "metis": {"gnn": {"partition": "metis"}},
+        "node_splits": {"gnn": {"partition": "node_splits"}},
+        "channel attention": {"gnn": {"channel_attention": True}},
+        "no facts": {"gnn": {"facts": False}},
+        "no copies": {"gnn": {"copies": False}},
+        "neither facts nor copies": {"gnn": {"facts": False, "copies": False}},
+        "overridden": {"gnn": {"overridden": True}},
+        "producers only": {"gnn": {"direction": "producers"}},
+        "consumers only": {"gnn": {"direction": "consumers"}},
+        "gatv2": {"gnn": {"messages": "gatv2"}},
+        "gcn": {"gnn": {"messages": "gcn"}},
+        "no norm": {"gnn": {"norm": "none"}},
+        "instance norm, dense": {"gnn": {"norm": "instance", "gst": "full"}},
+        "mean readout": {"gnn": {"readout": "mean"}},
+        "max readout": {"gnn": {"readout": "max", "gst": "full"}},
+        "one layer": {"gnn": {"layers": 1}},
+        "three layers": {"gnn": {"layers": 3}},
+        "width 32": {"gnn": {"width": 32}},
+        "width 128": {"gnn": {"width": 128}},
+        "no dropout": {"gnn": {"dropout": 0.0}},
+        "dropout .5": {"gnn": {"dropout": 0.5}},
+        "logistic": {"gnn": {"loss": "logistic"}},
+        "listmle": {"gnn": {"loss": "listmle"}},
+        "margin": {"gnn": {"loss": "margin"}},
+        "16 configurations": {"gnn": {"configurations": 16}},
+        "16, spread": {"gnn": {"configurations": 16, "sampling": "spread"}},
+        "4 graphs a step": {"gnn": {"graphs": 4}},
+        "average .98": {"gnn": {"average": 0.98}},
+        "early fusion": {"gnn": {"fusion": "early"}},
+    },
+}
+#: what changes kernels too, and what changes nothing else
+ON_TILES = {("default", "network"), ("padding", "0")} | {
+    ("network", name)
+    for name in ("no norm", "three layers", "width 32", "width 128", "no dropout", "dropout .5", "logistic")
+}
+TILES_ONLY = {("network", "early fusion")}
+FURTHER = "network"
+#: modules on which a row depends beside those of the network
+OTHERS = ("blend", "baselines", "families", "npz", "operands", "pad", "prune", "scores", "submission")
+STAGES = Path(__file__).parents[1] / "stages"
+Job = tuple[str, str, str, int]  # group, variant, collection, seed
+
+
+def applies(group: str, variant: str, collection: str) -> bool:
+    """Whether a variant says something about a collection."""
+    if group == "blend":
+        return True
+    if (group, variant) in TILES_ONLY:
+        return is_tile(collection)
+    if VARIANTS[group][variant].get("without") == "search":
+        return _section("gbdt", collection)["searched"]
+    return not is_tile(collection) or (group, variant) in ON_TILES
+
+
+def knobs(stage: str, collection: str, variant: Mapping) -> dict:
+    """A stage's parameters in params.yaml, with what the variant changes."""
+    return _section(stage, collection) | variant.get(stage, {})
+
+
+@cache
+def _section(stage: str, collection: str) -> dict:
+    return params.section("params.yaml", stage, collection)
+
+
+def identity(job: Job) -> str:
+    """Digest of all that decides a row: the code, the parameters, and the npz files or, of a blend, the scores."""
+    group, name, collection, seed = job
+    variant = VARIANTS[group][name]
+    stages = ("blend",) if group == "blend" else ("prune", "pad", "gbdt" if "without" in variant else "gnn")
+    digest = hashlib.sha256(_code().encode())
+    values = {stage: knobs(stage, collection, variant) for stage in stages}
+    digest.update(json.dumps([group, name, collection, seed, variant, values], sort_keys=True).encode())
+    digest.update((_scored(collection) if group == "blend" else _given(collection)).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    trees = sorted((STAGES / "gbdt").glob("*.py"))
+    return _digest([*CODE, *trees, *(STAGES / f"{name}.py" for name in OTHERS), Path(__file__)])
+
+
+@cache
+def _given(collection: str) -> str:
+    """Digest of a collection's train and valid files."""
+    root = _section("data", collection)["root"]
+    return _digest(
+        path for split in ("train", "valid") for path in sorted(folder(root, collection, split).glob("*.npz"))
+    )
+
+
+@cache
+def _scored(collection: str) -> str:
+    """Digest of what the pipeline's members score."""
+    members = _section("blend", collection)["members"]
+    return _digest(Path("data", member, slug(collection), "scores.parquet") for member in members)
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: not there; run dvc repro first")
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def place(base: str, collection: str, variant: Mapping) -> Path:
+    """Folder below `base` for graphs that are pruned and padded so."""
+    values = {stage: knobs(stage, collection, variant) for stage in ("prune", "pad")}
+    return Path(base, hashlib.sha256(json.dumps([collection, values], sort_keys=True).encode()).hexdigest()[:16])
+
+
+def make(base: str, collection: str, variant: Mapping) -> None:
+    """Prunes and pads a collection into its `place`."""
+    data = str(place(base, collection, variant))
+    root = _section("data", collection)["root"]
+    prune.run(collection=collection, root=root, data=data, workers=1, **knobs("prune", collection, variant))
+    pad.run(collection=collection, data=data, **knobs("pad", collection, variant))
+
+
+def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
+    """Trains one network, or the trees of a job's seed: {seed: (official metric on valid, processor seconds)}."""
+    group, name, collection, seed = job
+    variant = VARIANTS[group][name]
+    data = str(place(base, collection, variant))
+    if "without" in variant:
+        return _trees(data, collection, variant, seed)
+    settings = Settings(
+        **{key: value for key, value in knobs("gnn", collection, variant).items() if key in NAMES} | {"device": "cpu"}
+    )
+    view, memory = settings.view(collection), Memory()
+    graphs = {split: model_graphs(data, collection, split) for split in ("train", "valid")}
+    statics = {split: [prepare(graph, view, memory=memory) for graph in graphs[split]] for split in graphs}
+    with deterministic(seed):
+        start = time.process_time()
+        network = build(collection, statics["train"][0], settings)
+        Training(network, statics["train"], statics["valid"], settings, collection, seed).run()
+        spent = time.process_time() - start
+        found = [(predict(network, static), static.graph.target) for static in statics["valid"]]
+    return {seed: (collection_score(graph_score(collection, score, target) for score, target in found), spent)}
+
+
+def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int, tuple[float, float]]:
+    """All seeds 0 ... seeds at once: a seed's trainings draw nothing from another's."""
+    settings = TreeSettings(**knobs("gbdt", collection, variant) | {"seeds": seeds + 1})
+    sheets = [kept(sheet, variant["without"]) for sheet in labelled(data, collection, settings)]
+    start = time.process_time()
+    ensemble = fit(sheets, settings)
+    spent = (time.process_time() - start) / settings.seeds
+    return {
+        seed: (
+            collection_score(
+                graph_score(collection, combined(ensemble.scores(sheet, seed)), sheet.target)
+                for sheet in sheets
+                if sheet.split == "valid"
+            ),
+            spent,
+        )
+        for seed in range(settings.seeds)
+    }
+
+
+def kept(sheet: Sheet, without: str) -> Sheet:
+    """A graph without a group of statistics; `program`: those that all its configurations share."""
+    grouped = {name for group, names in layout.GROUPS.items() if group != without for name in names}
+    program = set(sheet.names) - {name for names in layout.GROUPS.values() for name in names}
+    left = grouped | (program if without != "program" else set())
+    columns = [column for column, name in enumerate(sheet.names) if name in left]
+    return replace(sheet, names=[sheet.names[column] for column in columns], values=sheet.values[:, columns])
+
+
+def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, float]]:
+    """(rule, seed) -> official metric on valid of a blend of single seeds, weights chosen without the graph's family;
+    no training."""
+    section = _section("blend", collection)
+    found = {}
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as data:
+            Path(data, "prune").mkdir()
+            prune_folder(data, collection).symlink_to(prune_folder("data", collection).resolve())
+            for member in section["members"]:
+                table = scores.read(Path("data", member, slug(collection), "scores.parquet"))
+                if not table.filter(pl.col("seed") == seed).height:
+                    raise InputError(f"data/{member}/{slug(collection)}: has no seed {seed}; give fewer --seeds")
+                one = table.filter(pl.col("seed") == seed)
+                scores.write(one, Path(data, member, slug(collection), "scores.parquet"))
+            rules = blend.run(collections=[collection], data=data, **section)["rules"]
+        nested = rules.filter(pl.col("collection") == collection).select("rule", "nested").drop_nulls()
+        if nested.is_empty():
+            raise InputError(f"{collection}: valid has one family of programs, none is left to choose weights on")
+        found |= {(rule, seed): (value, 0.0) for rule, value in nested.iter_rows()}
+    return found
+
+
+def jobs(groups: list[str], variants: list[str] | None, collections: list[str], seeds: int) -> list[Job]:
+    """The rows that are asked for, in the order in which they are made."""
+    return [
+        (group, variant, collection, seed)
+        for group in groups
+        for variant in VARIANTS[group]
+        if variants is None or group == "default" or variant in variants
+        for collection in collections
+        if applies(group, variant, collection)
+        for seed in range(seeds)
+    ]
+
+
+class Rows:
+    """The rows of reports/ablation.csv, written whole with each that comes."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        rows = ablation.read(path).to_dicts() if path.exists() else []
+        self.by_job = {(row["group"], row["variant"], row["collection"], row["seed"]): row for row in rows}
+
+    def missing(self, wanted: list[Job]) -> list[Job]:
+        """Jobs without a row that is theirs."""
+        return [job for job in wanted if self.by_job.get(job, {}).get("identity") != identity(job)]
+
+    def add(self, job: Job, score: float, spent: float) -> None:
+        values = (*job[:3], job[3], "valid", round(score, 5), round(spent, 2), identity(job))
+        self.by_job[job] = dict(zip(ablation.SCHEMA, values, strict=True))
+        order = {
+            (group, name): number for number, (group, name) in enumerate((g, n) for g in VARIANTS for n in VARIANTS[g])
+        }
+        known = {job: row for job, row in self.by_job.items() if job[:2] in order}
+        lines = sorted(known, key=lambda job: (order[job[:2]], COLLECTIONS.index(job[2]), job[3]))
+        table = pl.DataFrame([known[job] for job in lines], schema=ablation.SCHEMA)
+        files.replace(self.path, table.write_csv().encode())
+
+
+def run(wanted: list[Job], workers: int, path: Path = ablation.TABLE) -> None:
+    """Makes the rows that are missing."""
+    rows = Rows(path)
+    missing = rows.missing(wanted)
+    seeds = 1 + max((job[3] for job in wanted), default=0)
+    # Trees make all seeds at once; the last stands for them.
+    tasks = {job: job for job in missing if job[0] != "blend"}
+    for job in missing:
+        if "without" in VARIANTS[job[0]][job[1]]:
+            tasks.pop(job)
+            last = (*job[:3], seeds - 1)
+            tasks[last] = last
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    base = tempfile.mkdtemp(prefix="ablate-")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            made = {place(base, job[2], VARIANTS[job[0]][job[1]]): job for job in tasks}
+            making = [pool.submit(make, base, job[2], VARIANTS[job[0]][job[1]]) for job in made.values()]
+            for done in tqdm(as_completed(making), "prune, pad", len(making), mininterval=2):
+                done.result()
+            running = {pool.submit(train, base, job): job for job in tasks}
+            for done in tqdm(as_completed(running), "trainings", len(running), mininterval=2):
+                for seed, (score, spent) in done.result().items():
+                    rows.add((*running[done][:3], seed), score, spent)
+    finally:
+        shutil.rmtree(base)
+    for collection in sorted({job[2] for job in missing if job[0] == "blend"}, key=COLLECTIONS.index):
+        for (rule, seed), (score, spent) in blends(collection, seeds).items():
+            rows.add(("blend", rule, collection, seed), score, spent)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    groups = [group for group in VARIANTS if group != FURTHER]
+    parser.add_argument("--groups", nargs="+", choices=VARIANTS, default=groups)
+    parser.add_argument("--variants", nargs="+", choices=[name for group in VARIANTS.values() for name in group])
+    parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=list(COLLECTIONS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time, a thread each")
+    options = parser.parse_args()
+    given = ["default", *(group for group in options.groups if group != "default")]
+    try:
+        run(jobs(given, options.variants, options.collections, options.seeds), options.workers)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    table = ablation.read(ablation.TABLE)
+    assert np.isfinite(table["score"].to_numpy()).all()
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3, fmt_str_lengths=40):
+        for group in ablation.groups(table):
+            print(group, ablation.summary(table, group), ablation.meaning(table, group), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
