@@ -32,6 +32,7 @@ from stages import collection as collections
 from stages import files, page, params
 from stages.errors import InputError
 
+FRONT = "leaderboard"  # whose page all others link
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -76,7 +77,8 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     shown.parent.mkdir(exist_ok=True)
     executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
-    files.replace(shown, page.html(executed, title=title).encode())
+    front = None if stage == FRONT else f"{FRONT}.html"
+    files.replace(shown, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
     return shown
 
