@@ -183,7 +183,7 @@ def rank_scatter(examples: pl.DataFrame, label: str = "", narrow: bool = False) 
     for panel, ((which, collection, graph, score), rows) in zip(panels, shown, strict=True):
         panel.plot([1, rows.height], [1, rows.height], color=GREY, linewidth=1)
         panel.scatter(rows["true"], rows["predicted"], s=14, color=BLUE, alpha=0.7, linewidths=0)
-        panel.set_title(f"{which}: tau {score:.2f}\n{collection}\n{_short(graph)}", fontsize=9)
+        panel.set_title(f"{which}: tau {score:.2f}\n{collection}\n{short(graph)}", fontsize=9)
         panel.set_xlabel("true place (1 = fastest)")
         panel.set_ylabel("predicted place")
         panel.set_aspect("equal")
@@ -412,7 +412,8 @@ def _sorted(members: Sequence[str]) -> list[str]:
     return first + sorted(set(members) - {*first, *last}) + last
 
 
-def _short(text: str, length: int = 34) -> str:
+def short(text: str, length: int = 34) -> str:
+    """The text, or its beginning and an ellipsis where it is longer."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

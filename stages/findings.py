@@ -11,13 +11,13 @@ from stages.collection import COLLECTIONS, is_tile, slug
 from stages.figures import PROPERTIES
 
 PER_COLLECTION = {
+    "configuration": "what one is, drawn",
     "prune": "what is kept of a program",
     "pad": "features for the network",
     "gnn": "training, attention",
     "gbdt": "what the trees look at",
 }
 SINGLE = {
-    "configuration": "what a configuration is, drawn on a small program",
     "blend": "weights and rules of blending",
     "collect": "what was measured, and how well",
     "times": "where the time of a run went; memory of a training step",
@@ -54,8 +54,8 @@ def front(result: Mapping) -> str:
     """The page's first screen as HTML: what was predicted, how well, against what, and whether to believe it."""
     split = result["splits"][-1]
     predicted = html.escape(headline(result)) + (
-        ' A <a href="configuration.html">configuration</a> is one way for the compiler to lay out all tensors of a '
-        "program in memory, or to tile a kernel; which one is fast is found by timing it, or guessed here."
+        " A configuration is one way for the compiler to lay out all tensors of a program in memory, or to tile a "
+        "kernel; which one is fast is found by timing it, or guessed here."
     )
     answers = {
         "What was predicted?": predicted,
@@ -69,12 +69,11 @@ def front(result: Mapping) -> str:
 
 def pages(result: Mapping) -> str:
     """Links to every other page as HTML; those of a collection are there where the pipeline has been run on it."""
-    lines = [
-        f"<dt>{stage}</dt><dd>"
-        + " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in result["collections"])
-        + f" – {text}</dd>"
-        for stage, text in PER_COLLECTION.items()
-    ]
+    lines = []
+    for stage, text in PER_COLLECTION.items():
+        names = [name for name in result["collections"] if not (stage == "configuration" and is_tile(name))]
+        links = " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in names)
+        lines += [f"<dt>{stage}</dt><dd>{links} – {text}</dd>"] if names else []
     lines += [f'<dt>{name}</dt><dd><a href="{name}.html">{text}</a></dd>' for name, text in SINGLE.items()]
     return f'<dl class="pages">{"".join(lines)}</dl>'
 
