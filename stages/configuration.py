@@ -24,6 +24,7 @@ from stages.topology import topological_order
 
 TRIED = 20  # of the smallest programs, until one has a copy to show
 POINTS = 400  # in the picture of run times
+DEEPEST = 14  # inches of a drawing
 LABELLED = 60  # nodes of a drawing beyond which their names would cover each other
 _NAMES = {number: name for name, number in OPCODE_NUMBERS.items()}
 SLOTS = ("output", "input", "kernel")
@@ -159,7 +160,7 @@ def drawing(example: Example, narrow: bool = False) -> Figure:
     """
     x, y = _positions(len(example.opcodes), example.edges)
     deep = int(-y.min()) + 1
-    height = max(3.0, 0.42 * deep)
+    height = float(np.clip(0.42 * deep, 3, DEEPEST))
     size = (figures.NARROW, 2 * height) if narrow else (figures.WIDE, height + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     panels = (
@@ -189,7 +190,7 @@ def drawing(example: Example, narrow: bool = False) -> Figure:
             if chosen.any():
                 edge = figures.DARK if colour == "white" else colour
                 panel.plot(x[chosen], y[chosen], marker, color=colour, markeredgecolor=edge, label=text, markersize=6)
-        if len(x) <= LABELLED:
+        if nodes.sum() <= LABELLED:
             for node in np.flatnonzero(nodes):
                 offset = (4, 3 if round(2 * x[node]) % 4 in (0, 1) else -8)  # neighbours in a row turn about
                 panel.annotate(
@@ -259,8 +260,8 @@ def pruned(example: Example) -> str:
     asked = example.layouts[1, places[consumer], slot]
     return text + (
         f" In red a relayout copy of the slowest configuration: {example.opcodes[producer]} {producer} writes its "
-        f"{example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its {SLOTS[slot]} as "
-        f"{asked}, so {size:,} bytes are copied into another order in between. In the fastest the two agree."
+        f"{example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its {SLOTS[slot]} "
+        f"as {asked}, so {size:,} bytes are copied into another order in between. In the fastest the two agree."
     )
 
 
