@@ -23,7 +23,13 @@ class Browser:
     def __enter__(self) -> Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-        command = [NAME, *flags.split(), "--remote-debugging-port=0", f"--user-data-dir={self._profile.name}"]
+        command = [
+            NAME,
+            *flags.split(),
+            "--remote-debugging-port=0",
+            f"--user-data-dir={self._profile.name}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port = self._port()

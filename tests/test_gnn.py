@@ -336,9 +336,9 @@ def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
         mine = layer.node == node
         share = torch.softmax(x[mine] / network.blocks[-1].attention.temperature, dim=0) * graph.configurations
         gates[mine] = (x[mine].abs() * share).sum(1) / x[mine].abs().sum(1)
-    by_configuration = np.sort(gates.detach().numpy().reshape(-1))
-    shown = np.sort(found["gate"].to_numpy())
-    assert np.isin(shown.round(4), by_configuration.round(4)).mean() > 0.99
+    dense, shown = gates.detach().numpy(), found["gate"].to_numpy()
+    assert np.abs(shown[:, None] - dense[None]).min(axis=1).max() < 1e-4
+    assert shown.mean() == pytest.approx(1, abs=0.2) and shown.std() > 0.1
 
 
 @pytest.mark.parametrize("knobs", [{"cross_attention": False}, {"layers": 0}])
