@@ -15,6 +15,9 @@ RUN := $(call stamp,$(VENV),requirements.txt)
 DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt)-dev
 MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
+# Pages that show what is no result of the pipeline.
+PAGES := collect times
+
 .DEFAULT_GOAL := help
 .SILENT:
 .PHONY: help repro recipe ablate test lint lab bench data collect clean
@@ -25,6 +28,7 @@ help: ## list what can be made
 repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
 	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
 	$(VENV)/bin/dvc repro
+	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
 
 recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
 	$(VENV)/bin/python -m stages.recipes $(NAME)
@@ -39,7 +43,7 @@ lint: $(DEV) ## check style and format
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
 
 lab: $(RUN) ## open the notebooks in Jupyter
-	PYTHONPATH=$(CURDIR) $(VENV)/bin/jupyter lab --notebook-dir=. notebooks
+	$(VENV)/bin/jupyter lab --notebook-dir=. notebooks
 
 bench: $(RUN) ## time the network against the first place's, the trees, prune; writes reports/benchmarks.json
 	$(VENV)/bin/python -m benchmarks.gnn $(ARGS)
@@ -54,7 +58,7 @@ collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and 
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
-	rm -rf data/prune data/pad data/states data/checkpoints data/gnn data/gbdt data/blend data/leaderboard .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/prune data/pad data/states data/checkpoints data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 

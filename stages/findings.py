@@ -1,10 +1,37 @@
 """What the blend's and the leaderboard's reports say in words, computed from the frames that their figures show."""
 
+import html
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
+from scipy.stats import rankdata
 
-from stages.collection import COLLECTIONS, is_tile
+from stages.collection import COLLECTIONS, is_tile, slug
+from stages.figures import PROPERTIES
+
+PER_COLLECTION = {
+    "configuration": "what one is, drawn",
+    "prune": "what is kept of a program",
+    "pad": "features for the network",
+    "gnn": "training, attention",
+    "gbdt": "what the trees look at",
+}
+SINGLE = {
+    "blend": "weights and rules of blending",
+    "collect": "what was measured, and how well",
+    "times": "where the time of a run went; memory of a training step",
+}  # `make repro` makes the last two after the pipeline: they show what is no result of it
+BASELINES = ("ridge", "copy_count", "row_major", "largest_tile", "random")
+#: what a graph with the least and with the most of a property has
+ENDS = {
+    "spread": ("closest run times", "widest run times"),
+    "nodes": ("fewest nodes", "most nodes"),
+    "configurable": ("fewest configurable nodes", "most configurable nodes"),
+    "ceiling": ("noisiest timings", "steadiest timings"),
+}
+ROUGH = 0.5  # tau below which a ranking follows the times loosely at best
+ENOUGH = 0.99  # of the best speed, which is as good as finding the fastest
 
 
 def headline(result: Mapping) -> str:
@@ -21,6 +48,93 @@ def headline(result: Mapping) -> str:
         parts.append(f"{_many(kernels, 'kernel')} of {' and '.join(name for name in counts if is_tile(name))}")
     text = f"Ranked, fastest first and without running one of them: {total:,} configurations of {' and '.join(parts)}."
     return " ".join([text, *result["notes"]])
+
+
+def front(result: Mapping) -> str:
+    """The page's first screen as HTML: what was predicted, how well, against what, and whether to believe it."""
+    split = result["splits"][-1]
+    predicted = html.escape(headline(result)) + (
+        " A configuration is one way for the compiler to lay out all tensors of a program in memory, or to tile a "
+        "kernel; which one is fast is found by timing it, or guessed here."
+    )
+    answers = {
+        "What was predicted?": predicted,
+        "How well?": _well(result, split),
+        "Against what?": _opponents(result, split),
+        "May I believe it?": _belief(result, split),
+    }
+    shown = "".join(f"<section><h2>{title}</h2><p>{text}</p></section>" for title, text in answers.items())
+    return f'<div class="answers">{shown}</div>'
+
+
+def pages(result: Mapping) -> str:
+    """Links to every other page as HTML; those of a collection are there where the pipeline has been run on it."""
+    lines = []
+    for stage, text in PER_COLLECTION.items():
+        names = [name for name in result["collections"] if not (stage == "configuration" and is_tile(name))]
+        links = " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in names)
+        lines += [f"<dt>{stage}</dt><dd>{links} – {text}</dd>"] if names else []
+    lines += [f'<dt>{name}</dt><dd><a href="{name}.html">{text}</a></dd>' for name, text in SINGLE.items()]
+    return f'<dl class="pages">{"".join(lines)}</dl>'
+
+
+def _well(result: Mapping, split: str) -> str:
+    rows = _scores(result, split)
+    if ("mean", "blend") not in rows:
+        return html.escape(standing(result, split))
+    blend = rows["mean", "blend"]
+    parts = [name for name in result["collections"] if (name, "blend") in rows]
+    kinds = (
+        ("Kendall's tau-b on layouts", [name for name in parts if not is_tile(name)]),
+        ("1 − slowdown of the best of five tiles", [name for name in parts if is_tile(name)]),
+    )
+    means = [
+        f"{title} {np.mean([rows[name, 'blend']['score'] for name in names]):.3f}" for title, names in kinds if names
+    ]
+    return (
+        f"<strong>{blend['score']:.3f}</strong> of 1 on {split}, mean of {_many(len(parts), 'collection')} "
+        f"({_interval(blend)}): {', '.join(means)}. {purchase(result, split)}"
+    )
+
+
+def _opponents(result: Mapping, split: str) -> str:
+    rows = {member: row for (name, member), row in _scores(result, split).items() if name == "mean"}
+    baselines = {name: row for name, row in rows.items() if name not in ("blend", "ceiling", *result["trained"])}
+    if "blend" not in rows or not baselines:
+        return "There is no mean to compare."
+    leads = {row["member"]: row for row in _leads(result, split) if row["collection"] == "mean"}
+    best = max(baselines, key=lambda name: baselines[name]["score"])
+    text = (
+        f"The best of {_many(len(baselines), 'baseline')}, {best}, has <strong>{baselines[best]['score']:.3f}</strong>"
+    )
+    text += f", so the lead is {_signed(leads[best])}; "
+    text += f"chance has {rows['random']['score']:.3f}. " if "random" in rows else "the others have less. "
+    members = [f"{name} {rows[name]['score']:.3f}" for name in result["trained"] if name in rows]
+    text += f"The models blended have {_list(members)}. " if members else ""
+    if "ceiling" in rows:
+        text += f"One timing pass as a prediction of the other, the ceiling, has {rows['ceiling']['score']:.3f}."
+    return text
+
+
+def _belief(result: Mapping, split: str) -> str:
+    text = [f"<strong>{result['label'][:1].upper()}{result['label'][1:]}.</strong>"] if result["label"] else []
+    text.append(
+        "No run time of these graphs was used for anything but these scores."
+        if split == "test"
+        else "Weights and epochs were chosen on these graphs, which flatters; the test run times are hidden."
+    )
+    kin = result["kin"].filter(split=split, member="blend")
+    groups = dict(kin.group_by("kin").agg(pl.col("score").mean()).iter_rows())
+    if {"sibling", "unseen"} <= set(groups):
+        count = kin.filter(kin="unseen")["graphs"].sum()
+        text.append(
+            f"Families never trained on, {_many(count, 'graph')}, score {groups['unseen']:.3f}, siblings of trained "
+            f"ones {groups['sibling']:.3f}."
+        )
+    where = sorted({row["collection"] for row in _leads(result, split) if row["lead"] < 0} - {"mean"})
+    text.append(f"Something else is ahead of the blend on {_list(where)}." if where else "")
+    text.append("Not covered: any other machine or compiler than the one measured, programs larger than these.")
+    return " ".join(filter(None, text))
 
 
 def standing(result: Mapping, split: str) -> str:
@@ -53,7 +167,7 @@ def standing(result: Mapping, split: str) -> str:
 
 def lead(result: Mapping, split: str) -> str:
     """Which leads of the blend in the mean the graphs are enough to show, and where something else is ahead."""
-    rows = [row for row in result["versus"].iter_rows(named=True) if row["split"] == split]
+    rows = _leads(result, split)
     mean = [row for row in rows if row["collection"] == "mean"]
     ahead = [row["member"] for row in mean if row["low"] is not None and row["low"] > 0]
     behind = [row["member"] for row in mean if row["high"] is not None and row["high"] < 0]
@@ -120,17 +234,148 @@ def examples(result: Mapping) -> str:
 
 
 def purchase(result: Mapping, split: str, k: int = 5) -> str:
-    """What timing only the first k configurations of the ranking gets, against k drawn at random."""
-    rows = result["buys"].filter((pl.col("split") == split) & (pl.col("k") == k))
+    """What timing only the first k configurations of the ranking gets, against the best baseline's and k at random."""
+    rows = result["buys"].filter(pl.col("split") == split, pl.col("k") == k)
     if rows.is_empty():
         return "No run times are known, so it cannot be said what the ranking buys."
-    blend, random = rows["blend"].mean(), rows["random"].mean()
-    weakest = rows.sort(pl.col("blend") - pl.col("random")).row(0, named=True)
+    means = {member: part["closeness"].mean() for (member,), part in rows.group_by(["member"], maintain_order=True)}
     return (
-        f"Timing only the first {k} of the ranking reaches {100 * blend:.1f}% of the best speed on {split}, "
-        f"{k} at random {100 * random:.1f}%; the ranking buys least on {weakest['collection']} "
-        f"({100 * weakest['blend']:.1f}% against {100 * weakest['random']:.1f}%)."
+        f"Timing only the first {k} of the ranking reaches {100 * means['blend']:.1f}% of the best speed, "
+        f"{k} at random {100 * means['random']:.1f}%."
     )
+
+
+def budgets(result: Mapping, split: str) -> str:
+    """How many configurations must be timed to come near the fastest: by the ranking, at random, by a baseline."""
+    rows = result["buys"].filter(split=split)
+    if rows.is_empty():
+        return "No run times are known, so it cannot be said what the ranking buys."
+    needed: dict[str, dict[str, int | None]] = {}
+    for (name, member), part in rows.group_by(["collection", "member"], maintain_order=True):
+        needed.setdefault(name, {})[member] = part.filter(pl.col("closeness") >= ENOUGH)["k"].min()
+    text = []
+    for name, members in needed.items():
+        least = {member: k for member, k in members.items() if member not in ("blend", "random", *result["trained"])}
+        best = min(least, key=lambda member: (least[member] or np.inf, member)) if least else None
+        text.append(
+            f"{name} {members['blend']:,} (random {members['random']:,}"
+            + (f", {best} {least[best]:,})" if best and least[best] else ")")
+        )
+    close = [
+        name
+        for name, members in needed.items()
+        if any(k and k <= members["blend"] for m, k in members.items() if m not in ("blend", *result["trained"]))
+    ]
+    last = (
+        f" A baseline needs as few on {_list(close)}: there the ranking as a whole is better than its, the first "
+        "places are not."
+        if close
+        else " No baseline does with as few."
+    )
+    return (
+        f"Configurations to time on {split} until the mean reaches {ENOUGH:.0%} of the best speed, by the blend: "
+        f"{'; '.join(text)}.{last}"
+    )
+
+
+def spread_of_places(result: Mapping) -> str:
+    """How the taus of the graphs in the pictures of places lie, by collection, in words."""
+    taus = result["places"].unique(["collection", "graph"], keep="first", maintain_order=True)
+    if taus.is_empty():
+        return "No layout graph has known run times, so there is none to show."
+    parts = [
+        f"{name} {part['score'].min():.2f} to {part['score'].max():.2f}, median {part['score'].median():.2f}"
+        for (name,), part in taus.group_by(["collection"], maintain_order=True)
+    ]
+    far = taus.filter(pl.col("score") < ROUGH).height
+    return f"Tau by graph: {'; '.join(parts)}. {far} of {taus.height} graphs are below {ROUGH:g}."
+
+
+def layouts(graphs: pl.DataFrame) -> pl.DataFrame:
+    """The layout graphs of the leaderboard's `odd` whose metric is defined."""
+    tiles = [name for name in COLLECTIONS if is_tile(name)]
+    return graphs.filter(~pl.col("collection").is_in(tiles)).drop_nulls("blend")
+
+
+def odd(result: Mapping, each: int = 2) -> pl.DataFrame:
+    """The best and the worst graphs of every collection, `each` at most, and what is odd about them in words.
+
+    Odd are a family that nothing was trained on, a baseline that is ahead, and a property by which a graph is among
+    the outermost eighth of its collection's graphs.
+    """
+    rows = []
+    for (name,), part in result["odd"].drop_nulls("blend").group_by(["collection"], maintain_order=True):
+        ordered = part.sort("blend", "graph", descending=[True, False])
+        worst = ordered.tail(min(each, ordered.height // 2))
+        for which, chosen in (("best", ordered.head(min(each, ordered.height - worst.height))), ("worst", worst)):
+            for row in chosen.iter_rows(named=True):
+                others = max((row[key] for key in BASELINES if row.get(key) is not None), default=None)
+                rows.append((name, which, row["graph"], row["blend"], others, _oddity(row, part, others)))
+    schema = {"collection": pl.String, "": pl.String, "graph": pl.String, "blend": pl.Float64}
+    return pl.DataFrame(rows, schema=schema | {"best baseline": pl.Float64, "odd": pl.String}, orient="row")
+
+
+def oddities(result: Mapping) -> str:
+    """With which property of a layout graph the score goes up or down, and how unseen families fare, in words."""
+    graphs = layouts(result["odd"])
+    known = {name: graphs.drop_nulls(name) for name in PROPERTIES}
+    found = {
+        name: float(np.corrcoef(rankdata(part[name]), rankdata(part["blend"]))[0, 1])
+        for name, part in known.items()
+        if part.height > 2 and part[name].n_unique() > 1 and part["blend"].n_unique() > 1
+    }
+    text = []
+    if found:
+        most = max(found, key=lambda name: abs(found[name]))
+        rest = [f"{PROPERTIES[name]} {value:+.2f}" for name, value in found.items() if name != most]
+        text.append(
+            f"Over {_many(graphs.height, 'layout graph')} the score goes most with {PROPERTIES[most]} (Spearman's rank "
+            f"correlation {found[most]:+.2f}" + (f"; {', '.join(rest)})." if rest else ").")
+        )
+    else:
+        text.append("There are too few layout graphs to see what the score goes with.")
+    table = odd(result)
+    worst, best = (
+        table.filter(pl.col("") == which)["odd"].str.contains("never trained on") for which in ("worst", "best")
+    )
+    text.append(
+        f"Of the {len(worst)} worst graphs in the table {worst.sum()} are of families never trained on, of the "
+        f"{len(best)} best {best.sum()}."
+    )
+    return " ".join(text)
+
+
+def _oddity(row: Mapping, group: pl.DataFrame, others: float | None) -> str:
+    """What is odd about a graph among the graphs of its collection, in words; others: the best baseline's metric."""
+    words = ["family never trained on"] if row["kin"] == "unseen" else []
+    if others is not None and others > row["blend"]:
+        words.append("a baseline is ahead")
+    extremes = []
+    for name, ends in ENDS.items():
+        values = group[name].drop_nulls()
+        if row[name] is not None and values.n_unique() > 1:
+            below, above = (values < row[name]).sum(), (values > row[name]).sum()
+            extremes.append((min(below, above), name, ends[below > above]))
+    if extremes and (found := min(extremes))[0] <= group.height // 8:
+        rank, name, end = found
+        shown = f"{row[name]:.2f}" if isinstance(row[name], float) else f"{row[name]:,}"
+        place = end if rank == 0 else f"{_ordinal(rank + 1)} {end}"
+        words.append(f"{place} of {group.height} ({shown})")
+    return ", ".join(words) or "nothing stands out"
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+def _leads(result: Mapping, split: str) -> list[dict]:
+    return [row for row in result["versus"].iter_rows(named=True) if row["split"] == split]
+
+
+def _signed(row: Mapping) -> str:
+    interval = "" if row["low"] is None else f" (90% interval {row['low']:+.3f} to {row['high']:+.3f})"
+    return f"{row['lead']:+.3f}{interval}"
 
 
 def files(result: Mapping) -> str:
@@ -278,7 +523,7 @@ def _interval(row: Mapping) -> str:
 def _follows(tau: float) -> str:
     bounds = (
         (0.75, "follows the times closely"),
-        (0.5, "follows the times roughly"),
+        (ROUGH, "follows the times roughly"),
         (0.2, "follows the times loosely"),
     )
     found = (words for bound, words in bounds if tau >= bound)

@@ -30,8 +30,10 @@ from stages.metrics import closeness, collection_score, disagreement, graph_scor
 TILE_STAND_IN = "largest_tile"
 LABEL = "measured on XLA:CPU, not TPU"
 RESAMPLES = 2000
-BUDGETS = (1, 2, 3, 5, 10, 20)  # configurations a person would time, for "what the ranking buys"
-DOTS = 2000  # configurations that an example's picture has at most: each is an element of the page
+BUDGETS = 30  # numbers of configurations timed, from one to all, for "what the ranking buys"
+SHOWN_GRAPHS = 18  # of a collection, in the pictures of places
+SHOWN_PLACES = 400  # of a graph in them
+ENTRIES = ("nodes", "configurable", "configurations")  # of prune's manifest
 PROGRAM_COLUMNS = {
     "collection": pl.String,
     "split": pl.String,
@@ -105,10 +107,10 @@ def run(
     `notes` says so. Test run times are used for nothing but the metrics. sample_submission: the competition's own
     sample_submission.csv, whose IDs the submission must have, all and no others.
 
-    Returns, for the notebook: frames `scores`, `versus`, `rules`, `kin`, `buys`, `examples`, `disagreement`, `graphs`,
-    the mapping `counts`, the lists `notes`, `collections` and `trained` (the blended members), `rule` (that blends
-    them), `label` (what the figures were measured on, or ""), `splits` with known run times, and `path`, `others`
-    and `reports`, where the outputs lie.
+    Returns, for the notebook: frames `scores`, `versus`, `rules`, `kin`, `buys`, `places`, `examples`, `odd`,
+    `disagreement`, `graphs`, the mapping `counts`, the lists `notes`, `collections` and `trained` (the blended
+    members), `rule` (that blends them), `label` (what the figures were measured on, or ""), `splits` with known run
+    times, and `path`, `others` and `reports`, where the outputs lie.
     Raises InputError for a missing member's file, naming the stage to run, or for files that do not fit each other.
     """
     collections = submission.ordered(collections)
@@ -149,7 +151,9 @@ def run(
         "rules": rules,
         "kin": _kin(graphs, board.names()),
         "buys": _buys(board),
+        "places": _places(board),
         "examples": _examples(board),
+        "odd": _odd(board, data, graphs),
         "disagreement": _disagreement(board),
         "graphs": graphs,
         "counts": _counts(expected),
@@ -481,49 +485,108 @@ def _spread(name: str, values: np.ndarray) -> tuple:
 
 
 def _buys(board: Board) -> pl.DataFrame:
-    """Mean of fastest / fastest found when timing only the k first, by the blend's order and by a random one."""
+    """Mean of fastest / fastest found when timing only the k first, by each member's order; `random`: the expectation.
+
+    k goes from 1 to all configurations of the largest graph; smaller ones are timed whole by then.
+    """
     rows = []
     for (split, collection), targets in board.targets.items():
-        ranked = board.members[split, collection, "blend"]
-        for k in BUDGETS:
-            found = [closeness(ranked[graph], target, k) for graph, target in targets.items()]
-            drawn = [random_closeness(target, k) for target in targets.values()]
-            if found:
-                rows.append((split, collection, k, float(np.mean(found)), float(np.mean(drawn))))
-    schema = {"split": pl.String, "collection": pl.String, "k": pl.Int64, "blend": pl.Float64, "random": pl.Float64}
+        most = max(map(len, targets.values()), default=0)
+        budgets = np.unique(np.geomspace(1, most, BUDGETS).round().astype(int)) if most else np.zeros(0, int)
+        budgets = np.union1d(budgets, [k for k in (5,) if k <= most])
+        for member in board.names():
+            if member == "ceiling" or (split, collection, member) not in board.members:
+                continue
+            total = np.zeros(len(budgets))
+            for graph, target in targets.items():
+                if member == "random":
+                    total += [random_closeness(target, k) for k in budgets.tolist()]
+                else:
+                    found = closeness(board.members[split, collection, member][graph], target)
+                    total += found[np.minimum(budgets, len(target)) - 1]
+            mean = total / len(targets)
+            rows += [(split, collection, member, *pair) for pair in zip(budgets.tolist(), mean.tolist(), strict=True)]
+    schema = {"split": pl.String, "collection": pl.String, "member": pl.String, "k": pl.Int64, "closeness": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _examples(board: Board) -> pl.DataFrame:
-    """Places 1..c, predicted by the blend and true, of its best, median and worst layout graph of the last split; of a
-    graph with more than `DOTS` configurations, of so many spread evenly over the true places, the last one among them.
-    """
-    schema = {"which": pl.String, "split": pl.String, "collection": pl.String, "graph": pl.String}
-    schema |= {"score": pl.Float64, "predicted": pl.Float64, "true": pl.Float64}
-    split = board.splits[-1]
-    ranked = sorted(
+def _ranked(board: Board, split: str) -> list[tuple[float, str, str]]:
+    """(metric of the blend, collection, graph) of every layout graph of a split, ascending."""
+    return sorted(
         (value, collection, graph)
         for collection in board.collections
         if not is_tile(collection)
         for graph, value in board.values.get((split, collection, "blend"), {}).items()
         if not np.isnan(value)
     )
-    if not ranked:
-        return pl.DataFrame(schema=schema)
-    frames = []
-    for which, place in (("best", -1), ("median", len(ranked) // 2), ("worst", 0)):
-        value, collection, graph = ranked[place]
-        places = {
-            "predicted": rankdata(board.members[split, collection, "blend"][graph]),
-            "true": rankdata(board.targets[split, collection][graph]),
-        }
-        if (count := len(places["true"])) > DOTS:
-            spread = np.linspace(0, count - 1, DOTS).round().astype(np.int64)
-            shown = np.argsort(places["true"], kind="stable")[spread]
-            places = {name: place[shown] for name, place in places.items()}
-        constants = {"which": which, "split": split, "collection": collection, "graph": graph, "score": value}
-        frames.append(pl.DataFrame(places).with_columns(pl.lit(value).alias(name) for name, value in constants.items()))
-    return pl.concat(frames).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def _places_of(board: Board, split: str, found: list[tuple[float, str, str]], limit: int) -> pl.DataFrame:
+    """Places 1..c, predicted by the blend and true, of some graphs; `limit` configurations of each at most."""
+    schema = {"split": pl.String, "collection": pl.String, "graph": pl.String}
+    schema |= {"score": pl.Float64, "predicted": pl.Float64, "true": pl.Float64}
+    frames = [pl.DataFrame(schema=schema)]
+    for value, collection, graph in found:
+        true = rankdata(board.targets[split, collection][graph])
+        predicted = rankdata(board.members[split, collection, "blend"][graph])
+        kept = np.argsort(true, kind="stable")
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, limit).round().astype(int))]
+        constants = {"split": split, "collection": collection, "graph": graph, "score": value}
+        places = pl.DataFrame({"predicted": predicted[kept], "true": true[kept]})
+        places = places.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+        frames.append(places.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+    return pl.concat(frames)
+
+
+def _places(board: Board) -> pl.DataFrame:
+    """Places of the layout graphs of the last split, the best of each collection first.
+
+    Of a collection of more than `SHOWN_GRAPHS` those at equal steps from the best to the worst.
+    """
+    ranked = _ranked(board, board.splits[-1])[::-1]
+    shown = []
+    for collection in board.collections:
+        mine = [row for row in ranked if row[1] == collection]
+        steps = np.unique(np.linspace(0, len(mine) - 1, SHOWN_GRAPHS).round().astype(int)) if mine else []
+        shown += [mine[step] for step in steps]
+    return _places_of(board, board.splits[-1], shown, SHOWN_PLACES)
+
+
+def _examples(board: Board) -> pl.DataFrame:
+    """Places of the blend's best, median and worst layout graph of the last split; column `which` says which."""
+    split = board.splits[-1]
+    ranked = _ranked(board, split)
+    frames = [
+        _places_of(board, split, ranked[place : place + 1], SHOWN_PLACES).select(pl.lit(which).alias("which"), pl.all())
+        for which, place in (("best", len(ranked) - 1), ("median", len(ranked) // 2), ("worst", 0))
+        if ranked
+    ]
+    return pl.concat(frames) if frames else _places_of(board, split, [], 0).select(pl.lit("").alias("which"), pl.all())
+
+
+def _odd(board: Board, data: str, graphs: pl.DataFrame) -> pl.DataFrame:
+    """One row per graph of the last split: its members' metrics, and what might make it odd.
+
+    spread: slowest / fastest configuration; nodes (after pruning), configurable, configurations; kin, null where
+    programs.csv does not tell.
+    """
+    split, rows = board.splits[-1], []
+    for collection in board.collections:
+        listed = dataset.manifest(dataset.prune_folder(data, collection))["graphs"][split]
+        for entry in listed:
+            target = board.targets[split, collection][entry["id"]]
+            spread = float(target.max() / target.min())
+            rows.append((collection, entry["id"], spread, *(entry.get(name) for name in ENTRIES)))
+    schema = {"collection": pl.String, "graph": pl.String, "spread": pl.Float64} | dict.fromkeys(ENTRIES, pl.Int64)
+    about = pl.DataFrame(rows, schema=schema, orient="row")
+    members = [name for name in board.names() if name in graphs.columns]
+    known = graphs.filter(split=split).select("collection", "graph", *(set(graphs.columns) & {"kin"}), *members)
+    absent = [
+        pl.lit(None, dtype).alias(name)
+        for name, dtype in (("kin", pl.String), ("ceiling", pl.Float64))
+        if name not in known.columns
+    ]
+    return about.join(known.with_columns(absent), on=["collection", "graph"], how="inner", maintain_order="left")
 
 
 def _counts(expected: dict[str, int]) -> dict[str, dict[str, int]]:

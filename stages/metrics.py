@@ -94,10 +94,13 @@ def disagreement(
     ]
 
 
-def closeness(score: np.ndarray, target: np.ndarray, k: int) -> float:
-    """Fastest target of all / fastest among the k smallest scores: 1.0 when timing only those k finds the fastest."""
-    target = np.asarray(target, dtype=np.float64)
-    return float(target.min() / _best_of_top(np.asarray(score), target, k))
+def closeness(score: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(c,) fastest target of all / fastest among the 1 ... c smallest scores: 1.0 when timing those finds the fastest.
+
+    Equal scores are taken in the order of their index.
+    """
+    ordered = np.asarray(target, dtype=np.float64)[np.argsort(score, kind="stable")]
+    return ordered.min() / np.minimum.accumulate(ordered)
 
 
 def random_closeness(target: np.ndarray, k: int) -> float:

@@ -8,24 +8,55 @@ from nbconvert import HTMLExporter
 # The page says itself that it may load nothing, so that a report opened offline is the report.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 _STYLE = """
-:root { color-scheme: light; }
-body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #222; --faint: #595959; --line: #d8d8d8; --box: #f5f5f5;
+  --link: #0b5394; }
+body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--paper); overflow-wrap: break-word; }
 h1, h2, h3 { line-height: 1.2; margin: 1.6em 0 0.5em; }
-h1 { margin-top: 0; }
+h1 { margin-top: 0; font-size: 1.8rem; }
+a { color: var(--link); }
+nav { font-size: 14px; margin-bottom: 0.8rem; }
 pre, code { font: 13px/1.45 ui-monospace, monospace; }
-pre { overflow-x: auto; background: #f6f6f6; padding: 0.6rem 0.8rem; border-radius: 4px; }
-img, svg { max-width: 100%; height: auto; }
+pre { overflow-x: auto; background: var(--box); padding: 0.6rem 0.8rem; border-radius: 4px; }
+img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: 0.8rem 0; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.25rem 0.7rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.7rem; text-align: right; }
+th:first-child, td:first-child, .words { text-align: left; }
 .output_html, .output_subarea { overflow-x: auto; }
 .anchor-link { display: none; }
+.label { color: var(--faint); font-size: 14px; }
+.answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0.6rem; }
+.answers section { background: var(--box); border-radius: 6px; padding: 0.6rem 0.9rem; font-size: 14.5px;
+  line-height: 1.4; }
+.answers h2 { font-size: 1rem; margin: 0 0 0.2rem; }
+.answers p { margin: 0; }
+.answers strong { font-size: 1.15em; }
+.pages { font-size: 14px; line-height: 1.6; margin: 0.6rem 0; }
+.pages dt { float: left; clear: left; min-width: 7rem; color: var(--faint); }
+.pages dd { margin: 0 0 0 7rem; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --paper: #1f1f1f; --ink: #e4e4e4; --faint: #a8a8a8; --line: #444; --box: #2b2b2b; --link: #8ab4f8; }
+  img { filter: invert(0.88) hue-rotate(180deg); }
+}
+@media (max-width: 600px) { th, td { padding: 0.25rem 0.4rem; } .pages dt { float: none; } .pages dd { margin: 0; } }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  nav { display: none; }
+  h1, h2, h3 { break-after: avoid; }
+  img, tr, section { break-inside: avoid; }
+  .output_html, .output_subarea, pre { overflow: visible; }
+  table { font-size: 8.5pt; }
+  th, td { padding: 0.15rem 0.3rem; }
+}
 """
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def html(notebook: nbformat.NotebookNode, title: str) -> str:
+def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) -> str:
     """Return the page: markdown and results without code, prompts, progress lines (stderr) or scripts.
+
+    front: file of the front page, beside this one, that its first line links; None for none. Pictures are drawn on
+    white; where the reader's screen is dark their lightness is turned round, and every hue stays.
 
     Byte-stable: a notebook with the same results gives the same page, whenever and in how long it ran. Standard error
     is left out because progress lines carry times; the console showed them.
@@ -33,12 +64,13 @@ def html(notebook: nbformat.NotebookNode, title: str) -> str:
     exporter = HTMLExporter(template_name="basic", exclude_input=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(_bare(notebook))
+    home = f'<nav><a href="{escape.escape(front)}">Front page</a></nav>\n' if front else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body.strip()}\n"
-        f"</body>\n</html>\n"
+        f"<title>{escape.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{home}<main>\n"
+        f"{body.strip()}\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -10,10 +10,12 @@ import json
 import math
 import os
 import re
+import resource
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,9 +31,10 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from stages import collection as collections
-from stages import files, page, params
+from stages import files, page, params, times
 from stages.errors import InputError
 
+FRONT = "leaderboard"  # whose page all others link
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -74,10 +77,13 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
     shown.parent.mkdir(exist_ok=True)
-    executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
+    with _timed() as taken:
+        executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
-    files.replace(shown, page.html(executed, title=title).encode())
+    front = None if stage == FRONT else f"{FRONT}.html"
+    files.replace(shown, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
+    times.write(project / "data" / "times", name, stage, values.get("collection"), *taken)
     return shown
 
 
@@ -232,6 +238,17 @@ def _papermill(
             if partial.exists():
                 files.replace(failed, partial.read_bytes())
             raise InputError(f"{source}: the kernel died, most often for want of memory; give it less work") from None
+
+
+@contextmanager
+def _timed() -> Iterator[list[float]]:
+    """Yield a list that has wall-clock and processor seconds at the end, these of the kernel and its workers."""
+    taken: list[float] = []
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    yield taken
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    taken += [time.perf_counter() - start, worked]
 
 
 @contextmanager

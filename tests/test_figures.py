@@ -72,3 +72,30 @@ def test_names_in_a_table_may_break_and_numbers_do_not():
     shown = figures.table(pl.DataFrame({"layout:xla": ["row_major"], "lead": ["-0.5 [-1.0,\N{NO-BREAK SPACE}0.0]"]}))
     assert "<th>layout:<wbr>xla</th>" in shown and "<td>row_<wbr>major</td>" in shown
     assert "<td>-0.5 [-1.0,\N{NO-BREAK SPACE}0.0]</td>" in shown
+
+
+def test_a_responsive_picture_has_a_narrow_drawing_and_a_wide_one():
+    shown = figures.responsive(figures.disagreement, "dots", DISAGREEMENT)
+    source, image = re.findall(r"base64,([^\"]+)", shown)
+    assert base64.b64decode(image).decode() == figures.svg(figures.disagreement(DISAGREEMENT))
+    widths = [float(re.search(r'width="([\d.]+)pt"', base64.b64decode(part).decode())[1]) for part in (source, image)]
+    assert widths == [pytest.approx(72 * figures.NARROW), pytest.approx(72 * figures.WIDE)]
+
+
+def test_all_dots_of_a_grid_of_places_are_drawn():
+    places = pl.DataFrame(
+        {"collection": "layout:xla:random", "graph": ["a"] * 2 + ["b"] * 2, "score": [1.0] * 2 + [0.5] * 2}
+    )
+    places = places.with_columns(true=pl.Series([1.0, 2.0, 1.0, 2.0]), predicted=pl.Series([1.0, 2.0, 2.0, 1.0]))
+    figure = figures.rank_grid(places)
+    drawn = [panel.lines[1].get_xydata()[::3].tolist() for panel in figure.axes]
+    assert drawn == [[[1.0, 1.0], [2.0, 2.0]], [[1.0, 2.0], [2.0, 1.0]]]
+    panel = re.search(r'<g id="axes_1">.*?<g id="axes_2">', figures.svg(figure), re.DOTALL)[0]
+    assert re.search(r"M ([\d.]+) ([\d.]+) \s*L \1 \2 ", panel)  # a line of no length, which its round ends make a dot
+
+
+def test_words_in_a_table_are_set_as_prose():
+    shown = figures.table(pl.DataFrame({"n": [1], "odd": ["a & b"]}), words=("odd",))
+    assert (
+        '<th class="words">odd</th>' in shown and '<td class="words">a &amp; b</td>' in shown and "<td>1</td>" in shown
+    )

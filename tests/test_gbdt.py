@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from samples import write_root
 
-from stages import dataset, gbdt, metrics, prune, scores
+from stages import dataset, figures, gbdt, metrics, prune, scores
 from stages.errors import InputError
 from stages.families import family
-from stages.gbdt import stage
+from stages.gbdt import report, stage
 from stages.gbdt.settings import OBJECTIVES
 
 LAYOUT, TILE = "layout:xla:random", "tile:xla"
@@ -92,7 +92,7 @@ def test_what_it_writes_and_returns(data):
     assert valid["score"] == pytest.approx(result["valid"]["score"].mean())
     text = gbdt.findings(result)
     assert f"is {result['valid']['score'].mean():.3f}" in text and "no program of its family" in text
-    assert f"`{result['gains']['column'][0]}`" in text
+    assert f"`{result['gains']['column'][0]}`" in report.looked_at(result)
 
 
 def test_same_seed_same_bytes_and_earlier_models_go(data):
@@ -262,3 +262,26 @@ def test_how_often_a_layout_was_tried_is_a_column_only_where_asked_for(data):
     for searched in (False, True):
         gbdt.run(collection=LAYOUT, data=data, searched=searched, objectives=["ridge"], **QUICK)
         assert ("occurrence_z" in json.loads(files(data)["statistics.json"])) == searched
+
+
+def test_shap_is_of_what_ranks_within_a_graph(data):
+    """What is the same for all configurations moves none of them; what makes the run times of `samples` does."""
+    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **QUICK)
+    gains = result["gains"].drop_nulls("shap")
+    assert gains["shap"].sum() == pytest.approx(1) and gains["slower"].is_between(-1, 1).all()
+    constant = gains.filter(pl.col("column").str.starts_with("program_") | pl.col("column").str.starts_with("whole_"))
+    assert constant.height and constant["slower"].abs().max() == 0
+    first = gains.sort("shap").row(-1, named=True)
+    assert first["slower"] > 0.5 and ("inversions" in first["column"] or "distance" in first["column"])
+    text = report.looked_at(result)
+    assert f"`{first['column']}` moves the predicted times most" in text and "more of it ranks slower" in text
+    for draw in (report.gain_bars, report.graph_dots):
+        assert figures.responsive(draw, "bars", result).count("base64,") == 2
+
+
+def test_pairs_and_ridges_have_no_shap(data):
+    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
+    assert result["gains"]["shap"].null_count() == result["gains"].height > 0
+    assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
+    none = gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
+    assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)

@@ -11,11 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.torch import save
 
 from stages import scores
 from stages.collection import SPLITS, slug
+from stages.dataset import model_graphs
 from stages.errors import InputError
 from stages.gnn import layouts, report, run, stage
+from stages.gnn.attention import attention
+from stages.gnn.batch import join, prepare
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.inference import predict
 from stages.gnn.settings import CHOICES, LEAST, Settings
@@ -337,3 +341,53 @@ def test_report_says_what_sharing_saves():
     text = report.sharing(made_up_result())
     assert "40%" in text and "between 30% and 50%" in text
     assert "Nothing is shared" in report.sharing(made_up_result() | {"sharing": pl.DataFrame()})
+
+
+def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
+    """The whole graph as one batch of a dense network, whose states need no looking up."""
+    write_data(tmp_path, LAYOUT, {"train": [sample(LAYOUT)], "valid": [sample(LAYOUT, seed=1)]})
+    (graph,) = model_graphs(tmp_path, LAYOUT, "valid")
+    chosen = Settings(width=8, layers=2, dropout=0.0, gst="full")
+    static = prepare(graph, chosen.view(LAYOUT))
+    torch.manual_seed(0)
+    network = build(LAYOUT, static, chosen).eval()
+    found = attention(LAYOUT, chosen, save(dict(network.named_parameters())), static)
+    assert found.height and found["place"].n_unique() == len(np.unique(graph.target))
+    dense = prepare(graph, replace(chosen.view(LAYOUT), shared=False))
+    batch = join([dense], [np.arange(graph.configurations)])
+    seen = []
+    network.blocks[-1].attention.register_forward_hook(lambda module, given, result: seen.append((given[0], given[1])))
+    network.states(batch)
+    x, layer = seen[0]
+    gates = torch.zeros(len(x))
+    for node in layer.node.unique():
+        mine = layer.node == node
+        share = torch.softmax(x[mine] / network.blocks[-1].attention.temperature, dim=0) * graph.configurations
+        gates[mine] = (x[mine].abs() * share).sum(1) / x[mine].abs().sum(1)
+    dense, shown = gates.detach().numpy(), found["gate"].to_numpy()
+    assert np.abs(shown[:, None] - dense[None]).min(axis=1).max() < 1e-4
+    assert shown.mean() == pytest.approx(1, abs=0.2) and shown.std() > 0.1
+
+
+@pytest.mark.parametrize("knobs", [{"cross_attention": False}, {"layers": 0}])
+def test_no_attention_is_shown_where_there_is_none(tmp_path, knobs):
+    assert attention(LAYOUT, Settings(**knobs), b"", None).is_empty()
+    result = {"attention": attention(LAYOUT, Settings(**knobs), b"", None)}
+    assert report.attended(result) == "There is no attention across configurations to show."
+
+
+def test_what_attention_passes_by_hand():
+    table = pl.DataFrame(
+        {
+            "graph": ["g"] * 6,
+            "node": [3, 3, 3, 5, 5, 5],
+            "opcode": ["dot"] * 3 + ["add"] * 3,
+            "place": [1.0, 2.0, 3.0] * 2,
+            "gate": [1.5, 1.0, 0.5, 1.0, 1.0, 1.0],
+        }
+    )
+    text = report.attended({"attention": table})
+    assert "at 1 of 2 nodes, most at node 3, dot, from 0.50 to 1.50" in text
+    assert "clearly passes more of the faster configurations" in text and "-1.00" in text
+    image = report.attention_map({"attention": table}).axes[0].images[0]
+    assert image.get_array().tolist() == [[1.5, 1.0, 0.5], [1.0, 1.0, 1.0]]

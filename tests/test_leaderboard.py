@@ -201,13 +201,13 @@ def test_an_examples_picture_has_some_of_very_many_configurations(monkeypatch):
         members={("test", name, "blend"): {"a": 2 * true}},
         values={("test", name, "blend"): {"a": 1.0}},
     )
-    monkeypatch.setattr(leaderboard, "DOTS", 11)
+    monkeypatch.setattr(leaderboard, "SHOWN_PLACES", 11)
     frame = leaderboard._examples(board).filter(which="best")
     assert frame["true"].to_list() == frame["predicted"].to_list() == [1.0 + 10 * place for place in range(11)]
     panel, *_ = figures.rank_scatter(frame).axes
     assert list(panel.get_lines()[0].get_xdata()) == [1, count]
-    monkeypatch.setattr(leaderboard, "DOTS", count)
-    assert leaderboard._examples(board).filter(which="best")["true"].to_list() == true.tolist()
+    monkeypatch.setattr(leaderboard, "SHOWN_PLACES", count)
+    assert leaderboard._examples(board).filter(which="best")["true"].to_list() == sorted(true)
 
 
 def board_of(values, **members):
@@ -595,3 +595,71 @@ def test_tables_escape_text_and_dash_what_is_absent():
     assert (
         "<th>a&lt;b</th>" in shown and "<td>x&amp;y</td><td>0.123</td>" in shown and "<td>–</td><td>2.000</td>" in shown
     )
+
+
+def test_what_each_ranking_buys_from_one_to_all(board):
+    result, _ = board[0], None
+    for (split, collection, member), rows in result["buys"].group_by(["split", "collection", "member"]):
+        values = rows.sort("k")["closeness"].to_numpy()
+        assert (np.diff(values) >= -1e-12).all() and values[-1] == pytest.approx(1), (split, collection, member)
+        assert rows["k"].min() == 1 and 5 in rows["k"].to_list() and rows["k"].max() == 8
+    first = result["buys"].filter(split="test", k=1)
+    assert {"blend", "gnn", "gbdt", "random", "ridge"} <= set(first["member"]) and "ceiling" not in set(first["member"])
+
+
+def test_the_front_answers_and_links(board):
+    result = board[0]
+    text = findings.front(result)
+    assert [
+        title for title in ("What was predicted?", "How well?", "Against what?", "May I believe it?") if title in text
+    ]
+    assert "Measured on XLA:CPU, not TPU." in text and "90% interval" in text and "Not covered" in text
+    score = result["scores"].filter(split="test", collection="mean", member="blend")["score"][0]
+    assert f"<strong>{score:.3f}</strong>" in text
+    links = findings.pages(result)
+    assert 'href="gnn-tile-xla.html"' in links and 'href="configuration-layout-xla-random.html"' in links
+    assert "configuration-tile" not in links and 'href="leaderboard.html"' not in links
+
+
+def test_the_front_without_test_scores_says_that_valid_flatters(run):
+    text = findings.front(run(solution=None, programs=None))
+    assert "which flatters" in text and "XLA" not in text and "of 1 on valid" in text
+
+
+def odd_graphs():
+    return pl.DataFrame(
+        {
+            "collection": ["layout:xla:random"] * 9,
+            "graph": list("abcdefghi"),
+            "blend": [0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2],
+            "ridge": [0.1] * 8 + [0.3],
+            "kin": ["sibling"] * 8 + ["unseen"],
+            "spread": [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5],
+            "nodes": [50] * 9,
+            "configurable": [5, 6, 7, 8, 1, 9, 10, 11, 12],
+            "ceiling": [None] * 9,
+        },
+        schema_overrides={"ceiling": pl.Float64},
+    )
+
+
+def test_what_is_odd_by_hand():
+    result = {"odd": odd_graphs()}
+    table = findings.odd(result)
+    assert table["graph"].to_list() == ["a", "b", "h", "i"] and table[""].to_list() == ["best"] * 2 + ["worst"] * 2
+    odd = dict(table.select("graph", "odd").iter_rows())
+    assert odd["a"] == "widest run times of 9 (9.00)"
+    assert odd["i"] == "family never trained on, a baseline is ahead, most configurable nodes of 9 (12)"
+    assert odd["b"] in ("2nd widest run times of 9 (8.00)", "nothing stands out")
+    text = findings.oddities(result)
+    assert "slowest / fastest configuration (Spearman's rank correlation +1.00" in text
+    assert "Of the 2 worst graphs in the table 1 are of families never trained on, of the 2 best 0." in text
+
+
+def test_how_many_to_time_by_hand():
+    rows = [("blend", 1, 0.5), ("blend", 4, 0.995), ("random", 1, 0.2), ("random", 4, 0.9), ("random", 8, 1.0)]
+    rows += [("blend", 8, 1.0), ("ridge", 1, 0.5), ("ridge", 4, 0.98), ("ridge", 8, 1.0)]
+    buys = pl.DataFrame(rows, schema=["member", "k", "closeness"], orient="row")
+    buys = buys.with_columns(split=pl.lit("test"), collection=pl.lit("tile:xla"))
+    text = findings.budgets({"buys": buys, "trained": []}, "test")
+    assert "by the blend: tile:xla 4 (random 8, ridge 8)" in text and "No baseline does with as few" in text

@@ -1,100 +1,18 @@
-"""The pipeline by `dvc repro` on a tiny made-up data set: outputs, no-op, the same bytes in a second copy.
-
-Two of the collections, one of each kind, because starting a stage costs more than its tiny work; test_dvc.py holds
-dvc.yaml to all five.
-"""
+"""The pipeline by `dvc repro` on a tiny made-up data set: outputs, no-op, the same bytes in a second copy."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import nbformat
 import polars as pl
-import pytest
-import yaml
 
 from stages import run
-from stages.collection import COLLECTIONS, slug
+from stages.collection import is_tile, slug
 from tests import samples
-
-PROJECT = Path(__file__).parent.parent
-CHOSEN = ("tile:xla", "layout:nlp:random")
-LEFT_OUT = {slug(collection) for collection in COLLECTIONS if collection not in CHOSEN}
-# What makes a model small, by the knob's name; other knobs keep the value they have.
-TINY = {"seeds": 2, "width": 8, "layers": 1, "configurations": 4, "epochs": 2, "trees": 4, "leaves": 4}
-
-
-def pipeline():
-    """Return dvc.yaml's stages for the chosen collections."""
-    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-    for content in stages.values():
-        if "foreach" in content:
-            kept = content["foreach"]
-            pairs = kept.items() if isinstance(kept, dict) else ((name, None) for name in kept)
-            chosen = {name: folder for name, folder in pairs if name not in LEFT_OUT}
-            content["foreach"] = chosen if isinstance(kept, dict) else list(chosen)
-        else:
-            content["deps"] = [item for item in content["deps"] if item.split("/")[-1] not in LEFT_OUT]
-    return stages
-
-
-def copy(folder):
-    """Copy the project's committed parts without its sample, write a tiny one and tiny parameters, and init DVC."""
-    for name in ("stages", "notebooks"):
-        shutil.copytree(
-            PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "collect", "collect.ipynb")
-        )
-    print_every_epoch(folder / "stages" / "gnn" / "training.py")
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline()}, sort_keys=False))
-    samples.write_root(folder / "data" / "sample")
-    given = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    small = {
-        stage: {key: TINY.get(key, value) for key, value in (content or {}).items()} for stage, content in given.items()
-    }
-    for stage in ("blend", "leaderboard"):
-        small[stage]["collections"] = list(CHOSEN)
-    (folder / "params.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
-    dvc(folder, "init", "--no-scm", "--quiet")
-    dvc(folder, "config", "core.analytics", "false")
-    return folder
-
-
-def print_every_epoch(file):
-    """So small a training is over before its second line is due, and when it comes must not change the page."""
-    text, count = re.subn(r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 0", file.read_text(), flags=re.MULTILINE)
-    assert count == 1
-    file.write_text(text)
-
-
-def dvc(folder, *arguments):
-    """Run DVC as `make repro` does: this interpreter first on the path, and one thread, for the machine may be busy."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
-    environment.pop("PYTHONPATH", None)
-    environment.pop("PYTEST_CURRENT_TEST", None)  # under it the kernel does not pass on what its workers print
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory):
-    """Return [(folder, what the console showed)] of two runs from nothing, made side by side to save time."""
-    folders = [copy(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
-    with ThreadPoolExecutor(2) as pool:
-        shown = list(pool.map(lambda folder: dvc(folder, "repro"), folders))
-    return list(zip(folders, shown, strict=True))
-
-
-@pytest.fixture(scope="module")
-def reproduced(copies):
-    return copies[0]
+from tests.pipeline import CHOSEN, PROJECT, dvc, pipeline
 
 
 def outputs():
@@ -112,7 +30,8 @@ def outputs():
 def test_every_output_is_there(reproduced):
     folder, _ = reproduced
     missing = [path for path in outputs() if not (folder / path).exists()]
-    assert missing == [] and len(outputs()) == 4 * 2 * len(CHOSEN) + 2 + 4
+    layouts = [name for name in CHOSEN if not is_tile(name)]
+    assert missing == [] and len(outputs()) == 4 * 2 * len(CHOSEN) + len(layouts) + 2 + 4
     assert not list(folder.rglob("*.failed.ipynb")) and not list(folder.rglob("*.partial"))
 
 

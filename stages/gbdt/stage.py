@@ -23,6 +23,8 @@ from stages.statistics import describe
 #: seconds without a word; longer training shows how far it is, on standard error
 SILENCE = 5
 MEMBER = "gbdt"
+#: members whose trees see a configuration at a time
+BY_ROW = ("lambdarank", "pointwise")
 
 
 def run(*, collection: str, data: str = "data", **knobs) -> dict:
@@ -38,8 +40,8 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     statistics.json (what each column measures); how long the training took lies in DATA/seconds. Returns {"collection",
     "valid": frame of graph, seed, score (the official metric, out of fold), "objectives": frame of objective, graphs
     (train, valid), score, sd: out of fold, mean over the graphs, mean and deviation over the seeds; "gains": frame of
-    column (a statistic), gain (share of the trees' gain, mean over the models), description; "trees": frame of
-    objective, seed, trees; "graphs": number trained on; "seconds": spent in training}.
+    column (a statistic), gain (share of the trees' gain, mean over the models), shap and slower (see `_shap`),
+    description; "trees": frame of objective, seed, trees; "graphs": number trained on; "seconds": spent in training}.
     Raises InputError for an unknown objective or collection, a number out of range, or no train graph.
     """
     folder = Path(data, "gbdt", slug(collection))
@@ -71,7 +73,7 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
         "collection": collection,
         "valid": table.filter(split="valid", objective=MEMBER).select("graph", "seed", "score"),
         "objectives": _objectives(table, settings),
-        "gains": _gains(ensemble),
+        "gains": _gains(ensemble, [sheet for sheet in known if sheet.split == "valid"]),
         "trees": pl.DataFrame(
             [(bag.objective, seed, bag.trees) for seed, bags in enumerate(ensemble.bags) for bag in bags],
             schema=["objective", "seed", "trees"],
@@ -113,8 +115,9 @@ def _objectives(judged: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
-def _gains(ensemble: Ensemble) -> pl.DataFrame:
-    """What each statistic contributes: its share of the loss that the splits take away, mean over the tree models."""
+def _gains(ensemble: Ensemble, valid: list[Sheet]) -> pl.DataFrame:
+    """What each statistic contributes: its share of the loss that the splits take away, mean over the tree models, and
+    what `_shap` says of it."""
     shares: dict[str, float] = {}
     boosters = [
         model for bags in ensemble.bags for bag in bags for model in bag.models if isinstance(model, lgb.Booster)
@@ -125,9 +128,52 @@ def _gains(ensemble: Ensemble) -> pl.DataFrame:
         for feature, gain in zip(booster.feature_name(), gains.tolist(), strict=True):
             name = statistic(feature)
             shares[name] = shares.get(name, 0.0) + gain / total / len(boosters)
-    rows = [(name, share, describe(name)) for name, share in shares.items()]
-    schema = {"column": pl.String, "gain": pl.Float64, "description": pl.String}
+    moved = _shap(ensemble, valid)
+    rows = [(name, share, *moved.get(name, (None, None)), describe(name)) for name, share in shares.items()]
+    schema = {"column": pl.String} | dict.fromkeys(("gain", "shap", "slower"), pl.Float64) | {"description": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("gain", "column", descending=[True, False])
+
+
+def _shap(ensemble: Ensemble, valid: list[Sheet]) -> dict[str, tuple[float, float]]:
+    """statistic -> (share, slower), from SHAP values (Lundberg et al. 2020) as LightGBM computes them.
+
+    share: of how far a statistic moves the configurations of a valid graph apart, mean over the graphs and the models
+    that trained on none of its family: its SHAP values, with those of its z-score, less their mean over the graph,
+    which ranks nothing; the mean of their sizes. slower: -1 .. 1, the correlation of the statistic with what it adds
+    to the predicted time. A pairwise classifier's rows are pairs, a ridge has no trees: neither takes part.
+    """
+    moved: dict[str, list[tuple[float, float]]] = {}
+    for sheet in valid:
+        places: dict[str, list[int]] = {}
+        for place, feature in enumerate(sheet.feature_names):
+            places.setdefault(statistic(feature), []).append(place)
+        values = sheet.features(slice(None))
+        for folds, bags in zip(ensemble.folds, ensemble.bags, strict=True):
+            for bag in bags:
+                model = bag.models[folds.get((sheet.split, sheet.id), 0)]
+                if bag.objective not in BY_ROW or not isinstance(model, lgb.Booster):
+                    continue
+                found = -model.predict(values, pred_contrib=True, num_threads=1)  # it predicts how fast
+                sums = {name: found[:, columns].sum(axis=1) for name, columns in places.items()}
+                away = {name: part - part.mean() for name, part in sums.items()}
+                total = max(sum(np.abs(part).mean() for part in away.values()), np.finfo(float).tiny)
+                for name, part in away.items():
+                    goes = _correlation(values[:, places[name][0]], part)
+                    moved.setdefault(name, []).append((np.abs(part).mean() / total, goes))
+    return {name: _weighted(np.array(pairs)) for name, pairs in moved.items()}
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's; 0 where one of them does not vary."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _weighted(pairs: np.ndarray) -> tuple[float, float]:
+    """Mean of the shares (r, 0) and of the correlations (r, 1), each counting as much as its share."""
+    total = pairs[:, 0].sum()
+    return float(pairs[:, 0].mean()), float((pairs[:, 0] * pairs[:, 1]).sum() / total) if total else 0.0
 
 
 def _write(folder: Path, ensemble: Ensemble, sheet: Sheet) -> None:

@@ -11,6 +11,10 @@ from matplotlib.figure import Figure
 from stages import figures
 from stages.collection import is_tile
 
+SEEDS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.VERMILION, figures.DARK)
+NODES = 20  # in the picture of attention
+TELLING = 0.05  # standard deviation of a gate, about 1 in the mean, that is more than nothing
+
 
 def introduction(result: Mapping) -> str:
     """What the network of this collection does and how it was trained, in words; from `run`'s result."""
@@ -51,27 +55,28 @@ def _segments(result: Mapping) -> str:
     )
 
 
-def curves(result: Mapping) -> Figure:
+@matplotlib.rc_context(figures.STYLE)
+def curves(result: Mapping, narrow: bool = False) -> Figure:
     """Loss and validation metric by epoch, a line per seed, the best epoch of each a dot; from `run`'s result.
 
     Epochs of the last layer's own training follow, dotted, after those of the network.
     """
     table, best = _numbered(result), _best(result)
-    with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(9.5, 3), layout="constrained")
-        panels = figure.subplots(1, 2)
+    figure = Figure(figsize=(figures.NARROW, 5.6) if narrow else (figures.WIDE, 3), layout="constrained")
+    panels = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
     for (seed,), rows in table.group_by("seed", maintain_order=True):
-        colour = None
+        colour = SEEDS[seed % len(SEEDS)]
         for part, style in (("network", "-"), ("head", ":")):
             shown = rows.filter(pl.col("part") == part)
             for panel, column in zip(panels, ("loss", "valid"), strict=True):
                 label = f"seed {seed}" if part == "network" else None
-                (line,) = panel.plot(shown["row"], shown[column], style, label=label, color=colour, linewidth=1.2)
-                colour = line.get_color()
+                panel.plot(shown["row"], shown[column], style, label=label, color=colour, linewidth=1.2)
         kept = best.filter(pl.col("seed") == seed)
         panels[1].plot(kept["row"], kept["valid"], "o", color=colour)
-    panels[0].set_title("loss on train")
-    panels[1].set_title(f"valid: {result['watched']}")
+    panels[0].set_title("on train")
+    panels[0].set_ylabel(f"loss ({result['settings'].loss})")
+    panels[1].set_title("on valid")
+    panels[1].set_ylabel(result["watched"])
     for panel in panels:
         panel.set_xlabel("epoch")
     panels[0].legend()
@@ -121,6 +126,57 @@ def sharing(result: Mapping) -> str:
         f"depends, between {table[top].min():.0%} and {table[top].max():.0%} by graph. Nodes that are the same in all "
         "configurations are left out: they cannot change a ranking."
     )
+
+
+@matplotlib.rc_context(figures.STYLE)
+def attention_map(result: Mapping, narrow: bool = False) -> Figure:
+    """The gate of each configuration at the nodes that tell most between them; from `run`'s result."""
+    table = result["attention"]
+    chosen = _telling(table).head(NODES)["node"].to_list()
+    order = table.filter(pl.col("node").is_in(chosen)).sort("place", maintain_order=True)
+    rows = [order.filter(node=node)["gate"].to_numpy() for node in chosen]
+    opcodes = dict(table.select("node", "opcode").iter_rows())
+    size = (figures.NARROW if narrow else 7.5, 1.2 + 0.22 * len(chosen))
+    figure = Figure(figsize=size, layout="constrained")
+    panel = figure.subplots()
+    image = panel.imshow(rows, cmap="cividis", aspect="auto", interpolation="nearest")
+    panel.set_yticks(range(len(chosen)), [f"{opcodes[node]} {node}" for node in chosen], fontsize=8)
+    panel.set_xlabel("configurations, fastest left")
+    panel.set_ylabel("node")
+    figure.colorbar(image, label="gate (1: all alike)")
+    return figure
+
+
+def attended(result: Mapping) -> str:
+    """Where attention tells configurations apart, and whether it passes more of the faster ones, in words."""
+    table = result["attention"]
+    if table.is_empty():
+        return "There is no attention across configurations to show."
+    telling = _telling(table)
+    most = telling.row(0, named=True)
+    means = table.group_by("place").agg(pl.col("gate").mean()).sort("place")
+    going = pl.DataFrame({"a": means["place"].rank(), "b": means["gate"].rank()}).select(pl.corr("a", "b")).item()
+    text = (
+        f"On `{table['graph'][0]}`, seed 0, the gate varies by more than {TELLING:g} (standard deviation) at "
+        f"{telling.filter(pl.col('spread') > TELLING).height} of {telling.height} nodes, most at node {most['node']}, "
+        f"{most['opcode']}, from {most['low']:.2f} to {most['high']:.2f}."
+    )
+    if going is None or going != going:
+        return text
+    side = "slower" if going > 0 else "faster"
+    strength = "clearly" if abs(going) >= 0.5 else "weakly" if abs(going) >= 0.2 else "hardly"
+    return text + (
+        f" In the mean over the nodes it {strength} passes more of the {side} configurations (rank correlation with "
+        f"the true place {going:+.2f})."
+    )
+
+
+def _telling(table: pl.DataFrame) -> pl.DataFrame:
+    """Nodes of the attention frame with the spread of their gates, the widest first."""
+    spread = table.group_by("node", "opcode", maintain_order=True).agg(
+        spread=pl.col("gate").std(ddof=0), low=pl.col("gate").min(), high=pl.col("gate").max()
+    )
+    return spread.sort("spread", "node", descending=[True, False])
 
 
 def _numbered(result: Mapping) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from stages import files, scores, seconds
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
 from stages.errors import InputError
+from stages.gnn.attention import attention
 from stages.gnn.batch import Memory, Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
 from stages.gnn.inference import drawn, predict
@@ -51,7 +52,8 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     Returns {"curves": frame as curves.csv; "valid": frame of graph, nodes, configurations, mean and sd over seeds of
     the official metric and `all`, that of the seeds' mean rank; "metric": its name; "watched": the metric that chooses
     the epoch; "segments": frame of train graph, nodes and segments; "sharing": frame of what shared states save, see
-    `_sharing`; "collection"; "settings"}.
+    `_sharing`; "attention": frame of what attention passes on the valid graph of the median metric, see `attention`;
+    "collection"; "settings"}.
 
     Raises InputError for parameters out of range, no train graph, and training that diverges.
     """
@@ -80,14 +82,20 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
         path.unlink()
     valid = model_graphs(data, collection, "valid")
     view, memory = settings.view(collection), Memory()
+    statics, judged = [prepare(graph, view, data, memory) for graph in valid], _valid_table(table, valid)
+    ranked = judged.drop_nans("all")["graph"].to_list()
+    middle = (
+        next((static for static in statics if static.graph.id == ranked[len(ranked) // 2]), None) if ranked else None
+    )
     return {
         "collection": collection,
         "curves": curves,
-        "valid": _valid_table(table, valid),
+        "valid": judged,
         "metric": "slowdown score" if is_tile(collection) else "Kendall tau-b",
         "watched": "top-10 slowdown score" if is_tile(collection) else "Kendall tau-b",
         "segments": _segments(model_graphs(data, collection, "train"), view),
-        "sharing": _sharing([prepare(graph, view, data, memory) for graph in valid]),
+        "sharing": _sharing(statics),
+        "attention": attention(collection, settings, results[0][2], middle),
         "settings": settings,
     }
 

@@ -1,0 +1,95 @@
+"""The drawn program: what is kept of it, where its nodes stand, and the copy that is marked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stages import configuration, dataset, figures, prune
+from stages.errors import InputError
+from stages.statistics import statistics
+from tests import samples
+
+LAYOUT = "layout:xla:random"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configuration")
+    root = samples.write_root(path, nodes=30, configurable=6)
+    prune.run(collection=LAYOUT, root=str(root), data=str(path / "data"))
+    return path
+
+
+def run(made, **given):
+    return configuration.run(
+        collection=LAYOUT, root=str(made / "npz_all"), data=str(made / "data"), **{"program": None, **given}
+    )
+
+
+def test_what_is_within_some_hops_by_hand():
+    edges = np.array([[1, 0], [2, 1], [3, 2], [4, 3], [6, 5]])
+    kept = [configuration.within(7, edges, np.array([2]), hops).nonzero()[0].tolist() for hops in (0, 1, 2, 9, "all")]
+    assert kept == [[2], [1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_the_drawing_is_of_what_the_prune_stage_kept(made):
+    example = run(made, program="train_2")
+    (packed,) = (graph for graph in dataset.graphs(made / "data", LAYOUT, "train") if graph.id == "train_2")
+    assert example.kept.sum() == packed.nodes < len(example.kept) == 30
+    assert len(example.kept_edges) == len(packed.edge_index)
+    edges = set(map(tuple, example.edges.tolist()))
+    assert {tuple(edge) for edge in example.kept_edges.tolist()} <= edges
+    assert example.kept[example.configurable].all() and len(example.configurable) == 6
+    assert example.runtime[example.fastest] == packed.runtime.min()
+    assert example.runtime[example.slowest] == packed.runtime.max()
+
+
+def test_the_copy_is_one_that_the_statistics_count_in_the_slowest_and_not_in_the_fastest(made):
+    shown = [run(made, program=graph.id) for graph in dataset.graphs(made / "data", LAYOUT, "train")]
+    packed = dataset.graphs(made / "data", LAYOUT, "train")
+    for example, graph in zip(shown, packed, strict=True):
+        if example.copy is not None:
+            consumer, producer, size, slot = example.copy
+            names, values = statistics(graph, np.array([example.slowest]))
+            between = values[0, names.index("copies_direct_bytes")] + values[0, names.index("copies_indirect_bytes")]
+            assert 0 < size <= between and slot in (1, 2)
+            assert {consumer, producer} <= set(example.configurable.tolist())
+            assert f"so {size:,} bytes are copied" in configuration.pruned(example)
+    assert any(example.copy for example in shown)
+    assert run(made).copy is not None  # of the smallest the one that has a copy
+
+
+def test_a_node_stands_below_its_operands_and_no_two_in_one_place(made):
+    example = run(made)
+    x, y = configuration._positions(len(example.opcodes), example.edges)
+    consumer, producer = example.edges.T
+    assert (y[consumer] < y[producer]).all()
+    assert len(set(zip(x.tolist(), y.tolist(), strict=True))) == len(x)
+
+
+def test_layouts_as_xla_writes_them():
+    layouts = np.full((1, 1, 18), -1, np.int8)
+    layouts[0, 0, :2], layouts[0, 0, 6:9] = (1, 0), (2, 0, 1)
+    assert configuration._texts(layouts).tolist() == [[["{1,0}", "{2,0,1}", "–"]]]
+
+
+def test_every_picture_and_sentence_can_be_made(made):
+    for example in (run(made), replace(run(made), copy=None)):
+        for draw in (configuration.drawing, configuration.times):
+            shown = figures.responsive(draw, "a picture", example)
+            assert shown == figures.responsive(draw, "a picture", example) and shown.count("base64,") == 2
+        for say in (configuration.introduction, configuration.pruned, configuration.differing, configuration.spread):
+            text = say(example)
+            assert text.endswith(".") and "None" not in text and "nan" not in text
+        assert configuration.table(example).height == len(example.configurable)
+
+
+def test_faults_are_named(made, tmp_path):
+    with pytest.raises(InputError, match="configuration.program: 'lost' is no train graph"):
+        run(made, program="lost")
+    with pytest.raises(InputError, match="give a layout collection"):
+        configuration.run(collection="tile:xla", root="", data=str(made / "data"))
+    other = samples.write_root(tmp_path, nodes=25, configurable=6)
+    with pytest.raises(InputError, match="is not what train_0 was pruned from; run the prune stage again"):
+        configuration.run(collection=LAYOUT, program="train_0", root=str(other), data=str(made / "data"))
