@@ -259,8 +259,8 @@ def pruned(example: Example) -> str:
     made = example.layouts[1, places[producer], 0]
     asked = example.layouts[1, places[consumer], slot]
     return text + (
-        f" In red a relayout copy of the slowest configuration: {example.opcodes[producer]} {producer} writes its "
-        f"{example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its {SLOTS[slot]} "
+        f" The thick line is a relayout copy of the slowest configuration: {example.opcodes[producer]} {producer} "
+        f"writes its {example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its {SLOTS[slot]} "
         f"as {asked}, so {size:,} bytes are copied into another order in between. In the fastest the two agree."
     )
 

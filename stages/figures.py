@@ -165,7 +165,8 @@ def kin_bars(kin: pl.DataFrame, split: str, member: str = "blend", label: str = 
                 panel.plot([place, place], [row["low"], row["high"]], color="#444444", linewidth=1)
             top = max(row["score"], row["high"] or 0, 0)
             text = f"{row['score']:.2f}\nn={row['graphs']}"
-            panel.annotate(text, (place, top), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+            size = 6 if narrow else 8
+            panel.annotate(text, (place, top), (0, 2), textcoords="offset points", ha="center", fontsize=size)
     panel.set_xticks(range(len(names)), [name.replace(":", ":\n") for name in names])
     panel.set_ylabel(f"score of {member}")
     panel.margins(y=0.25)

@@ -119,7 +119,7 @@ def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
             for nodes, value, count in zip(rows["nodes"], values, rows["configurations"], strict=True):
                 if count < most:
                     panel.annotate(f"only {count}", (nodes, value), (5, -10), textcoords="offset points", fontsize=8)
-    for panel, text in zip(panels, ("peak memory of the process, GiB", "seconds of a training step"), strict=True):
+    for panel, text in zip(panels, ("peak memory, GiB", "seconds of a step"), strict=True):
         panel.set(xscale="log", yscale="log", xlabel="nodes of the graph", ylabel=text)
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_formatter("")

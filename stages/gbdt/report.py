@@ -10,6 +10,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from stages import figures
+from stages.collection import is_tile
 from stages.gbdt.stage import MEMBER
 
 TOP = 15  # statistics shown
@@ -60,7 +61,7 @@ def graph_dots(result: Mapping, narrow: bool = False) -> Figure:
     rows = judged["graph"].replace_strict(place, return_dtype=pl.Int64)
     panel.plot(judged["score"], rows, "o", color=figures.GREEN, alpha=0.6)
     panel.set_yticks(range(len(names)), [figures.short(name) for name in names], fontsize=7 if narrow else 9)
-    panel.set_xlabel("Kendall tau-b (layout), slowdown score (tile)")
+    panel.set_xlabel("slowdown score" if is_tile(result["collection"]) else "Kendall tau-b")
     panel.grid(axis="x", alpha=0.3)
     return figure
 
