@@ -260,8 +260,8 @@ def pruned(example: Example) -> str:
     asked = example.layouts[1, places[consumer], slot]
     return text + (
         f" The thick line is a relayout copy of the slowest configuration: {example.opcodes[producer]} {producer} "
-        f"writes its {example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its {SLOTS[slot]} "
-        f"as {asked}, so {size:,} bytes are copied into another order in between. In the fastest the two agree."
+        f"writes its {example.shapes[producer]} result as {made}, {example.opcodes[consumer]} {consumer} takes its "
+        f"{SLOTS[slot]} as {asked}, so {size:,} bytes are copied into another order. In the fastest they are not."
     )
 
 
