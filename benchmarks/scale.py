@@ -1,8 +1,9 @@
 """The stand-in of the competition's data through the whole pipeline: `python -m benchmarks.scale FOLDER [--scale 0.1]`.
 
 Writes the stand-in (benchmarks/synthesize.py) below FOLDER, copies the project's tracked files there, names the
-stand-in in the copy's params.yaml and runs `dvc repro` in it, as `make repro` does. The parameters are the default ones
-but for `PARAMETERS`. Of every stage and collection reports/benchmarks.json has, as soon as it is done:
+stand-in in the copy's params.yaml and runs `dvc repro` in it, as `make repro` does, but for a cache of hard links: then
+nothing is on disk twice. The parameters are the default ones but for `PARAMETERS`. Of every stage and collection
+reports/benchmarks.json has, as soon as it is done:
 
 seconds          from DVC's line that the stage runs to the one that its outputs are in dvc.lock, so with what DVC takes
                  to hash and cache them; DVC's reading of a stage's input before it starts is in the total alone
