@@ -13,8 +13,8 @@ from stages.collection import SPLITS, folder
 from tests.pipeline import CHOSEN, PROJECT, TINY
 
 NAMES = run.names(PROJECT)
-#: need what is not on every machine: real files; Optuna, and a search of minutes
-ELSEWHERE = {"tpu", "tune_gbdt"}
+#: need what is not on every machine: real files; Optuna, and a search of minutes; tables that take an hour to make
+ELSEWHERE = {"tpu", "tune_gbdt", "recipes", "ablation"}
 
 
 @pytest.fixture(scope="module")
