@@ -55,6 +55,7 @@ RUNNING, DONE = re.compile(r"Running stage '(.+?)':"), re.compile(r"Updating loc
 GROWS: dict[str, tuple[str, Callable[[synthesize.Size], int]]] = {
     "synthesize": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
     "prune": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
+    "configuration": ("graphs", lambda size: 1),
     "pad": ("nodes", lambda size: size.nodes),
     "gnn": ("graphs", lambda size: 1),
     "gbdt": ("configurations", lambda size: size.configurations),

@@ -145,11 +145,15 @@ class LayoutFile:
     def blocks(self) -> Iterator[np.ndarray]:
         """node_config_feat as blocks (r, nc, 18) float32 of whole configurations in order, not yet through `check`.
 
-        While one is looked at the next is inflated, so that two may be looked at, the second by another `ahead`; then a
-        block's memory is taken anew, so keep a copy of what is to stay. InputError where the array is damaged or cut
-        off.
+        While one is looked at the next is inflated in a thread, into memory of its own; a block's memory is taken for
+        the one after the next, so keep a copy of what is to stay. InputError where the array is damaged or cut off.
         """
-        return ahead(self._inflated())
+        with ThreadPoolExecutor(1) as thread:
+            blocks = self._inflated()
+            waiting = thread.submit(next, blocks, None)
+            while (block := waiting.result()) is not None:
+                waiting = thread.submit(next, blocks, None)
+                yield block
 
     def _inflated(self) -> Iterator[np.ndarray]:
         with self._member() as member:
@@ -161,7 +165,7 @@ class LayoutFile:
             configurations, _ = self.shape
             row = member.remaining // configurations
             rows = min(configurations, max(1, BLOCK_BYTES // row))
-            buffers = itertools.cycle([np.empty(rows * row, np.uint8) for _ in range(3)])
+            buffers = itertools.cycle([np.empty(rows * row, np.uint8) for _ in range(2)])
             for start in range(0, configurations, rows):
                 count = min(rows, configurations - start)
                 raw = next(buffers)[: count * row]
@@ -179,15 +183,6 @@ class LayoutFile:
     def fail(self, fault: str) -> None:
         """InputError that names the file, node_config_feat and the fault."""
         self._archive.fail("node_config_feat", fault)
-
-
-def ahead(items: Iterator) -> Iterator:
-    """The items, of which none is None; while one is looked at a thread makes the next."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = thread.submit(next, items, None)
-            yield item
 
 
 def read_layout(path: str | Path) -> LayoutArrays:

@@ -602,7 +602,7 @@ def _pack_layout(job: _Job) -> dict:
         _check_runtime(job, layout.config_runtime)
         graph, whole = pack_graph(layout, **options)
         configurations = Configurations(layout.shape[1], scratch, layout.check)
-        for layouts, places in npz.ahead(changes(layout.blocks())):  # inflated, compared and encoded side by side
+        for layouts, places in changes(layout.blocks()):
             configurations.add(layouts, places)
         tensors = graph | configurations.tensors(layout.config_runtime, duplicates if job.split == "train" else None)
         dataset.write_packed(job.packed, tensors, whole)
