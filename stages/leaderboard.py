@@ -492,8 +492,8 @@ def _buys(board: Board) -> pl.DataFrame:
     rows = []
     for (split, collection), targets in board.targets.items():
         most = max(map(len, targets.values()), default=0)
-        budgets = np.unique(np.geomspace(1, most, BUDGETS).round().astype(int)) if most else np.zeros(0, int)
-        budgets = np.union1d(budgets, [k for k in (5,) if k <= most])
+        steps = np.geomspace(1, most, BUDGETS).round().astype(int) if most else np.zeros(0, int)
+        budgets = np.union1d(steps, [min(5, most)] if most else steps)
         for member in board.names():
             if member == "ceiling" or (split, collection, member) not in board.members:
                 continue

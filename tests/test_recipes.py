@@ -12,16 +12,17 @@ import pytest
 import yaml
 
 from stages import params, recipes, run, seconds
-from stages.collection import COLLECTIONS
+from stages.collection import COLLECTIONS, slug
 from stages.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.metrics import kendall
-from tests import test_pipeline
+from tests import pipeline
 
 PROJECT = Path(__file__).parent.parent
 EIGHT = "eleventh-place, fifth-place, first-place, gst-paper, official-baseline, ours, second-place, sixth-place"
-COLLECTION, SLUG = "layout:nlp:random", "layout-nlp-random"
+COLLECTION = pipeline.CHOSEN[1]
+SLUG = slug(COLLECTION)
 
 
 def test_there_are_eight():
@@ -122,7 +123,7 @@ def everything(folder):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The tiny pipeline of one collection as a git clone with two recipes."""
-    folder = test_pipeline.copy(tmp_path_factory.mktemp("project"))
+    folder = pipeline.copy(tmp_path_factory.mktemp("project"))
     shutil.rmtree(folder / ".dvc")
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
     for content in stages.values():
@@ -141,7 +142,7 @@ def project(tmp_path_factory):
     (folder / "recipes" / "ours.yaml").write_text("gnn:\n  seeds: 2  # as in params.yaml\n")
     (folder / "recipes" / "trees.yaml").write_text("gbdt:\n  trees: 3  # fewer\nblend:\n  members: [gbdt]  # alone\n")
     git(folder, "init", "--quiet")
-    test_pipeline.dvc(folder, "init", "--quiet")
+    pipeline.dvc(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "tiny")
     return folder
@@ -168,7 +169,7 @@ def test_the_workspace_stays_as_it_was(ran, before):
 
 
 def test_experiments_compare_the_recipes(ran):
-    shown = list(csv.DictReader(io.StringIO(test_pipeline.dvc(ran, "exp", "show", "--csv").split("\n\n")[0])))
+    shown = list(csv.DictReader(io.StringIO(pipeline.dvc(ran, "exp", "show", "--csv").split("\n\n")[0])))
     by_name = {row["Experiment"]: row for row in shown if row["Experiment"]}
     assert set(by_name) == {"trees", "ours"}
     assert by_name["trees"]["gbdt.trees"] == "3" and by_name["ours"]["gbdt.trees"] == "4"
@@ -193,7 +194,7 @@ def test_seconds_are_of_training_not_of_the_cache(ran):
 
 def test_the_default_comes_from_the_cache_afterwards(ran):
     """After a recipe `dvc repro` is the default again, and needs no training that the recipe's run had done."""
-    shown = test_pipeline.dvc(ran, "repro", f"gnn@{SLUG}")
+    shown = pipeline.dvc(ran, "repro", f"gnn@{SLUG}")
     assert f"Stage 'gnn@{SLUG}' is cached - skipping run" in shown
     assert seconds.read(ran / "data", "gnn", COLLECTION) > 0
 
@@ -205,8 +206,8 @@ def test_scores_are_of_single_seeds(ran):
     """From the experiment's files, one seed at a time."""
     copy = ran.parent / "again"
     shutil.copytree(ran, copy, symlinks=True)
-    test_pipeline.dvc(copy, "exp", "apply", "ours")
-    test_pipeline.dvc(copy, "checkout")
+    pipeline.dvc(copy, "exp", "apply", "ours")
+    pipeline.dvc(copy, "checkout")
     found = recipes.measured("ours", copy).filter(pl.col("collection") == COLLECTION, pl.col("split") == "test")
     blended = pl.read_parquet(copy / "data" / "blend" / "seeds.parquet").filter(pl.col("split") == "test")
     truth = recipes.read_solution(copy / "data" / "sample" / "solution.csv")
@@ -243,7 +244,7 @@ def test_sentences_name_what_is_best_and_what_it_costs():
     assert "No recipe has a mean on valid" in recipes.standing(found, "valid")
     assert recipes.cost(found, "test") == ("gst-paper trains longest, 1.0 processor minutes, and ours shortest, 0.5.")
     assert recipes.collections_won(found, "test") == (
-        "Best in each collection: ours on tile:xla (0.700), ours on layout:nlp:random (0.700)."
+        f"Best in each collection: ours on tile:xla (0.700), ours on {COLLECTION} (0.700)."
     )
 
 
