@@ -20,7 +20,7 @@ from stages.statistics import copies, orders
 from stages.statistics.copies import slot_tensors
 from stages.statistics.layout import distinct_layouts
 from stages.tensors import dimensions, shape
-from stages.topology import topological_order
+from stages.topology import topological_order, within
 
 TRIED = 20  # of the smallest programs, until one has a copy to show
 POINTS = 400  # in the picture of run times
@@ -73,15 +73,15 @@ def run(*, collection: str, program: str | None = None, root: str, data: str = "
     smallest = sorted(sizes, key=lambda id: (sizes[id], id))[:TRIED]
     tried = [program] if program else smallest
     chosen = next((id for id in tried if _copy(graphs[id]) is not None), tried[0])
-    return _example(graphs[chosen], root, kept["hops"])
+    return _example(graphs[chosen], root, kept["hops"], kept["direction"])
 
 
-def _example(graph: dataset.PackedGraph, root: str, hops: int | str) -> Example:
+def _example(graph: dataset.PackedGraph, root: str, hops: int | str, direction: str) -> Example:
     path = folder(root, graph.collection, "train") / f"{graph.id}.npz"
     with npz.LayoutFile(path) as file:
         edges, ids, opcode = file.edge_index, file.node_config_ids, file.node_opcode
         shapes = ["×".join(map(str, shape(row))) or "scalar" for row in dimensions(file.node_feat)]
-    inside = within(len(opcode), edges, ids, hops)
+    inside = within(len(opcode), edges, ids, hops, direction)
     nodes = np.flatnonzero(inside)
     if len(nodes) != graph.nodes or (opcode[nodes] != graph.node_opcode).any():
         raise InputError(f"{path}: is not what {graph.id} was pruned from; run the prune stage again")
@@ -102,16 +102,6 @@ def _example(graph: dataset.PackedGraph, root: str, hops: int | str) -> Example:
         layouts=_texts(graph.layouts(np.array(ends))),
         copy=None if copy is None else (int(ids[copy[0]]), int(ids[copy[1]]), *copy[2:]),
     )
-
-
-def within(nodes: int, edges: np.ndarray, ids: np.ndarray, hops: int | str) -> np.ndarray:
-    """(n,) bool: the nodes within `hops` undirected steps of the nodes `ids`; all for "all"."""
-    inside = np.full(nodes, hops == "all")
-    inside[ids] = True
-    for _ in range(0 if hops == "all" else min(hops, nodes)):
-        touched = inside[edges].any(axis=1)
-        inside[edges[touched]] = True
-    return inside
 
 
 def _ends(graph: dataset.PackedGraph) -> tuple[int, int]:

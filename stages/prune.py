@@ -39,7 +39,7 @@ from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
 from stages.operands import config_operands
 from stages.tensors import ELEMENTS, ROOT, element_bytes
-from stages.topology import operands, topological_order
+from stages.topology import operands, topological_order, within
 
 DUPLICATES = ("first", "mean", "minimum")
 DIRECTIONS = ("both", "producers", "consumers")
@@ -163,22 +163,11 @@ def cut(
     """
     consumer, producer = arrays.edge_index.T
     ids = arrays.node_config_ids
-    kept = np.ones(len(arrays.node_feat), bool)
-    edges = np.ones(len(consumer), bool)
-    if hops != "all":
-        kept[:] = False
-        kept[ids] = True
-        for _ in range(hops):
-            inner = kept.copy()
-            if direction != "consumers":
-                kept[producer[inner[consumer]]] = True
-            if direction != "producers":
-                kept[consumer[inner[producer]]] = True
-            if (kept == inner).all():  # further steps add nothing, and `hops` may be any number
-                break
-        edges = kept[consumer] & kept[producer]
-        if not neighbour_edges:
-            edges &= inner[consumer] | inner[producer]
+    kept = within(len(arrays.node_feat), arrays.edge_index, ids, hops, direction)
+    edges = kept[consumer] & kept[producer]
+    if hops != "all" and not neighbour_edges:
+        inner = within(len(kept), arrays.edge_index, ids, hops - 1, direction)
+        edges &= inner[consumer] | inner[producer]
     number = np.cumsum(kept) - 1
     configured = config_operands(arrays.node_feat, arrays.node_opcode, arrays.edge_index, ids)
     return {

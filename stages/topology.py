@@ -1,4 +1,4 @@
-"""Orders of a graph's nodes."""
+"""Orders of a graph's nodes, and what lies near some of them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,22 @@ def topological_order(nodes: int, edge_index: np.ndarray) -> np.ndarray:
     starts, producers = operands(nodes, edge_index)
     sorter = TopologicalSorter({node: producers[starts[node] : starts[node + 1]].tolist() for node in range(nodes)})
     return np.fromiter(sorter.static_order(), np.int64, nodes)
+
+
+def within(nodes: int, edge_index: np.ndarray, ids: np.ndarray, hops: int | str, direction: str = "both") -> np.ndarray:
+    """(n,) bool: the nodes within `hops` steps of the nodes `ids`, places or a mask; all for "all".
+
+    direction: steps go to "producers", to "consumers" or "both" ways.
+    """
+    inside = np.full(nodes, hops == "all")
+    inside[ids] = True
+    consumer, producer = edge_index.T
+    for _ in range(0 if hops == "all" else hops):
+        before = inside.copy()
+        if direction != "consumers":
+            inside[producer[before[consumer]]] = True
+        if direction != "producers":
+            inside[consumer[before[producer]]] = True
+        if (inside == before).all():  # further steps add nothing, and `hops` may be any number
+            break
+    return inside

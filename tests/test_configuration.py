@@ -27,12 +27,6 @@ def run(made, **given):
     )
 
 
-def test_what_is_within_some_hops_by_hand():
-    edges = np.array([[1, 0], [2, 1], [3, 2], [4, 3], [6, 5]])
-    kept = [configuration.within(7, edges, np.array([2]), hops).nonzero()[0].tolist() for hops in (0, 1, 2, 9, "all")]
-    assert kept == [[2], [1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6]]
-
-
 def test_the_drawing_is_of_what_the_prune_stage_kept(made):
     example = run(made, program="train_2")
     (packed,) = (graph for graph in dataset.graphs(made / "data", LAYOUT, "train") if graph.id == "train_2")
@@ -43,6 +37,14 @@ def test_the_drawing_is_of_what_the_prune_stage_kept(made):
     assert example.kept[example.configurable].all() and len(example.configurable) == 6
     assert example.runtime[example.fastest] == packed.runtime.min()
     assert example.runtime[example.slowest] == packed.runtime.max()
+
+
+def test_the_drawing_follows_the_direction_that_was_pruned_in(made, tmp_path):
+    (tmp_path / "npz_all").symlink_to(made / "npz_all")
+    prune.run(collection=LAYOUT, root=str(made / "npz_all"), data=str(tmp_path / "data"), hops=2, direction="consumers")
+    example = run(tmp_path, program="train_2")
+    (packed,) = (graph for graph in dataset.graphs(tmp_path / "data", LAYOUT, "train") if graph.id == "train_2")
+    assert example.kept.sum() == packed.nodes < run(made, program="train_2").kept.sum()
 
 
 def test_the_copy_is_one_that_the_statistics_count_in_the_slowest_and_not_in_the_fastest(made):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.topology import operands, topological_order
+from stages.topology import operands, topological_order, within
 
 
 @st.composite
@@ -40,3 +40,14 @@ def test_a_file_in_topological_order_keeps_its_order():
     edges = np.array([[4, 0], [1, 0], [3, 2]])
     assert topological_order(5, edges).tolist() == [0, 1, 2, 3, 4]
     assert topological_order(5, edges[:0]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_is_within_some_hops_by_hand():
+    edges = np.array([[1, 0], [2, 1], [3, 2], [4, 3], [6, 5]])
+
+    def found(hops, direction="both"):
+        return within(7, edges, np.array([2]), hops, direction).nonzero()[0].tolist()
+
+    assert [found(hops) for hops in (0, 1, 2)] == [[2], [1, 2, 3], [0, 1, 2, 3, 4]]
+    assert found(10**12) == found(2) and found("all") == list(range(7))
+    assert found(2, "producers") == [0, 1, 2] and found(2, "consumers") == [2, 3, 4]
