@@ -12,7 +12,8 @@ export DVC_NO_ANALYTICS := 1
 # goes, so that going back installs again.
 stamp = $(1)/.installed-$(shell cat $(2) | cksum | tr ' ' '-')
 RUN := $(call stamp,$(VENV),requirements.txt)
-DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt)-dev
+DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt requirements-cluster.txt)-dev
+CLUSTER := $(call stamp,$(VENV),requirements.txt requirements-cluster.txt)-cluster
 MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
 # Pages that show what is no result of the pipeline.
@@ -20,7 +21,7 @@ PAGES := collect times
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro recipe ablate test lint lab bench data collect clean
+.PHONY: help repro cluster recipe ablate test lint lab bench data collect clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +42,8 @@ test: $(DEV) ## run the tests; TPUGRAPHS_DIR=FOLDER adds real TpuGraphs files
 
 lint: $(DEV) ## check style and format
 	$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
+
+cluster: $(CLUSTER) ## install what engine.kind: ray needs, on each machine of the cluster
 
 lab: $(RUN) ## open the notebooks in Jupyter
 	$(VENV)/bin/jupyter lab --notebook-dir=. notebooks
@@ -79,9 +82,15 @@ $(RUN): | $(VENV)/bin/python
 	touch $@
 
 $(DEV): $(RUN)
-	echo "installing requirements-dev.txt into $(VENV)"
-	$(VENV)/bin/python $(PIP) install -r requirements-dev.txt
+	echo "installing requirements-dev.txt and requirements-cluster.txt into $(VENV)"
+	$(VENV)/bin/python $(PIP) install -r requirements-dev.txt -r requirements-cluster.txt
 	rm -f $(VENV)/.installed-*-dev
+	touch $@
+
+$(CLUSTER): $(RUN)
+	echo "installing requirements-cluster.txt into $(VENV)"
+	$(VENV)/bin/python $(PIP) install -r requirements-cluster.txt
+	rm -f $(VENV)/.installed-*-cluster
 	touch $@
 
 $(MEASURE): | $(COLLECT)/bin/python

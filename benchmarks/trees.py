@@ -110,7 +110,8 @@ def collections(data: str, **changes) -> dict[str, dict]:
             Path(folder, "prune").symlink_to(Path(data, "prune").resolve())
             start = time.perf_counter()
             settings = Settings(**knobs | {"objectives": tuple(knobs["objectives"])})
-            graphs = [sheet for split in SPLITS for sheet in whole(folder, collection, split, settings)]
+            ids = [(split, id) for split in SPLITS for id in dataset.graph_ids(folder, collection, split)]
+            graphs = [whole(folder, collection, *place, settings) for place in ids]
             described = time.perf_counter() - start
             result = gbdt.run(collection=collection, data=folder, **knobs)
         found[collection] = {

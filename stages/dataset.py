@@ -169,13 +169,28 @@ def graph_ids(data: str | Path, collection: str, split: str) -> list[str]:
     return [graph["id"] for graph in manifest(prune_folder(data, collection))["graphs"][split]]
 
 
+def graph(data: str | Path, collection: str, split: str, id: str) -> PackedGraph:
+    """One packed graph, as in `graphs`."""
+    path = graph_file(prune_folder(data, collection), split, id)
+    tile = is_tile(collection)
+    tensors, names = _read(path, PACKED_TILE if tile else PACKED_LAYOUT, mapped=not tile)
+    whole = dict(zip(names["whole_stats"], tensors.pop("whole_stats").tolist(), strict=True))
+    absent = dict.fromkeys((PACKED_LAYOUT if tile else PACKED_TILE).keys() - tensors.keys() - {"whole_stats"})
+    return PackedGraph(id=id, split=split, collection=collection, whole=whole, **tensors, **absent)
+
+
 def graphs(data: str | Path, collection: str, split: str) -> list[PackedGraph]:
     """The packed graphs of a split, sorted by id.
 
     Cheap for layout graphs, whose files are memory-mapped. Tile graphs are read: they are small, and thousands of maps
     would use up the process's file descriptors. InputError where the prune stage has not run or a file is damaged.
     """
-    return [_packed(data, collection, split, id) for id in graph_ids(data, collection, split)]
+    return [graph(data, collection, split, id) for id in graph_ids(data, collection, split)]
+
+
+def model_graph(data: str | Path, collection: str, split: str, id: str) -> ModelGraph:
+    """One model-ready graph, as in `model_graphs`."""
+    return _model_graph(data, graph(data, collection, split, id))
 
 
 def model_graphs(data: str | Path, collection: str, split: str) -> list[ModelGraph]:
@@ -206,15 +221,6 @@ def remove_stale(folder: str | Path, ids: Mapping[str, Collection[str]]) -> None
         for path in Path(folder, split).iterdir():
             if path.name not in names:
                 path.unlink()
-
-
-def _packed(data: str | Path, collection: str, split: str, id: str) -> PackedGraph:
-    path = graph_file(prune_folder(data, collection), split, id)
-    tile = is_tile(collection)
-    tensors, names = _read(path, PACKED_TILE if tile else PACKED_LAYOUT, mapped=not tile)
-    whole = dict(zip(names["whole_stats"], tensors.pop("whole_stats").tolist(), strict=True))
-    absent = dict.fromkeys((PACKED_LAYOUT if tile else PACKED_TILE).keys() - tensors.keys() - {"whole_stats"})
-    return PackedGraph(id=id, split=split, collection=collection, whole=whole, **tensors, **absent)
 
 
 def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, npz
+from stages import dataset, engine, npz
 from stages.collection import SPLITS, is_tile
 from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
@@ -34,6 +35,7 @@ NAMES_A_DIMENSION = [
     ).split()
 ]
 FARTHEST = 10  # deviations from the mean that a feature can be
+BYTES_PER_WORKER = 1 << 27  # of features: with fewer, one process more takes longer to start than it saves
 LARGEST_DIMENSION = 5  # of the vocabulary -1..5 shared with the configurations' layouts
 
 
@@ -70,9 +72,12 @@ def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.
     scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
-    for graph in tqdm([graph for split in SPLITS for graph in graphs[split]], f"pad {collection}", mininterval=2):
-        path = dataset.graph_file(folder, graph.split, graph.id)
-        dataset.write_padded(path, _tensors(graph, layout_padding, scalers))
+    places = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
+    worth = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
+    write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
+    running = engine.configured().spread(write, places, lower="prune.hops", worth=worth)
+    for _ in tqdm(running, f"pad {collection}", len(places), mininterval=2):
+        pass
     dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})
     content = {"collection": collection, "layout_padding": layout_padding}
     dataset.write_json(folder / "scaler.json", content | {group: _json(scaler) for group, scaler in scalers.items()})
@@ -140,6 +145,15 @@ def fit(blocks: Callable[[], Iterable[np.ndarray]]) -> Scaler:
     mean = total[columns] / rows
     squares = sum(((block[:, columns] - mean) ** 2).sum(0) for block in blocks())
     return Scaler(columns, mean, np.sqrt(squares / rows))
+
+
+def _write(
+    place: tuple[str, str], *, collection: str, layout_padding: int, scalers: dict[str, Scaler], data: str
+) -> None:
+    """Writes the features of one graph, by split and id."""
+    graph = dataset.graph(data, collection, *place)
+    path = dataset.graph_file(dataset.pad_folder(data, collection), *place)
+    dataset.write_padded(path, _tensors(graph, layout_padding, scalers))
 
 
 def _tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:

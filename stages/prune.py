@@ -15,16 +15,12 @@ import functools
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import stat
 import tempfile
-import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +29,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, files, npz
+from stages import dataset, engine, files, npz
 from stages.collection import SPLITS, is_tile, slug
 from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
@@ -514,40 +510,12 @@ def _pack_all(jobs: Sequence[_Job], workers: int | None) -> tuple[dict[_Job, dic
         # The largest first, so that no process is left alone with one at the end.
         waiting = sorted((job for job in jobs if job not in found), key=sizes.get, reverse=True)
         worth = 1 + sum(sizes[job] for job in waiting) // BYTES_PER_WORKER
-        for job, result in _results(waiting, workers or min(os.cpu_count() or 1, len(waiting), worth)):
-            found[job] = result
-            progress.update(sizes[job])
+        knobs = {"lower": "prune.hops", "worth": workers or worth}
+        for place, result in engine.configured().spread(_pack_file, waiting, **knobs):
+            found[waiting[place]] = result
+            progress.update(sizes[waiting[place]])
     rows = {job: found[job] for job in jobs if isinstance(found[job], dict)}
     return rows, {job: found[job] for job in jobs if isinstance(found[job], str)}
-
-
-def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, dict | str]]:
-    """Each job with its row or its fault, as they are done."""
-    if workers <= 1:
-        yield from ((job, _pack_file(job)) for job in jobs)
-        return
-    context = multiprocessing.get_context("forkserver")  # a notebook's kernel has threads, and is not to be forked
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        try:
-            futures = {pool.submit(_pack_file, job): job for job in jobs}
-            yield from ((futures[future], future.result()) for future in as_completed(futures))
-        except BrokenProcessPool:
-            raise InputError(
-                "prune: a process was killed, most often for want of memory; run again, it goes on where it was"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent is killed, where it would else wait for more work for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _kept(job: _Job) -> dict | None:

@@ -31,7 +31,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from stages import collection as collections
-from stages import files, page, params, times
+from stages import engine, files, page, params, times
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
@@ -77,7 +77,9 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
     shown.parent.mkdir(exist_ok=True)
-    with _timed() as taken:
+    where = engine.of(params.read(project / "params.yaml").get("engine", {}))
+    where.check()
+    with _timed() as taken, _environment(engine.exported(where)):
         executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
     front = None if stage == FRONT else f"{FRONT}.html"
@@ -95,7 +97,7 @@ def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, obj
     """
     file, source = project / "params.yaml", f"notebooks/{stage}.ipynb"
     defaults = _defaults(notebook, source)
-    if foreign := [name for name in params.sections(file) if name not in ("data", *names(project))]:
+    if foreign := [name for name in params.sections(file) if name not in ("data", "engine", *names(project))]:
         raise InputError(f"params.yaml: no stage '{foreign[0]}'; the stages are {', '.join(names(project))}")
     known = ", ".join(f"{name} ({kind})" for name, (_, kind) in defaults.items()) or "none"
     _known(given, defaults, "command line", f"{source} takes {known}")
@@ -211,7 +213,7 @@ def _papermill(
             cell.metadata.tags = [*cell.metadata.tags, "injected-parameters"]
     with (
         tempfile.TemporaryDirectory(prefix="run-") as folder,
-        _environment(project, folder),
+        _environment(_inherited(project, folder)),
         _console() as (stdout, stderr),
     ):
         partial = Path(folder) / "partial.ipynb"
@@ -277,19 +279,23 @@ def _console():
                 os.close(original)
 
 
-@contextmanager
-def _environment(project: Path, folder: str):
-    """Set what the kernel inherits: the project on the path, fixed hashing, no profile of the user's own."""
-    path = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
-    wanted = {
-        "PYTHONPATH": path,
+def _inherited(project: Path, folder: str) -> dict[str, str]:
+    """What the kernel inherits: the project's path, fixed hashing, one thread a sum, no profile of the user's own."""
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")])),
         "PYTHONHASHSEED": "0",
+        "OPENBLAS_NUM_THREADS": "1",  # sums depend on the number of threads, and cores have tasks of their own
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what cuBLAS needs to add in the same order every time
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_RUNTIME_DIR": folder,
         "IPYTHONDIR": folder,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns about frozen modules on every start
     }
+
+
+@contextmanager
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment, which child processes inherit."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

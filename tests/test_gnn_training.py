@@ -706,7 +706,7 @@ def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
     """What is left of all that the stage imports shapes no training: errors, files, tables of scores."""
     listed = {path.relative_to(PROJECT).as_posix() for path in checkpoints.CODE}
     left = closure("import stages.gnn.stage") - listed
-    assert left == {f"stages/{name}.py" for name in ("errors", "files", "scores", "seconds", "hlo/__init__")}
+    assert left == {f"stages/{name}.py" for name in ("engine", "errors", "files", "scores", "seconds", "hlo/__init__")}
 
 
 def test_other_settings_seeds_and_collections_make_another_training():

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -534,17 +533,6 @@ def test_nothing_depends_on_the_number_of_processes(tmp_path):
         frames.append(prune.run(collection=LAYOUT, root=str(root), **knobs))
         assert contents(tmp_path / str(workers)) == contents(tmp_path / "1")
         assert frames[-1].equals(frames[0])
-
-
-def test_a_killed_process_is_told(tmp_path, monkeypatch):
-    root = write_root(tmp_path)
-
-    def broken(*_):
-        raise BrokenProcessPool
-
-    monkeypatch.setattr(prune, "as_completed", broken)
-    with pytest.raises(InputError, match="a process was killed.*goes on where it was"):
-        prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path), workers=2)
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from stages import engine
 from stages.gbdt import models
 from stages.gbdt.folds import folds
 from stages.gbdt.settings import Settings
@@ -49,11 +49,19 @@ def fit(sheets: Sequence[Sheet], settings: Settings, track: Callable = lambda wo
     ids = [sheet.id for sheet in sheets]
     fold = [folds(ids, settings.folds, seed) for seed in range(settings.seeds)]
     work = [(objective, seed) for seed in range(settings.seeds) for objective in settings.objectives]
-    with ThreadPoolExecutor(min(len(work), os.cpu_count() or 1)) as pool:
-        running = pool.map(lambda task: models.train(task[0], sheets, fold[task[1]], settings, task[1]), work)
-        trained = list(track(running, len(work)))
+    member = partial(_member, sheets=sheets, folds=fold, settings=settings)
+    running = engine.configured().ordered(member, work, lower="gbdt.configurations", threads=True)
+    trained = list(track(running, len(work)))
     size = len(settings.objectives)
     bags = [trained[seed * size : (seed + 1) * size] for seed in range(settings.seeds)]
     keys = [(sheet.split, sheet.id) for sheet in sheets]
     held_out = [dict(zip(keys, found.tolist(), strict=True)) if found.any() else {} for found in fold]
     return Ensemble(settings, bags, held_out)
+
+
+def _member(
+    task: tuple[str, int], *, sheets: Sequence[Sheet], folds: list[np.ndarray], settings: Settings
+) -> models.Bag:
+    """Trains one member, by objective and seed."""
+    objective, seed = task
+    return models.train(objective, sheets, folds[seed], settings, seed)

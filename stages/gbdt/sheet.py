@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,9 +86,9 @@ def labelled(data: str, collection: str, settings: Settings) -> list[Sheet]:
     return [sheet(graph, settings, settings.configurations) for graph in graphs]
 
 
-def whole(data: str, collection: str, split: str, settings: Settings) -> Iterator[Sheet]:
-    """The graphs of a split with all of their configurations, one after the other: they may fill the memory."""
-    return (sheet(graph, settings) for graph in dataset.graphs(data, collection, split))
+def whole(data: str, collection: str, split: str, id: str, settings: Settings) -> Sheet:
+    """One graph with all of its configurations."""
+    return sheet(dataset.graph(data, collection, split, id), settings)
 
 
 def sheet(graph: dataset.PackedGraph, settings: Settings, limit: int | None = None) -> Sheet:

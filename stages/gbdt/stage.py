@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import lightgbm as lgb
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, files, metrics, scores
+from stages import dataset, engine, files, metrics, scores
 from stages import seconds as spent
 from stages.collection import slug
 from stages.errors import InputError
@@ -23,6 +24,9 @@ from stages.statistics import describe
 #: seconds without a word; longer training shows how far it is, on standard error
 SILENCE = 5
 MEMBER = "gbdt"
+SCORED = ("valid", "test")
+IN_MEMORY = 4  # graphs with all of their configurations at a time, on one machine
+LOWER = "gbdt.configurations"  # where memory runs out
 #: members whose trees see a configuration at a time
 BY_ROW = ("lambdarank", "pointwise")
 
@@ -54,19 +58,16 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     begin, processor = time.perf_counter(), time.process_time()
     ensemble = fit(known, settings, lambda work, total: tqdm(work, f"gbdt {collection}", total, delay=SILENCE))
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
-    frames, judged = [], []
-    for sheet in known:
-        if sheet.split == "train":
-            _scored(ensemble, sheet, collection, judged)
-    for sheet in whole(data, collection, "valid", settings):
-        frames += _scored(ensemble, sheet, collection, judged)
-    for sheet in whole(data, collection, "test", settings):
-        if sheet.names != known[0].names:
-            raise InputError(f"{sheet.id}: has other statistics than the train graphs; run the prune stage again")
-        frames += _scored(ensemble, sheet, collection, None)
+    train = {(sheet.split, sheet.id): sheet for sheet in known if sheet.split == "train"}
+    graphs = [*train, *((split, id) for split in SCORED for id in dataset.graph_ids(data, collection, split))]
+    score = partial(_scored, ensemble=ensemble, collection=collection, data=data, train=train, names=known[0].names)
+    place, knobs = engine.configured(), {"lower": LOWER, "worth": IN_MEMORY, "threads": True}
+    found = list(place.ordered(score, graphs, **knobs))
+    frames, judged = [frame for frames, _ in found for frame in frames], [row for _, rows in found for row in rows]
     _write(folder, ensemble, known[0])
     scores.write(pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), folder / "scores.parquet")
-    spent.write(data, "gbdt", collection, processor)
+    if place.kind == "local":  # else the work was done in other processes
+        spent.write(data, "gbdt", collection, processor)
     schema = {"split": pl.String, "graph": pl.String, "seed": pl.Int64, "objective": pl.String, "score": pl.Float64}
     table = pl.DataFrame(judged, schema=schema, orient="row")
     return {
@@ -84,20 +85,35 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     }
 
 
-def _scored(ensemble: Ensemble, sheet: Sheet, collection: str, judged: list | None) -> list[pl.DataFrame]:
-    """Frames of the scores of each seed, none of a train graph; adds every member's metric to `judged`."""
-    frames = []
+def _scored(
+    task: tuple[str, str],
+    *,
+    ensemble: Ensemble,
+    collection: str,
+    data: str,
+    train: dict[tuple[str, str], Sheet],
+    names: list[str],
+) -> tuple[list[pl.DataFrame], list[tuple]]:
+    """Frames of the scores of each seed, none of a train graph, and every member's metric, none of a test graph.
+
+    task: split and id of the graph; train: the train graphs, as they were trained on; names: of their columns.
+    """
+    split, id = task
+    rated = train.get(task) or whole(data, collection, split, id, ensemble.settings)
+    if rated.names != names:
+        raise InputError(f"{id}: has other statistics than the train graphs; run the prune stage again")
+    frames, judged = [], []
     for seed in range(ensemble.settings.seeds):
-        members = ensemble.scores(sheet, seed)
+        members = ensemble.scores(rated, seed)
         members |= {MEMBER: combined(members)}
-        if judged is not None:
+        if split != "test":
             judged += [
-                (sheet.split, sheet.id, seed, name, metrics.graph_score(collection, score, sheet.target))
+                (split, id, seed, name, metrics.graph_score(collection, score, rated.target))
                 for name, score in members.items()
             ]
-        if sheet.split != "train":
-            frames.append(scores.frame(sheet.split, sheet.id, sheet.config_index, MEMBER, seed, members[MEMBER]))
-    return frames
+        if split != "train":
+            frames.append(scores.frame(split, id, rated.config_index, MEMBER, seed, members[MEMBER]))
+    return frames, judged
 
 
 def _objectives(judged: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -60,17 +60,25 @@ class Checkpoint:
         return self._earlier + time.process_time() - self._begin
 
     def after_step(self, training: Training) -> None:
-        """Writes the checkpoint when it is time, when the training is done, and before leaving on SIGTERM."""
-        done = training.progress.part == "done"
-        if not (done or self._asked or time.monotonic() >= self._next):
+        """Writes the checkpoint when it is time, when the training is done, and before leaving on SIGTERM.
+
+        Of a team the process that leads writes, when one of them finds that it is time.
+        """
+        done, team = training.progress.part == "done", training.team
+        due = torch.tensor([float(done or self._asked or time.monotonic() >= self._next), float(self._asked)])
+        due, asked = team.total(due.to(training.device)).tolist() if team.size > 1 else due.tolist()
+        if not due:
             return
         start = time.monotonic()
         arrays, progress = training.state()
-        head = json.dumps({"identity": self.identity, "progress": progress, "seconds": self.seconds})
-        files.replace(self.path, save(arrays, {"training": head}))
+        spent = torch.tensor([self.seconds - self._earlier], dtype=torch.float64)
+        spent = self._earlier + float(team.total(spent.to(training.device)))
+        if team.leads:
+            head = json.dumps({"identity": self.identity, "progress": progress, "seconds": spent})
+            files.replace(self.path, save(arrays, {"training": head}))
         took = time.monotonic() - start
         self._next = time.monotonic() + max(SECONDS, took / SHARE)
-        if self._asked:
+        if asked:
             raise SystemExit(128 + signal.SIGTERM)
 
     def ask(self, *_) -> None:

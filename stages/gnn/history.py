@@ -24,7 +24,8 @@ class History:
     def __init__(
         self, shapes: list[tuple[int, int]], width: int, folder: str | Path | None = None, budget: int = BUDGET
     ):
-        """shapes: configurations and segments of each graph; folder: of the file, a temporary one if there is none."""
+        """shapes: configurations and segments of each graph, no configurations of one that another process keeps;
+        folder: of the file, a temporary one if there is none."""
         cells = np.array([configurations * segments for configurations, segments in shapes])
         self._first = np.concatenate([[0], np.cumsum(cells)])
         self._segments = [segments for _, segments in shapes]
@@ -39,6 +40,10 @@ class History:
     def rows(self, graph: int, sample: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """(k, s) rows of the array for configurations (k,) and segments (s,) of a graph."""
         return self._first[graph] + sample[:, None] * self._segments[graph] + segments
+
+    def part(self, graph: int) -> np.ndarray:
+        """All rows of a graph, (configurations x segments, width)."""
+        return self.array[self._first[graph] : self._first[graph + 1]]
 
     def read(self, graph: int, sample: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """(k, width) float32: sum over the segments (s,)."""

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
 import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import save
-from torch import nn
+from safetensors.torch import load, save
 
-from stages import files, scores, seconds
+from stages import engine, files, scores, seconds
 from stages.collection import is_tile, slug
-from stages.dataset import ModelGraph, manifest, model_graphs, prune_folder
+from stages.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
 from stages.errors import InputError
 from stages.gnn.attention import attention
 from stages.gnn.batch import Memory, Static, partitioned, prepare
@@ -33,8 +29,9 @@ from stages.gnn.view import View
 from stages.metrics import graph_score
 
 WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
-Trained = tuple[list[dict], pl.DataFrame, bytes, float]  # curve, scores, weights, processor seconds of one seed
+Trained = tuple[list[dict], bytes, float]  # curve, weights, processor seconds of one seed
 SCORED = ("valid", "test")
+LOWER = "gnn.configurations or gnn.segment_nodes"  # where memory runs out
 
 
 def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict:
@@ -60,7 +57,14 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     settings = Settings(**knobs)
     if seeds < 1:
         raise InputError(f"params.yaml, gnn.seeds: is {seeds}; give at least 1")
-    settings = replace(settings, device=_device(settings.device))
+    place = engine.configured()
+    if place.workers > settings.graphs:
+        raise InputError(
+            f"params.yaml, engine.workers: is {place.workers}, and a step has {settings.graphs} graphs to deal out to "
+            "them; lower it, or raise gnn.graphs"
+        )
+    if place.kind == "local":
+        _device(settings.device)
     listed = manifest(prune_folder(data, collection))["graphs"]
     if not listed["train"]:
         raise InputError(
@@ -68,18 +72,28 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
         )
     folder = Path(data, "gnn", slug(collection))
     folder.mkdir(parents=True, exist_ok=True)
-    train = partial(_train, collection=collection, settings=settings, data=data)
-    results = _train_all(seeds, train, settings.device)
+    known = {"collection": collection, "settings": settings, "data": data}
+    gpu = settings.device != "cpu"
+    # A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for
+    # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
+    knobs = {"lower": LOWER, "gpu": gpu, "worth": 1 if gpu and torch.cuda.is_available() else None}
+    for seed in range(seeds) if place.workers > 1 else ():  # they leave a finished training's checkpoint
+        place.team(partial(_train, **known), seed, _checkpoints(data, collection) / f"team-{seed}", gpu=gpu)
+    results = list(place.ordered(partial(_train, **known), range(seeds), **knobs))
+    weights = [content for _, content, _ in results]
+    graphs = [(split, id) for split in SCORED for id in graph_ids(data, collection, split)]
+    scored = list(place.ordered(partial(_score, **known, weights=weights), graphs, **knobs))
+    frames = [frames[seed] for seed in range(seeds) for frames in scored]
+    table = pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA)
     curves = pl.DataFrame([row for curve, *_ in results for row in curve])
-    table = pl.concat([frame for _, frame, *_ in results])
-    for seed, (_, _, weights, _) in enumerate(results):
-        files.replace(folder / f"weights-{seed}.safetensors", weights)
+    for seed, content in enumerate(weights):
+        files.replace(folder / f"weights-{seed}.safetensors", content)
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
     seconds.write(data, "gnn", collection, sum(spent for *_, spent in results))
     files.replace(folder / "curves.csv", curves.write_csv().encode())
     for path in _checkpoints(data, collection).glob("*"):  # also of seeds that an interrupted run had more of
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     valid = model_graphs(data, collection, "valid")
     view, memory = settings.view(collection), Memory()
     statics, judged = [prepare(graph, view, data, memory) for graph in valid], _valid_table(table, valid)
@@ -95,7 +109,7 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
         "watched": "top-10 slowdown score" if is_tile(collection) else "Kendall tau-b",
         "segments": _segments(model_graphs(data, collection, "train"), view),
         "sharing": _sharing(statics),
-        "attention": attention(collection, settings, results[0][2], middle),
+        "attention": attention(collection, settings, weights[0], middle),
         "settings": settings,
     }
 
@@ -107,51 +121,39 @@ def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _train_all(seeds: int, train: Callable[[int], Trained], device: str) -> list[Trained]:
-    """Every seed's result, as many at a time as there are cores; one after the other on a GPU.
-
-    A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for one
-    another more than they save. So no sum depends on the number of cores either.
-    """
-    workers = 1 if device == "cuda" else min(seeds, os.cpu_count() or 1)
-    try:
-        if workers == 1:
-            return [train(seed) for seed in range(seeds)]
-        context = get_context("forkserver")  # a plain fork of a process that has trained cannot train
-        context.set_forkserver_preload([__name__])
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            return list(pool.map(train, range(seeds)))
-    except (SystemExit, BrokenProcessPool):  # a notebook would take the first for a cell that is done
-        raise InputError("gnn: a training process was ended from outside; run again, it goes on where it was") from None
-
-
 def _train(seed: int, *, collection: str, settings: Settings, data: str) -> Trained:
-    """Trains one seed: curve, scores of valid and test graphs, weights as safetensors bytes, processor seconds."""
-    graphs = {split: model_graphs(data, collection, split) for split in ("train", *SCORED)}
-    graphs["train"] = [some(graph, settings.pool) for graph in graphs["train"]]
-    graphs["watched"] = [some(graph, WATCHED) for graph in graphs["valid"]]
-    known = identity(collection, seed, settings, [*graphs["train"], *graphs["watched"]])
+    """Trains one seed, or finds that it is trained: curve, weights as safetensors bytes, processor seconds."""
+    settings = replace(settings, device=_device(settings.device))
+    parts = {"train": settings.pool, "valid": WATCHED}
+    graphs = [[some(graph, most) for graph in model_graphs(data, collection, split)] for split, most in parts.items()]
+    known = identity(collection, seed, settings, [graph for part in graphs for graph in part])
     checkpoint = Checkpoint(_checkpoints(data, collection) / f"{seed}.safetensors", known)
-    view, parent, memory = settings.view(collection), os.getppid(), Memory()
-    statics = {graph: prepare(graph, view, data, memory) for part in graphs.values() for graph in part}
-    train, watched = ([statics[graph] for graph in graphs[part]] for part in ("train", "watched"))
-
-    def after_step():
-        if os.getppid() != parent:  # the stage was killed: its next run goes on from the checkpoint
-            raise SystemExit(1)
-        checkpoint.after_step(training)
-
+    view, memory = settings.view(collection), Memory()
+    train, watched = ([prepare(graph, view, data, memory) for graph in part] for part in graphs)
     with deterministic(seed), _on_sigterm(checkpoint.ask):
         network = build(collection, train[0], settings).to(settings.device)
         training = Training(network, train, watched, settings, collection, seed)
         checkpoint.restore(training)
-        curve = training.run(after_step)
-        spent = checkpoint.seconds
-        scored = [statics[graph] for split in SCORED for graph in graphs[split]]
-        frames = [_scores(network, static, seed, settings.permutations) for static in scored]
+        curve = training.run(lambda: checkpoint.after_step(training))
     # A tensor is stored once, under its first name.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
-    return curve, pl.concat(frames) if frames else pl.DataFrame(schema=scores.SCHEMA), save(weights), spent
+    return curve, save(weights), checkpoint.seconds
+
+
+def _score(
+    task: tuple[str, str], *, collection: str, settings: Settings, data: str, weights: list[bytes]
+) -> list[pl.DataFrame]:
+    """Scores of one graph, a split and an id, by the network of each seed; its states are found once for all."""
+    settings = replace(settings, device=_device(settings.device))
+    static = prepare(model_graph(data, collection, *task), settings.view(collection), data)
+    frames = []
+    for seed, content in enumerate(weights):
+        with deterministic(seed):
+            network = build(collection, static, settings)
+            network.load_state_dict(load(content), strict=False)  # of a tensor with two names it has the first
+            found = predict(network.to(settings.device), static, permutations=settings.permutations)
+        frames.append(scores.frame(task[0], task[1], static.graph.config_index, "gnn", seed, found))
+    return frames
 
 
 def some(graph: ModelGraph, most: int) -> ModelGraph:
@@ -188,12 +190,6 @@ def _on_sigterm(handler: Callable):
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _scores(network: nn.Module, static: Static, seed: int, permutations: int) -> pl.DataFrame:
-    graph = static.graph
-    found = predict(network, static, permutations=permutations)
-    return scores.frame(graph.split, graph.id, graph.config_index, "gnn", seed, found)
 
 
 def _segments(train: list[ModelGraph], view: View) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from stages.gnn.inference import chunks, embeddings, predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.network import LayoutNetwork, TileNetwork
 from stages.gnn.settings import Settings
+from stages.gnn.team import Team
 from stages.metrics import collection_score, kendall
 
 PRINT_SECONDS = 2
@@ -113,9 +114,11 @@ class Training:
         self.averaged = copy.deepcopy(network) if settings.average else network
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.optimizer = adamw(network, settings)
+        self.team = Team()
         self.history: History | None = None
         if settings.stores() and not is_tile(collection):
-            shapes = [(static.graph.configurations, len(static.segments)) for static in train]
+            kept = [static.graph.configurations * self.team.owns(place) for place, static in enumerate(train)]
+            shapes = [(count, len(static.segments)) for count, static in zip(kept, train, strict=True)]
             self.history = History(shapes, settings.width)
         self._printed = self._trimmed = 0.0
 
@@ -144,7 +147,7 @@ class Training:
             self.optimizer = adamw(self.network.head, settings) if finetunes else self.optimizer
         if progress.part == "head":
             self._refresh()
-            pooled = [_pooled(self.network, static) for static in self.valid]
+            pooled = [_pooled(self.network, static) if own else None for static, own in self._watched()]
             self._epochs(settings.finetune, self._head_step, lambda: self._head_predictions(pooled), after_step)
             progress.part = "done"
         self._restore()
@@ -152,7 +155,8 @@ class Training:
         return progress.curve
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
-        """All that `resume` needs: arrays, and what goes into JSON."""
+        """All that `resume` needs: arrays, and what goes into JSON. Of a team every process takes part, and the one
+        that leads has it whole."""
         arrays = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         if self.averaged is not self.network:
             arrays |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
@@ -162,7 +166,7 @@ class Training:
             arrays |= {f"moments.{number}.{name}": value for name, value in moments.items()}
         arrays = {name: value.detach().cpu().numpy().copy() for name, value in arrays.items()}
         if self.history is not None and self.progress.part == "network":
-            arrays["history"] = np.asarray(self.history.array)
+            arrays["history"] = self._table()
         return arrays, asdict(self.progress)
 
     def resume(self, arrays: dict[str, np.ndarray], progress: dict) -> None:
@@ -192,12 +196,25 @@ class Training:
         if moments:
             self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         if "history" in parts:
-            self.history.array[:] = parts["history"][""]
+            rows = np.split(parts["history"][""], np.cumsum(self._cells())[:-1])
+            for place in filter(self.team.owns, range(len(self.train))):
+                self.history.part(place)[:] = rows[place]
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
         return -(-len(self.train) // self.settings.graphs)
+
+    def _cells(self) -> list[int]:
+        """Rows of the table of each training graph, whoever keeps them."""
+        return [static.graph.configurations * len(static.segments) for static in self.train]
+
+    def _table(self) -> np.ndarray:
+        if self.team.size == 1:
+            return np.asarray(self.history.array)
+        empty = [np.broadcast_to(np.float16(0), (cells, self.settings.width)) for cells in self._cells()]
+        owned = [self.history.part(place) if self.team.owns(place) else part for place, part in enumerate(empty)]
+        return self.team.rows(owned, self.device)
 
     def _epochs(self, epochs: int, step: Callable, predictions: Callable, after_step: Callable[[], None]) -> None:
         progress = self.progress
@@ -240,30 +257,42 @@ class Training:
             progress.best, best = len(progress.curve) - 1, value
             self.best_weights = copy.deepcopy(self.averaged.state_dict())
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
-        if time.monotonic() - self._printed >= PRINT_SECONDS:
+        if self.team.leads and time.monotonic() - self._printed >= PRINT_SECONDS:
             self._printed = time.monotonic()
             print(_line(self.collection, row, epochs, best), file=sys.stderr, flush=True)
 
     def _network_step(self, chosen: np.ndarray, rng: np.random.Generator) -> float:
+        """A step on the graphs at these places; every process of a team draws for all and computes its own."""
         settings, network = self.settings, self.network
         statics = [self.train[place] for place in chosen]
         samples = [sample(static, settings, rng) for static in statics]
-        network.train()
         fresh = [sampled(len(static.segments), settings.segments, rng) for static in statics]
-        batch = join(statics, samples, fresh).to(self._device)
-        stale = weight = None
-        with _precision(self._device):
-            state = network.states(batch)
-        if any(len(static.segments) > len(numbers) for static, numbers in zip(statics, fresh, strict=True)):
-            weight, stale = self._others(chosen, samples, fresh, batch.order.shape[1], rng)
-        with _precision(self._device):
-            score = network.scores(state, batch, weight, stale)
-        loss = LOSSES[settings.loss](score, batch.order, settings.margin, batch.mask)
+        stale = None
+        if any(len(static.segments) > len(taken) for static, taken in zip(statics, fresh, strict=True)):
+            keep = settings.keep if settings.drops() else None
+            pairs = zip(statics, fresh, strict=True)
+            stale = [stale_weights(len(static.segments), taken, keep, rng) for static, taken in pairs]
+        network.train()
+        judged = [np.ptp(static.order[taken]) > 0 for static, taken in zip(statics, samples, strict=True)]
+        mine = [row for row, place in enumerate(chosen) if self.team.owns(place)]
+        loss = torch.zeros((), device=self.device)
+        if mine:
+            own, statics, samples, fresh = ([of[row] for row in mine] for of in (chosen, statics, samples, fresh))
+            batch = join(statics, samples, fresh).to(self.device)
+            others = weight = None
+            with _precision(self.device):
+                state = network.states(batch)
+            if stale is not None:
+                weight, others = self._others(own, samples, fresh, [stale[row] for row in mine], batch.order.shape[1])
+            with _precision(self.device):
+                score = network.scores(state, batch, weight, others)
+            loss = LOSSES[settings.loss](score, batch.order, settings.margin, batch.mask)
+            loss = loss * (sum(judged[row] for row in mine) / max(sum(judged), 1))
         self._descend(loss, network)
-        if self.history is not None:
+        if mine and self.history is not None:
             with torch.no_grad():
                 units = iter(network.embeddings(state, batch).cpu().numpy())
-            for place, indices, numbers in zip(chosen, samples, fresh, strict=True):
+            for place, indices, numbers in zip(own, samples, fresh, strict=True):
                 for number in numbers:
                     self.history.write(place, indices, number, next(units)[: len(indices)])
         if settings.average:
@@ -273,58 +302,69 @@ class Training:
         if time.monotonic() - self._trimmed >= TRIM_SECONDS:
             store.trim()
             self._trimmed = time.monotonic()
-        return float(loss.detach())
+        return float(self.team.total(loss.detach().clone()))
 
-    def _others(self, chosen, samples, fresh, k: int, rng) -> tuple[torch.Tensor, torch.Tensor]:
+    def _others(self, chosen, samples, fresh, stale, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (units,) of the sampled segments, and what the others' embeddings add up to, (b, k, width)."""
-        settings = self.settings
-        weights, sums = [], np.zeros((len(chosen), k, settings.width), np.float32)
-        for row, (place, indices, numbers) in enumerate(zip(chosen, samples, fresh, strict=True)):
-            static = self.train[place]
-            keep = settings.keep if settings.drops() else None
-            weight, kept = stale_weights(len(static.segments), numbers, keep, rng)
+        weights, sums = [], np.zeros((len(chosen), k, self.settings.width), np.float32)
+        rows = zip(chosen, samples, fresh, stale, strict=True)
+        for row, (place, indices, numbers, (weight, kept)) in enumerate(rows):
             weights += [weight] * len(numbers)
             if self.history is not None:
                 sums[row, : len(indices)] = self.history.read(place, indices, kept)
                 continue
             with torch.no_grad():
                 for number in kept:
-                    sums[row, : len(indices)] += embeddings(self.network, static, indices, int(number)).cpu().numpy()
-        return torch.tensor(weights, device=self._device), torch.from_numpy(sums).to(self._device)
+                    found = embeddings(self.network, self.train[place], indices, int(number))
+                    sums[row, : len(indices)] += found.cpu().numpy()
+        return torch.tensor(weights, device=self.device), torch.from_numpy(sums).to(self.device)
 
     def _head_step(self, chosen: np.ndarray, rng: np.random.Generator) -> float:
         settings, losses = self.settings, []
         for place in chosen:
             static = self.train[place]
             indices = sample(static, settings, rng)
+            if not self.team.owns(place):
+                continue
             rows = torch.from_numpy(self.history.read(place, indices, np.arange(len(static.segments))))
-            score = self.network.head(rows.to(self._device))[:, 0][None]
-            order = torch.from_numpy(static.order[indices])[None].to(self._device)
+            score = self.network.head(rows.to(self.device))[:, 0][None]
+            order = torch.from_numpy(static.order[indices])[None].to(self.device)
             losses.append(LOSSES[settings.loss](score, order, settings.margin))
-        loss = torch.stack(losses).mean()
+        share = len(losses) / len(chosen)
+        loss = torch.stack(losses).mean() * share if losses else torch.zeros((), device=self.device)
         self._descend(loss, self.network.head)
-        return float(loss.detach())
+        return float(self.team.total(loss.detach().clone()))
 
     def _descend(self, loss: torch.Tensor, module: nn.Module) -> None:
         self.optimizer.zero_grad()
         if loss.requires_grad:  # a graph whose configurations are all alike says nothing
             loss.backward()
+        self.team.add_gradients(module)
         nn.utils.clip_grad_norm_(module.parameters(), CLIP)
         self.optimizer.step()
 
     def _predictions(self) -> list[np.ndarray]:
-        return [predict(self.averaged, static) for static in self.valid]
+        return self._judged([predict(self.averaged, static) if own else None for static, own in self._watched()])
 
-    def _head_predictions(self, pooled: list[torch.Tensor]) -> list[np.ndarray]:
+    def _head_predictions(self, pooled: list[torch.Tensor | None]) -> list[np.ndarray]:
         with torch.no_grad():
-            return [self.network.head(rows)[:, 0].double().cpu().numpy() for rows in pooled]
+            return self._judged(
+                [None if rows is None else self.network.head(rows)[:, 0].double().cpu().numpy() for rows in pooled]
+            )
+
+    def _watched(self) -> Iterator[tuple[Static, bool]]:
+        """The validation graphs, and whether they are this process's to score."""
+        return ((static, self.team.owns(place)) for place, static in enumerate(self.valid))
+
+    def _judged(self, parts: list[np.ndarray | None]) -> list[np.ndarray]:
+        return self.team.scores(parts, [static.graph.configurations for static in self.valid], self.device)
 
     def _refresh(self) -> None:
         """Writes every segment's embeddings anew."""
         self.network.eval()
         with torch.no_grad():
             for place, static in enumerate(self.train):
-                for indices in chunks(static):
+                for indices in chunks(static) if self.team.owns(place) else ():
                     for number in range(len(static.segments)):
                         values = embeddings(self.network, static, indices, number)
                         self.history.write(place, indices, number, values.cpu().numpy())
@@ -335,7 +375,7 @@ class Training:
         self.network.load_state_dict(self.best_weights or self.averaged.state_dict())
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
 

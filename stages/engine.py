@@ -1,0 +1,320 @@
+"""Where the tasks of a stage run: on the cores of this machine, or on the machines of a Ray cluster.
+
+params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it: `python -m
+stages.run` checks it and leaves it in the environment of the notebook's process, where `configured` finds it. A
+notebook opened by hand runs here.
+
+A cluster's machines need the project under the same path, on a file system they share, and the same packages: tasks
+read and write the files below data/ themselves, and what travels through Ray are their results, and what they share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from stages.errors import InputError
+
+KINDS = ("local", "ray")
+VARIABLE = "STAGES_ENGINE"  # of the environment: the section as JSON
+PATIENCE = 5  # seconds in which whatever listens at an address answers
+RETRIES = 10  # of a task whose machine or process was lost
+GIB = 2**30
+#: what workers need in their environment before Python starts, besides the project on its path
+_INHERITED = ("PYTHONHASHSEED", "OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
+_KILLED = "was killed, most often for want of memory"
+_GOES_ON = "run again, it goes on where it was"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The section `engine` of params.yaml.
+
+    address: of a cluster, "auto" for the one that this machine belongs to, HOST:PORT, or ray://HOST:PORT of its client
+    server. cpus, gpus (a share of one), memory (GiB, 0: not asked for): what a task is given on a cluster. workers:
+    processes there over which the training of one network is split, see `team`.
+    """
+
+    kind: str = "local"
+    address: str = "auto"
+    cpus: int = 1
+    gpus: float = 0.0
+    memory: float = 0.0
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"params.yaml, engine.kind: is {self.kind!r}; choose one of {', '.join(KINDS)}")
+        for name, least in (("cpus", 1), ("workers", 1), ("gpus", 0), ("memory", 0)):
+            if not (value := getattr(self, name)) >= least:
+                raise InputError(f"params.yaml, engine.{name}: is {value}; give at least {least}")
+        if self.kind == "ray":
+            _host(self.address)
+        elif self.workers > 1:
+            raise InputError(
+                f"params.yaml, engine.workers: is {self.workers}, which needs Ray; set engine.kind: ray, or workers: 1"
+            )
+
+    def check(self) -> None:
+        """InputError where Ray is asked for and not installed, or nothing listens at the address."""
+        if self.kind != "ray":
+            return
+        if importlib.util.find_spec("ray") is None:
+            raise InputError(
+                "params.yaml, engine.kind: is 'ray', which is not installed; run `make cluster`, or "
+                "`pip install -r requirements-cluster.txt`"
+            )
+        if self.address == "auto":
+            return
+        try:
+            socket.create_connection(_host(self.address), PATIENCE).close()
+        except OSError as error:
+            raise InputError(
+                f"params.yaml, engine.address: nothing answers at {self.address} ({error}); start a cluster with "
+                "`ray start --head`, or mend the address"
+            ) from None
+
+    def spread(
+        self,
+        function: Callable,
+        tasks: Sequence,
+        *,
+        lower: str,
+        worth: int | None = None,
+        threads: bool = False,
+        gpu: bool = False,
+    ) -> Iterator[tuple[int, object]]:
+        """Calls the function, importable by name or a `partial` of such a one, with each task; yields (place of the
+        task, result) as they are done.
+
+        worth: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this process,
+        on a cluster too. threads: the function works outside of Python, and so threads of this process do for it. gpu:
+        on a cluster each task is given `gpus`, even where only one task at a time is worth it here. lower: the
+        parameter with which a task takes less memory. A task of a cluster whose process or machine is lost is done
+        again elsewhere. Raises what the function raises, and InputError where a process was killed, or the cluster
+        cannot be reached.
+        """
+        if self.kind == "ray" and (worth != 1 or gpu):
+            yield from self._on_cluster(function, tasks, lower, gpu)
+            return
+        together = min(len(tasks), os.cpu_count() or 1, worth or len(tasks))
+        try:
+            if together <= 1:
+                yield from ((place, function(task)) for place, task in enumerate(tasks))
+                return
+            with ThreadPoolExecutor(together) if threads else _processes(function, together) as pool:
+                try:
+                    yield from _done(pool, function, tasks)
+                finally:
+                    pool.shutdown(cancel_futures=True)
+        except (BrokenProcessPool, SystemExit):  # a notebook would take the second for a cell that is done
+            raise InputError(f"a process {_KILLED}; lower {lower}, or {_GOES_ON}") from None
+
+    def ordered(self, function: Callable, tasks: Sequence, **options: object) -> Iterator:
+        """The results of `spread` in the order of the tasks, each as soon as those before it are there."""
+        early: dict[int, object] = {}
+        due = 0
+        for place, result in self.spread(function, tasks, **options):
+            early[place] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+    def team(self, function: Callable, task: object, folder: str | Path, *, gpu: bool = False) -> None:
+        """Calls the function with the task in `workers` processes of a cluster at once, which `torch.distributed`
+        connects, by gloo or, with GPUs, by NCCL: Ray Train. What it returns is lost.
+
+        folder: for Ray Train's own files, which go at the end; the machines share it. A lost process or machine starts
+        all of them again. Raises InputError as the function does.
+        """
+        self._connected()
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        storage = Path(folder).resolve()
+        uses_gpu = gpu and self.gpus > 0
+        resources = {"CPU": self.cpus} | ({"GPU": self.gpus} if uses_gpu else {})
+        trainer = TorchTrainer(
+            _member,
+            train_loop_config={"function": function, "task": task, "project": os.getcwd()},
+            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=uses_gpu, resources_per_worker=resources),
+            run_config=RunConfig(
+                name="team", storage_path=str(storage), failure_config=FailureConfig(max_failures=RETRIES)
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except Exception as error:  # Ray Train has one of its own for each part that may fail
+            raise InputError(f"a training over {self.workers} workers ended: {_first(error)}; {_GOES_ON}") from error
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+        if fault := (result.metrics or {}).get("fault"):
+            raise InputError(fault)
+
+    def _on_cluster(self, function: Callable, tasks: Sequence, lower: str, gpu: bool) -> Iterator[tuple[int, object]]:
+        ray = self._connected()
+        options: dict[str, object] = {"num_cpus": self.cpus, "max_retries": RETRIES}
+        options |= {"num_gpus": self.gpus} if gpu and self.gpus else {}
+        options |= {"memory": int(self.memory * GIB)} if self.memory else {}
+        remote = ray.remote(_called).options(**options)
+        running: dict = {}
+        try:
+            shared = ray.put(function)  # once, and not with each task
+            running |= {remote.remote(shared, task, os.getcwd()): place for place, task in enumerate(tasks)}
+            while running:
+                (done,), _ = ray.wait([*running], num_returns=1)
+                yield running.pop(done), _result(ray, done)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            raise InputError(
+                f"a Ray worker {_KILLED} ({_first(error)}); lower {lower}, or raise engine.memory; {_GOES_ON}"
+            ) from None
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise InputError(f"engine.address: the Ray cluster was lost ({_first(error)}); {_GOES_ON}") from None
+        finally:
+            for reference in running:
+                ray.cancel(reference)
+
+    def _connected(self):
+        """Ray's module, connected to the cluster."""
+        self.check()
+        import ray
+
+        if ray.is_initialized():
+            return ray
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
+        variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
+        try:
+            ray.init(
+                address=self.address,
+                runtime_env={"env_vars": variables},
+                logging_level="error",
+                log_to_driver=True,
+            )
+        except Exception as error:  # Ray has no class in common for what can be wrong with a cluster
+            raise InputError(
+                f"params.yaml, engine.address: {self.address} is no Ray cluster that takes work ({_first(error)}); "
+                "start one with `ray start --head`"
+            ) from None
+        return ray
+
+
+def configured() -> Engine:
+    """The engine that `python -m stages.run` left for this process; this machine where there is none."""
+    return Engine(**json.loads(os.environ.get(VARIABLE, "{}")))
+
+
+def of(section: Mapping[str, object]) -> Engine:
+    """The engine of a section of params.yaml; InputError for an unknown parameter, or one of another type or range."""
+    known = {field.name: type(field.default) for field in fields(Engine)}
+    for name, value in section.items():
+        if name not in known:
+            raise InputError(f"params.yaml, engine: unknown parameter '{name}'; it has {', '.join(known)}")
+        if type(value) is not known[name] and not (known[name] is float and type(value) is int):
+            kind = type(value).__name__
+            raise InputError(f"params.yaml, engine.{name}: {value!r} is {kind}, expected {known[name].__name__}")
+    return Engine(**section)
+
+
+def exported(engine: Engine) -> dict[str, str]:
+    """What the environment of a process needs for `configured` to find the engine."""
+    return {VARIABLE: json.dumps(asdict(engine))}
+
+
+def _processes(function: Callable, workers: int) -> ProcessPoolExecutor:
+    """Fresh processes that know the function's module: a notebook's kernel has threads, and is not to be forked."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is killed, where it would else wait for more work for ever."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _done(pool: Executor, function: Callable, tasks: Sequence) -> Iterator[tuple[int, object]]:
+    futures = {pool.submit(function, task): place for place, task in enumerate(tasks)}
+    yield from ((futures[future], future.result()) for future in as_completed(futures))
+
+
+def _called(function: Callable, task: object, project: str) -> tuple[bool, object]:
+    """What a task's function returns, or the line of its InputError, on a machine of a cluster."""
+    _enter(project)
+    try:
+        return True, function(task)
+    except InputError as error:
+        return False, str(error)
+
+
+def _result(ray, reference) -> object:
+    try:
+        fine, result = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    if not fine:
+        raise InputError(result)
+    return result
+
+
+def _member(config: Mapping) -> None:
+    """What each worker of a `team` runs."""
+    import ray.train
+    import ray.train.torch
+    import torch
+
+    _enter(config["project"])
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        config["function"](config["task"])
+        ray.train.report({})
+    except InputError as error:
+        ray.train.report({"fault": str(error)})
+
+
+def _enter(project: str) -> None:
+    try:
+        os.chdir(project)
+    except OSError as error:
+        raise InputError(
+            f"{project}: cannot be entered on {socket.gethostname()} ({error.strerror}); the project needs to lie "
+            "there, on a file system that all machines of the cluster share"
+        ) from None
+
+
+def _host(address: str) -> tuple[str, int] | None:
+    """Host and port of a cluster's address, None for "auto"; InputError for anything else."""
+    if address == "auto":
+        return None
+    with contextlib.suppress(ValueError):  # of a port that is no number, or out of range
+        parts = urllib.parse.urlsplit(address if "://" in address else f"tcp://{address}")
+        if parts.scheme in ("tcp", "ray") and parts.hostname and parts.port and not parts.path:
+            return parts.hostname, parts.port
+    raise InputError(
+        f"params.yaml, engine.address: {address!r} is no address of a cluster; give auto, HOST:PORT or ray://HOST:PORT"
+    )
+
+
+def _first(error: BaseException) -> str:
+    """The first line of an error of Ray's, which may have many."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

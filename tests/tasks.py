@@ -1,0 +1,36 @@
+"""Tasks for the engine's tests, which other processes import by name."""
+
+import os
+import signal
+from pathlib import Path
+
+from stages.errors import InputError
+
+
+def square(task):
+    return task * task, os.getpid()
+
+
+def marked(task, folder):
+    """Leave a file, so that what ran twice is seen; the first to come ends its own process, as a lost machine would."""
+    first = not list(Path(folder).iterdir())
+    Path(folder, f"{task}-{os.getpid()}").touch()
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def killed(task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refused(task):
+    raise InputError(f"file {task}: is empty; leave it out")
+
+
+def broken(task):
+    raise ZeroDivisionError(f"task {task}")
+
+
+def inside(task):
+    return os.getcwd()
