@@ -15,7 +15,8 @@ the configurations it draws and scoring by those of valid and test. Blend is tak
 leaderboard not.
 
 ASSUMED, not measured: every core is as fast as those measured, however many work beside it; files and Ray cost nothing;
-a GPU trains one network at a time, as fast as --gpu cores (two numbers, for least and most). gbdt stays on cores.
+a GPU trains one network at a time, as fast as --gpu cores (two numbers, for least and most), and more than one GPU is
+used (the engine needs Ray for that). gbdt stays on cores.
 
 Memory: `least` is what was measured at a tenth, were it not to grow; `most` what a straight line in the work makes of
 all but what processes start with. A task takes an equal share of what the measured stage took for one a core.
@@ -79,6 +80,17 @@ class Machines:
     cores: int
     gpus: int = 0
     count: int = 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that each of a stage's tasks takes: at a tenth, and at most at full size."""
+
+    stage: str
+    collection: str
+    least: float
+    most: float
+    tasks: int
 
 
 MACHINES = (
@@ -227,30 +239,43 @@ def agrees(results: Mapping) -> tuple[float, float]:
     return taken, seconds(stages, machine)
 
 
-def memory(results: Mapping, machines: Machines, seeds: int) -> tuple[float, float]:
-    """Least and most bytes of one machine under five `dvc repro` side by side, as the module says; it may get as many
-    members at a time as it has cores, or GPUs, for."""
+def held(results: Mapping, seeds: int) -> list[Held]:
+    """What each task of gnn and gbdt holds, and the stages that hold every seed's scores."""
     rows, cores = results["scale"]["rows"], results["scale"]["machine"]["cores"]
     times = {(row["stage"], row["collection"]): row["times"] for row in results["scale"]["full"]}
-    start = min(row["peak_bytes"] for row in rows if row["peak_bytes"])  # of a stage with next to no data
+    start = _start(results)
     network = min(row["begun"] for row in results["gst"]["rows"] if "begun" in row)  # of a process that trains
-    members = {slug(row["collection"]): row["members"] for row in results["members"]["rows"]}
-    bounds = []
+    members = {slug(row["collection"]): len(row["members"]) for row in results["members"]["rows"]}
+    found = []
     for row in rows:
         stage, collection = row["stage"], row["collection"]
-        if stage in ("gnn", "gbdt"):
-            each = (row["peak_bytes"] - start) / cores
-            if stage == "gnn":
-                tasks, slots, fixed = seeds, machines.gpus or machines.cores, min(network, each)
-                more = times[stage, collection]
-            else:
-                tasks, slots, fixed = seeds * len(members[collection]), machines.cores, 0.0
-                more, _ = grown(from_slug(collection), results["scale"]["scale"])
-            count, begun = min(slots, tasks * len(COLLECTIONS)), start * len(COLLECTIONS)
-            bounds.append((begun + count * each, begun + count * (fixed + (each - fixed) * more)))
-        elif not collection and row["peak_bytes"]:
-            more = times[stage, collection] * seeds / SEEDS
-            bounds.append((row["peak_bytes"], start + (row["peak_bytes"] - start) * more))
+        more, each = times[stage, collection], ((row["peak_bytes"] or 0) - start) / cores
+        if stage == "gnn":
+            found.append(Held(stage, collection, each, min(network, each) + max(0, each - network) * more, seeds))
+        elif stage == "gbdt":
+            more, _ = grown(from_slug(collection), results["scale"]["scale"])
+            found.append(Held(stage, collection, each, each * more, seeds * members[collection]))
+        elif stage in ("blend", "leaderboard"):
+            more = times["blend", ""] * seeds / SEEDS  # scores of valid and test
+            found.append(Held(stage, collection, each * cores, each * cores * more, 1))
+    return found
+
+
+def _start(results: Mapping) -> int:
+    """Bytes of a stage with next to no data: the least that one took."""
+    return min(row["peak_bytes"] for row in results["scale"]["rows"] if row["peak_bytes"])
+
+
+def memory(results: Mapping, machines: Machines, seeds: int) -> tuple[float, float]:
+    """Least and most bytes of one machine under five `dvc repro` side by side; it may get as many members at a time as
+    it has cores, or GPUs, for, all of the largest kind."""
+    bounds = []
+    for task in held(results, seeds):
+        alone = not task.collection
+        slots = machines.gpus if task.stage == "gnn" and machines.gpus else machines.cores
+        count = 1 if alone else min(slots, task.tasks * len(COLLECTIONS))
+        begun = _start(results) * (1 if alone else len(COLLECTIONS))
+        bounds.append((begun + count * task.least, begun + count * task.most))
     return max(low for low, _ in bounds), max(high for _, high in bounds)
 
 
@@ -267,7 +292,8 @@ def table(results: Mapping, grids: Iterable[int], gpus: Sequence[float]) -> str:
             for together in (False, True)
         ]
         low, high = (value / GIB for value in memory(results, machines, grids[-1]))
-        lines.append([machines.name, *cells, f"{low:.0f} to {high:.0f}"])
+        name = machines.name + (f" (worth {gpus[0]:g} to {gpus[1]:g} cores: assumed)" if machines.gpus else "")
+        lines.append([name, *cells, f"{low:.0f} to {high:.0f}"])
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -307,6 +333,13 @@ def sentences(results: Mapping, seeds: int) -> list[str]:
     trained = [stage for stage in stages if stage.name == "gbdt"]
     longest = max((stage for stage in stages if stage.name in ("gnn", "gbdt")), key=lambda stage: stage.longest)
     taken, modelled = agrees(results)
+    tasks = sorted(held(results, seeds), key=lambda task: -task.most)
+    largest = {task.stage: task for task in reversed(tasks)}
+    bytes_each = ", ".join(
+        f"{f'a member of {task.stage}' if task.collection else task.stage} {task.least / GIB:.1f} to "
+        f"{task.most / GIB:.0f} GiB" + (f" ({task.collection})" if task.collection else "")
+        for task in sorted(largest.values(), key=lambda task: task.stage)
+    )
     return [
         f"With {seeds} seeds no number of cores takes less than {bounds[0]:.1f} hours under one `dvc repro` ({parts}) "
         f"or {bounds[1]:.1f} under five side by side; {enough(stages, False)} and {enough(stages, True)} cores come "
@@ -318,6 +351,7 @@ def sentences(results: Mapping, seeds: int) -> list[str]:
         f"there is: it scores valid and test with every member after the training.",
         f"A GPU beside 16 cores must train a network as fast as {worth(stages, MACHINES[2]):.1f} of them for gnn to "
         f"take no longer than on the cores alone.",
+        f"Memory, as held at a tenth and at most at full size: {bytes_each}.",
         f"The parts of gbdt as measured at {results['members']['scale']:.0%} of the graphs make {modelled:.0f} seconds "
         f"of its stages at {results['scale']['scale']:.0%} on {results['scale']['machine']['cores']} cores; measured "
         f"were {taken:.0f}.",
@@ -341,7 +375,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     results = read(given.results)
     print(table(results, given.seeds, given.gpu), end="\n\n")
-    print("\n".join(sentences(results, given.seeds[-1])))
+    print("\n".join(f"- {sentence}" for sentence in sentences(results, given.seeds[-1])))
 
 
 if __name__ == "__main__":
