@@ -72,6 +72,7 @@ def test_one_repro_waits_for_each_stage_and_several_do_not():
     assert plan.seconds(STAGES, TWO) == 10 + 8 + 2 + 3
     assert plan.seconds(STAGES, TWO, together=True) == 12 + 3
     assert plan.least(STAGES) == 6 + 8 + 2 + 3 and plan.least(STAGES, together=True) == 8 + 3
+    assert plan.seconds([Stage("blend", "", 3), *STAGES[2:3]], TWO, together=True) == 3 + 2
     assert plan.path(STAGES) == {"gnn": 14, "blend": 3, "gbdt": 2}
 
 
