@@ -1,0 +1,119 @@
+"""What the parts of the gbdt stage take on the stand-in: `python -m benchmarks.members FOLDER [--scale 0.03]`.
+
+For benchmarks/plan.py, which needs to know what of the stage is spread over machines, its members, and what is not.
+Writes the stand-in (benchmarks/synthesize.py) below FOLDER, prunes it, and takes the stage apart, in one process with
+one thread, with one seed. Of every collection reports/benchmarks.json has, in processor seconds, which do not depend on
+what else the machine does:
+
+known     statistics of what is trained on: at most gbdt.configurations of each train and valid graph
+members   the training of each objective by itself
+scored    statistics of all configurations of valid and test
+scoring   the rest, so by the members of one seed: scores of all these, and what the report shows
+rows      configurations that are trained on, with which `known` and `members` grow
+scores    configurations of valid and test, with which `scored` and `scoring` grow
+
+A collection that is measured is kept, and so are the files of the stand-in: a run that was cut short goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks import measure, synthesize
+from stages import gbdt, params, prune, seconds
+from stages.collection import COLLECTIONS
+from stages.gbdt.ensemble import fit
+from stages.gbdt.settings import Settings
+from stages.gbdt.sheet import labelled, whole
+
+#: what holds LightGBM and polars to one thread, which must be there before they are
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "POLARS_MAX_THREADS"), "1")
+
+
+def spent(function: Callable[[], object]) -> tuple[float, object]:
+    """Processor seconds of a call, and what it returns."""
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+def parts(data: str, collection: str, **changes) -> dict:
+    """A row, as the module says, of the stage with one seed and the parameters of params.yaml, on what prune left."""
+    knobs = params.section("params.yaml", "gbdt", collection) | changes | {"seeds": 1}
+    settings = Settings(**knobs)
+    known, sheets = spent(lambda: labelled(data, collection, settings))
+    later = [partial(whole, data, collection, split, settings) for split in ("valid", "test")]
+    scored, scores = spent(lambda: sum(sheet.rows for graphs in later for sheet in graphs()))
+    members = {
+        name: spent(lambda name=name: fit(sheets, replace(settings, objectives=(name,))))[0]
+        for name in settings.objectives
+    }
+    total, _ = spent(lambda: gbdt.run(collection=collection, data=data, **knobs))
+    training = seconds.read(data, "gbdt", collection)
+    return {
+        "collection": collection,
+        "known": known,
+        "members": members,
+        "scored": scored,
+        "scoring": total - training - known - scored,
+        "rows": sum(sheet.rows for sheet in sheets),
+        "scores": scores,
+    }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that are started meanwhile find `ONE_THREAD` in their environment."""
+    before = dict(os.environ)
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def measured(folder: Path, scale: float, out: str | Path, collections: Iterable[str] = COLLECTIONS, **changes) -> dict:
+    """What is written to `out` under "members"; the stand-in lies below `folder`."""
+    knobs = {name: params.section("params.yaml", "gbdt", name) | changes for name in collections}
+    known = measure.identity(knobs, scale)
+    results = measure.read("members", out)
+    if results.get("identity") != known:
+        results = {"identity": known, "scale": scale, "rows": []}
+    synthesize.main([str(folder), "--scale", str(scale)])
+    for collection in knobs:
+        if any(row["collection"] == collection for row in results["rows"]):
+            continue
+        data = str(folder / "data")
+        prune.run(collection=collection, root=str(folder / "npz_all"), data=data)
+        with one_thread(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            results["rows"].append(pool.submit(parts, data, collection, **changes).result())
+        measure.write("members", results, out)
+    return results
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the stand-in is kept")
+    parser.add_argument("--scale", type=float, default=0.03, help="share of the published number of graphs")
+    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="file of results")
+    options = parser.parse_args(arguments)
+    results = measured(options.folder, options.scale, options.out)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=1):
+        print(pl.DataFrame([row | row["members"] for row in results["rows"]]).drop("members"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
