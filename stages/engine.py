@@ -95,6 +95,8 @@ class Engine:
         worth: int | None = None,
         threads: bool = False,
         gpu: bool = False,
+        calls: int = 0,
+        lost: object = None,
     ) -> Iterator[tuple[int, object]]:
         """Calls the function, importable by name or a `partial` of such a one, with each task; yields (place of the
         task, result) as they are done.
@@ -102,12 +104,16 @@ class Engine:
         worth: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this process,
         on a cluster too. threads: the function works outside of Python, and so threads of this process do for it. gpu:
         on a cluster each task is given `gpus`, even where only one task at a time is worth it here. lower: the
-        parameter with which a task takes less memory. A task of a cluster whose process or machine is lost is done
-        again elsewhere. Raises what the function raises, and InputError where a process was killed, or the cluster
-        cannot be reached.
+        parameter with which a task takes less memory.
+
+        A task of a cluster whose process or machine is lost is done again elsewhere. lost: what stands there for the
+        result of one that loses its process again and again, else an error. calls: tasks after which a process of a
+        cluster makes way for a fresh one; 0: it stays.
+
+        Raises what the function raises, and InputError where a process was killed, or the cluster cannot be reached.
         """
         if self.kind == "ray" and (worth != 1 or gpu):
-            yield from self._on_cluster(function, tasks, lower, gpu)
+            yield from self._on_cluster(function, tasks, lower, gpu, calls, lost)
             return
         together = min(len(tasks), os.cpu_count() or 1, worth or len(tasks))
         try:
@@ -163,19 +169,21 @@ class Engine:
         if fault := (result.metrics or {}).get("fault"):
             raise InputError(fault)
 
-    def _on_cluster(self, function: Callable, tasks: Sequence, lower: str, gpu: bool) -> Iterator[tuple[int, object]]:
+    def _on_cluster(
+        self, function: Callable, tasks: Sequence, lower: str, gpu: bool, calls: int, lost: object
+    ) -> Iterator[tuple[int, object]]:
         ray = self._connected()
-        options: dict[str, object] = {"num_cpus": self.cpus, "max_retries": RETRIES}
+        options: dict[str, object] = {"num_cpus": self.cpus, "max_retries": RETRIES, "max_calls": calls}
         options |= {"num_gpus": self.gpus} if gpu and self.gpus else {}
         options |= {"memory": int(self.memory * GIB)} if self.memory else {}
-        remote = ray.remote(_called).options(**options)
+        remote = ray.remote(**options)(_called)
         running: dict = {}
         try:
             shared = ray.put(function)  # once, and not with each task
             running |= {remote.remote(shared, task, os.getcwd()): place for place, task in enumerate(tasks)}
             while running:
                 (done,), _ = ray.wait([*running], num_returns=1)
-                yield running.pop(done), _result(ray, done)
+                yield running.pop(done), _result(ray, done, lost)
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise InputError(
                 f"a Ray worker {_KILLED} ({_first(error)}); lower {lower}, or raise engine.memory; {_GOES_ON}"
@@ -264,9 +272,13 @@ def _called(function: Callable, task: object, project: str) -> tuple[bool, objec
         return False, str(error)
 
 
-def _result(ray, reference) -> object:
+def _result(ray, reference, lost: object) -> object:
     try:
         fine, result = ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+        if lost is None:
+            raise
+        return lost
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     if not fine:

@@ -31,7 +31,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from stages import collection as collections
-from stages import engine, files, page, params, times
+from stages import engine, files, page, params, seconds
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
@@ -85,7 +85,7 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(shown, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
-    times.write(project / "data" / "times", name, stage, values.get("collection"), *taken)
+    seconds.ran(project / "data", name, stage, values.get("collection"), *taken)
     return shown
 
 

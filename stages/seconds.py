@@ -1,6 +1,6 @@
-"""How long trainings took, beside the outputs of their stages: the pipeline's outputs have the same bytes every time.
+"""How long runs and trainings took, beside the outputs of their stages, which have the same bytes every time.
 
-DATA/seconds/STAGE-SLUG.json maps the digest of the scores that came of a training to its processor seconds, which do
+DATA/times/REPORT.json is about the last run of a stage. DATA/seconds/STAGE-SLUG.json maps the digest of the scores that came of a training to its processor seconds, which do
 not depend on what else the machine does. A result that DVC restores from its cache is found there again.
 """
 
@@ -12,6 +12,12 @@ from pathlib import Path
 
 from stages import files
 from stages.collection import slug
+
+
+def ran(data: str | Path, name: str, stage: str, collection: str | None, seconds: float, processor: float) -> None:
+    """Keeps how long the last run of a stage took: wall-clock and processor seconds, its workers' with them."""
+    content = {"stage": stage, "collection": collection, "seconds": round(seconds, 3), "processor": round(processor, 3)}
+    files.replace(Path(data, "times", f"{name}.json"), (json.dumps(content) + "\n").encode())
 
 
 def write(data: str | Path, stage: str, collection: str, seconds: float) -> None:

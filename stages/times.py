@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import figures, files
+from stages import figures
 from stages.collection import COLLECTIONS
 from stages.errors import InputError
 
@@ -30,12 +30,6 @@ VARIANTS = {
     "shared": (figures.ORANGE, "^", "whole graph, shared states"),
     "gst+efd": (figures.BLUE, "o", "Graph Segment Training"),
 }
-
-
-def write(folder: str | Path, name: str, stage: str, collection: str | None, seconds: float, processor: float) -> None:
-    """Keeps how long the last run of a stage took: wall-clock and processor seconds, its workers' with them."""
-    content = {"stage": stage, "collection": collection, "seconds": round(seconds, 3), "processor": round(processor, 3)}
-    files.replace(Path(folder, f"{name}.json"), (json.dumps(content) + "\n").encode())
 
 
 def read(folder: str | Path) -> pl.DataFrame:

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from stages import engine
+from stages.collect import pool
 from stages.engine import Engine
 from stages.errors import InputError
 from tests import pipeline
-from tests.tasks import broken, inside, killed, marked, refused, square
+from tests.tasks import broken, inside, killed, marked, measured, refused, square
 
 RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster")
 LOWER = "gnn.configurations"
@@ -160,6 +161,17 @@ def test_a_task_that_always_loses_its_process_is_told(ray, monkeypatch):
         InputError, match=r"^a Ray worker was killed, .*lower gnn\.configurations, or raise engine\.memory"
     ):
         list(ray.spread(killed, range(2), lower=LOWER))
+
+
+def test_what_stands_for_a_lost_task_and_fresh_processes(ray, monkeypatch):
+    """As the collector wants it: a program that crashes the compiler is left for later, and processes do not grow."""
+    monkeypatch.setattr(engine, "RETRIES", 0)
+    tasks = [1, -1, 2, 3]
+    ends = dict(ray.spread(partial(pool.ended, task=measured), tasks, lower=LOWER, calls=1, lost=("later", "it died")))
+    assert [ends[place][0] for place in range(4)] == ["done", "later", "failed", "done"]
+    assert ends[1][1] == "it died" and ends[2][1] == "ValueError: two"
+    processes = [process for _, process in ray.ordered(square, range(3), lower=LOWER, calls=1)]
+    assert len(set(processes)) == 3
 
 
 def test_the_pipeline_on_a_cluster_has_the_same_bytes(ray, reproduced, tmp_path):

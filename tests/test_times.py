@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from stages import figures, times
+from stages import figures, seconds, times
 from stages.errors import InputError
 
 ROWS = [
@@ -18,12 +18,12 @@ ROWS = [
 
 
 def test_runs_are_read_in_the_pipelines_order_and_damaged_ones_left_out(tmp_path):
-    times.write(tmp_path, "leaderboard", "leaderboard", None, 4.0, 3.0)
-    times.write(tmp_path, "gnn-b", "gnn", "layout:nlp:random", 30.0, 50.0)
-    times.write(tmp_path, "gnn-a", "gnn", "tile:xla", 10.0, 20.0)
-    times.write(tmp_path, "tpu", "tpu", None, 99.0, 99.0)  # no stage of the pipeline
-    (tmp_path / "blend.json").write_text("{")
-    table = times.read(tmp_path)
+    seconds.ran(tmp_path, "leaderboard", "leaderboard", None, 4.0, 3.0)
+    seconds.ran(tmp_path, "gnn-b", "gnn", "layout:nlp:random", 30.0, 50.0)
+    seconds.ran(tmp_path, "gnn-a", "gnn", "tile:xla", 10.0, 20.0)
+    seconds.ran(tmp_path, "tpu", "tpu", None, 99.0, 99.0)  # no stage of the pipeline
+    (tmp_path / "times" / "blend.json").write_text("{")
+    table = times.read(tmp_path / "times")
     assert table.rows() == [
         ("gnn", "tile:xla", 10.0, 20.0),
         ("gnn", "layout:nlp:random", 30.0, 50.0),

@@ -7,9 +7,13 @@ import fnmatch
 import json
 import os
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from stages import engine, params
 from stages.collect.jobs import SEARCHES, Job, kernels, perform, programs, records_of
+from stages.errors import InputError
 
 
 def planned(options: argparse.Namespace) -> list[Job]:
@@ -69,22 +73,25 @@ def main() -> int:
             print(f"{job.identifier:60s} {', '.join(job.searches)}")
         print(f"{len(open_jobs)} of {len(jobs)} to measure, {options.configs} configurations each and search")
         return 0
-    return collect(open_jobs, failures, options.workers)
+    try:
+        return collect(open_jobs, failures, options.workers)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def collect(jobs: list[Job], failures: Path, workers: int) -> int:
-    """Measures the jobs on ``workers`` cores, with a progress bar in configurations."""
+    """Measures the jobs on ``workers`` cores, or on a cluster's as params.yaml has it, with a bar in configurations."""
     from tqdm import tqdm
 
-    from stages.collect import compiling, pool
+    from stages.collect import compiling
 
     compiling.set_allocator()
     failures.parent.mkdir(parents=True, exist_ok=True)
-    cores = sorted(os.sched_getaffinity(0))[:workers]
     total = sum(job.configurations * len(job.searches) for job in jobs)
     bar = tqdm(total=total, unit="cfg", mininterval=2, smoothing=0.02)
     ticks: dict[str, int] = {}
-    for kind, job, reason in pool.run(jobs, perform, cores):
+    for kind, job, reason in _outcomes(jobs, workers):
         size = job.configurations * len(job.searches)
         if kind == "tick":
             ticks[job.identifier] = ticks.get(job.identifier, 0) + 1
@@ -99,6 +106,19 @@ def collect(jobs: list[Job], failures: Path, workers: int) -> int:
         bar.set_postfix_str(job.identifier, refresh=False)
     bar.close()
     return 0
+
+
+def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[str, Job, str | None]]:
+    """What `pool.run` yields; from a cluster, whose machines write their records themselves, without ticks."""
+    from stages.collect import pool
+
+    where = engine.of(params.read("params.yaml").get("engine", {}))
+    if where.kind == "local":
+        yield from pool.run(jobs, perform, sorted(os.sched_getaffinity(0))[:workers])
+        return
+    knobs = {"lower": "--configs", "calls": pool.GRAPHS_A_WORKER, "lost": ("later", "the worker process died")}
+    for place, outcome in where.spread(partial(pool.ended, task=perform), jobs, **knobs):
+        yield outcome[0], jobs[place], outcome[1]
 
 
 if __name__ == "__main__":

@@ -20,18 +20,23 @@ def _serve(core: int, pipe: Connection, task: Callable) -> None:
         job = pipe.recv()
         if job is None:
             return
-        try:
-            task(job, lambda: pipe.send(("tick", None)))
-            pipe.send(("done", None))
-        except Later as reason:
-            pipe.send(("later", str(reason)))
-        except Unmeasurable as fault:
-            pipe.send(("failed", str(fault)))
-        except Exception as fault:  # one graph's fault, whatever it is, must not end the collection
-            pipe.send(("failed", f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"))
-            if os.environ.get("COLLECT_TRACE"):
-                traceback.print_exc()
+        pipe.send(ended(job, task, lambda: pipe.send(("tick", None))))
     pipe.send(("retired", None))
+
+
+def ended(job: object, task: Callable, tick: Callable = lambda: None) -> tuple[str, str | None]:
+    """Runs ``task(job, tick)`` and returns how it ended: "done", "failed" or "later", and the reason."""
+    try:
+        task(job, tick)
+    except Later as reason:
+        return "later", str(reason)
+    except Unmeasurable as fault:
+        return "failed", str(fault)
+    except Exception as fault:  # one graph's fault, whatever it is, must not end the collection
+        if os.environ.get("COLLECT_TRACE"):
+            traceback.print_exc()
+        return "failed", f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
+    return "done", None
 
 
 class _Worker:
