@@ -1,7 +1,8 @@
 """How long runs and trainings took, beside the outputs of their stages, which have the same bytes every time.
 
-DATA/times/REPORT.json is about the last run of a stage. DATA/seconds/STAGE-SLUG.json maps the digest of the scores that came of a training to its processor seconds, which do
-not depend on what else the machine does. A result that DVC restores from its cache is found there again.
+DATA/times/REPORT.json is about the last run of a stage. DATA/seconds/STAGE-SLUG.json maps the digest of the scores that
+came of a training to its processor seconds, which do not depend on what else the machine does. A result that DVC
+restores from its cache is found there again.
 """
 
 from __future__ import annotations
