@@ -17,7 +17,7 @@ CLUSTER := $(call stamp,$(VENV),requirements.txt requirements-cluster.txt)-clust
 MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
 
 # Pages that show what is no result of the pipeline.
-PAGES := collect times
+PAGES := collect times recipes ablation
 
 .DEFAULT_GOAL := help
 .SILENT:

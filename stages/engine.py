@@ -176,7 +176,8 @@ class Engine:
         options: dict[str, object] = {"num_cpus": self.cpus, "max_retries": RETRIES, "max_calls": calls}
         options |= {"num_gpus": self.gpus} if gpu and self.gpus else {}
         options |= {"memory": int(self.memory * GIB)} if self.memory else {}
-        remote = ray.remote(**options)(_called)
+        own = getattr(function, "func", function)
+        remote = ray.remote(**options)(_called).options(name=f"{own.__module__}.{own.__name__}")  # in the dashboard
         running: dict = {}
         try:
             shared = ray.put(function)  # once, and not with each task
@@ -191,8 +192,9 @@ class Engine:
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise InputError(f"engine.address: the Ray cluster was lost ({_first(error)}); {_GOES_ON}") from None
         finally:
-            for reference in running:
-                ray.cancel(reference)
+            with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
+                for reference in running:
+                    ray.cancel(reference)
 
     def _connected(self):
         """Ray's module, connected to the cluster."""

@@ -21,7 +21,9 @@ SINGLE = {
     "blend": "weights and rules of blending",
     "collect": "what was measured, and how well",
     "times": "where the time of a run went; memory of a training step",
-}  # `make repro` makes the last two after the pipeline: they show what is no result of it
+    "recipes": "the winners' solutions on the same data, beside this one",
+    "ablation": "what each choice is worth: pruning, padding, attention, segments, statistics, rules",
+}  # `make repro` makes all but the first after the pipeline: they show what is no result of it
 BASELINES = ("ridge", "copy_count", "row_major", "largest_tile", "random")
 #: what a graph with the least and with the most of a property has
 ENDS = {

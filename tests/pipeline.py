@@ -19,6 +19,8 @@ from tests import samples
 PROJECT = Path(__file__).parent.parent
 CHOSEN = ("tile:xla", "layout:xla:random")  # the second is what the notebooks take by default
 LEFT_OUT = {slug(collection) for collection in COLLECTIONS if collection not in CHOSEN}
+# Below reports/, committed: they take long to make.
+TABLES = ("benchmarks.json", "recipes.csv", "ablation.csv")
 # What makes a model small, by the knob's name; other knobs keep the value they have.
 TINY = {"seeds": 2, "width": 8, "layers": 1, "configurations": 4, "epochs": 2, "trees": 4, "leaves": 4}
 

@@ -10,11 +10,11 @@ import pytest
 
 from stages import run
 from stages.collection import SPLITS, folder
-from tests.pipeline import CHOSEN, PROJECT, TINY
+from tests.pipeline import CHOSEN, PROJECT, TABLES, TINY
 
 NAMES = run.names(PROJECT)
-#: need what is not on every machine: real files; Optuna, and a search of minutes; tables that take an hour to make
-ELSEWHERE = {"tpu", "tune_gbdt", "recipes", "ablation"}
+#: need what is not on every machine: real files; Optuna, and a search of minutes
+ELSEWHERE = {"tpu", "tune_gbdt"}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def project(reproduced, tmp_path_factory):
     copied = tmp_path_factory.mktemp("by-hand") / "project"
     shutil.copytree(made, copied, ignore=shutil.ignore_patterns(".dvc", "__pycache__", "notebooks"))
     shutil.copytree(PROJECT / "notebooks", copied / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copy(PROJECT / "reports" / "benchmarks.json", copied / "reports")
+    for name in TABLES:
+        shutil.copy(PROJECT / "reports" / name, copied / "reports")
     (copied / "data" / "sample" / "dropped.csv").write_text("collection,id,reason\ntile:xla,lost,noisy: 0.3\n")
     return copied
 

@@ -8,11 +8,11 @@ import pytest
 
 from stages import run
 from tests import browser
-from tests.pipeline import CHOSEN, PROJECT
+from tests.pipeline import CHOSEN, PROJECT, TABLES
 
 pytestmark = pytest.mark.skipif(browser.NAME is None, reason="there is no Chromium; .ci/run installs Debian's")
 DESKTOP, PHONE = 1280, 375
-BESIDE = ("collect", "times")  # that `make repro` makes after the pipeline
+BESIDE = ("collect", "times", "recipes", "ablation")  # that `make repro` makes after the pipeline
 #: every picture's source is looked at, the narrow ones too, which are chosen by the window's width
 PICTURES = """Promise.all([...document.images].map(image => image.decode().then(() => null, () => image.alt))).then(
     found => found.filter(alt => alt !== null))"""
@@ -37,7 +37,8 @@ def reports(reproduced, tmp_path_factory):
     for name in ("programs.csv", "dropped.csv"):
         shutil.copy(PROJECT / "data" / "sample" / name, tmp_path_factory.getbasetemp() / name)
     shutil.copy(PROJECT / "notebooks" / "collect.ipynb", folder / "notebooks")
-    shutil.copy(PROJECT / "reports" / "benchmarks.json", folder / "reports")
+    for name in TABLES:
+        shutil.copy(PROJECT / "reports" / name, folder / "reports")
     given = {name: str(tmp_path_factory.getbasetemp() / f"{name}.csv") for name in ("programs", "dropped")}
     for name in BESIDE:
         run.execute(name, given if name == "collect" else {}, folder)
