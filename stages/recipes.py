@@ -176,21 +176,20 @@ def read(project: str | Path = ".") -> pl.DataFrame:
 
 
 def board(table: pl.DataFrame, split: str) -> pl.DataFrame:
-    """A row per recipe, best first: "mean ± sd" of the seeds in each collection and in the mean, that of all seeds
-    together, and minutes of training."""
+    """A row per recipe, best first: "mean ± sd" of the seeds in the mean of the collections, that of all seeds
+    together, minutes of training, and "mean ± sd" in each collection."""
     part = table.filter(pl.col("split") == split)
     cells = {
         (row["recipe"], row["collection"]): f"{row['mean']:.3f}{figures.SPACE}±{figures.SPACE}{row['sd'] or 0:.3f}"
         for row in part.iter_rows(named=True)
     }
-    columns = [name for name in (*COLLECTIONS, "mean") if name in set(part["collection"])]
+    columns = [name for name in COLLECTIONS if name in set(part["collection"])]
     rows = [
-        [name, *(cells.get((name, column)) for column in columns), together, f"{spent / 60:.1f}"]
+        [name, cells[name, "mean"], together, f"{spent / 60:.1f}", *(cells.get((name, column)) for column in columns)]
         for name, together, spent in _means(table, split).select("recipe", "together", "train_seconds").iter_rows()
     ]
-    schema = {"recipe": pl.String} | dict.fromkeys(columns, pl.String)
-    schema |= {"seeds together": pl.Float64, "training, minutes": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    schema = {"recipe": pl.String, "mean": pl.String, "seeds together": pl.Float64, "training, minutes": pl.String}
+    return pl.DataFrame(rows, schema=schema | dict.fromkeys(columns, pl.String), orient="row")
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -207,7 +206,7 @@ def picture(table: pl.DataFrame, split: str) -> Figure:
     score.set_yticklabels(found["recipe"].to_list())
     score.invert_yaxis()
     time.barh(places, found["train_seconds"] / 60, color=colours, height=0.6)
-    time.set(xlabel="training, all seeds, processor minutes")
+    time.set(xlabel="training, minutes")
     return figure
 
 

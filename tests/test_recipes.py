@@ -251,9 +251,9 @@ def test_sentences_name_what_is_best_and_what_it_costs():
 def test_the_board_and_its_picture_stand_best_first():
     found = table(rows("first-place", 0.6), rows("ours", 0.7, sd=None, spent=30))
     board = recipes.board(found, "test")
-    assert board.columns == ["recipe", "tile:xla", COLLECTION, "mean", "seeds together", "training, minutes"]
+    assert board.columns == ["recipe", "mean", "seeds together", "training, minutes", "tile:xla", COLLECTION]
     assert board["recipe"].to_list() == ["ours", "first-place"]
-    assert board.row(1)[1].split() == ["0.600", "±", "0.010"] and board.row(0)[-2:] == (0.71, "0.5")
+    assert board.row(1)[1].split() == ["0.600", "±", "0.010"] and board.row(0)[2:4] == (0.71, "0.5")
     score, time = recipes.picture(found, "test").axes
     assert [label.get_text() for label in score.get_yticklabels()] == ["ours", "first-place"]
     assert [bar.get_width() for bar in time.patches] == [0.5, 1.0]
