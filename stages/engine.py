@@ -76,15 +76,8 @@ class Engine:
                 "params.yaml, engine.kind: is 'ray', which is not installed; run `make cluster`, or "
                 "`pip install -r requirements-cluster.txt`"
             )
-        if self.address == "auto":
-            return
-        try:
-            socket.create_connection(_host(self.address), PATIENCE).close()
-        except OSError as error:
-            raise InputError(
-                f"params.yaml, engine.address: nothing answers at {self.address} ({error}); start a cluster with "
-                "`ray start --head`, or mend the address"
-            ) from None
+        if self.address != "auto":
+            _listens(self.address)
 
     def spread(
         self,
@@ -206,9 +199,18 @@ class Engine:
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
         variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
+        address = self.address
+        try:
+            if address == "auto":  # as ray.init finds it, which waits for ever where a cluster was and is no more
+                address = ray._private.services.get_ray_address_from_environment(address, None)
+        except ConnectionError:
+            raise InputError(
+                "params.yaml, engine.address: is 'auto', and no cluster runs here; start one with `ray start --head`"
+            ) from None
+        _listens(address)
         try:
             ray.init(
-                address=self.address,
+                address=address,
                 runtime_env={"env_vars": variables},
                 logging_level="error",
                 log_to_driver=True,
@@ -326,6 +328,17 @@ def _host(address: str) -> tuple[str, int] | None:
     raise InputError(
         f"params.yaml, engine.address: {address!r} is no address of a cluster; give auto, HOST:PORT or ray://HOST:PORT"
     )
+
+
+def _listens(address: str) -> None:
+    """InputError where nothing does at a cluster's address."""
+    try:
+        socket.create_connection(_host(address), PATIENCE).close()
+    except OSError as error:
+        raise InputError(
+            f"params.yaml, engine.address: nothing answers at {address} ({error}); start a cluster with `ray start "
+            "--head`, or mend the address"
+        ) from None
 
 
 def _first(error: BaseException) -> str:

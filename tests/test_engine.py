@@ -105,6 +105,19 @@ def test_an_address_where_nothing_listens_is_told_in_a_line(tmp_path):
     assert f"engine.address: nothing answers at 127.0.0.1:{port}" in shown and "ray start --head" in shown
 
 
+@RAY
+def test_where_a_cluster_was_and_is_no_more_a_line_says_so(monkeypatch):
+    """Ray itself would wait for minutes."""
+    utils, services = (importlib.import_module(f"ray._private.{name}") for name in ("utils", "services"))
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    for found, line in ((address, f"nothing answers at {address}"), (None, "no cluster runs here; start one with")):
+        monkeypatch.setattr(utils, "read_ray_address", lambda folder, found=found: found)
+        with pytest.raises(InputError, match=line):
+            list(Engine("ray").spread(square, [1], lower=LOWER))
+
+
 def test_without_ray_the_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"engine\.kind: is 'ray', which is not installed; run `make cluster`"):
