@@ -28,7 +28,7 @@ help: ## list what can be made
 
 repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
 	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
-	$(VENV)/bin/dvc repro
+	$(VENV)/bin/python -m stages.repro
 	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
 
 recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them

@@ -11,13 +11,17 @@ import math
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+if __name__ == "__main__":  # what follows takes a second to import, and an interrupt there is to be one line too
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 # nbformat's validator would build a grammar of internationalised addresses on import, a second in every stage, and a
 # notebook holds none. None here makes that optional import fail, which its importer provides for.
@@ -30,8 +34,8 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from stages import causes, engine, files, page, params, seconds
 from stages import collection as collections
-from stages import engine, files, page, params, seconds
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
@@ -49,6 +53,11 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         execute(arguments[0], dict(map(_pair, arguments[1:])), project)
     except InputError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not (line := causes.of_system(error)):
+            raise
+        print(line, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -76,11 +85,12 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     values = parameters(notebook, stage, given, project)
     name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
-    shown.parent.mkdir(exist_ok=True)
+    for folder in (shown.parent, project / values.get("data", "data")):
+        causes.check_writable(folder)
     where = engine.of(params.read(project / "params.yaml").get("engine", {}))
     where.check()
     with _timed() as taken, _environment(engine.exported(where)):
-        executed = _papermill(notebook, values, project, f"notebooks/{stage}.ipynb", failed)
+        executed = _papermill(notebook, values, project, stage, failed)
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(shown, page.html(executed, title, front).encode())
@@ -204,9 +214,20 @@ def _check_number(name: str, value: object) -> None:
 
 
 def _papermill(
-    notebook: nbformat.NotebookNode, values: dict, project: Path, source: str, failed: Path
+    notebook: nbformat.NotebookNode, values: dict, project: Path, stage: str, failed: Path
 ) -> nbformat.NotebookNode:
     """Execute the notebook in a kernel of its own, its output passed through; return the executed notebook."""
+    source = f"notebooks/{stage}.ipynb"
+
+    def now(parameter: str) -> object:
+        section, _, name = parameter.partition(".")
+        if section == stage:
+            return values[name]
+        try:
+            return params.section(project / "params.yaml", section, values.get("collection"))[name]
+        except InputError:  # it differs between collections, and the stage sees them all
+            raise KeyError(parameter) from None
+
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             # Papermill replaces a cell tagged so, where it would insert one: In [n] stays the source's.
@@ -233,13 +254,26 @@ def _papermill(
                 config=Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"}),
             )
         except PapermillExecutionError as error:
-            files.replace(failed, partial.read_bytes())
-            cause = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+            _keep(partial, failed)
+            cause = error.evalue
+            if error.ename != "InputError":
+                cause = causes.told(f"{error.ename}: {error.evalue}", stage, now)
             raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
-        except DeadKernelError:
-            if partial.exists():
-                files.replace(failed, partial.read_bytes())
-            raise InputError(f"{source}: the kernel died, most often for want of memory; give it less work") from None
+        except RuntimeError as error:
+            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):  # as it started
+                raise
+            _keep(partial, failed)
+            why = (
+                "for want of memory" if engine.configured().kind == "local" else "for want of memory, or of Ray's head"
+            )
+            advice = causes.remedy(stage, now)
+            raise InputError(f"{source}: the kernel died, most often {why}; {advice}") from None
+
+
+def _keep(partial: Path, failed: Path) -> None:
+    """Keeps what there is of a notebook that failed, where there is room for it: its line matters more."""
+    with suppress(OSError):
+        files.replace(failed, partial.read_bytes())
 
 
 @contextmanager
@@ -314,4 +348,5 @@ def _line(text: str) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -1,10 +1,12 @@
 import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
-from stages import page, run
+from stages import causes, page, run
 
 LISTING = (
     "notebooks/toy.ipynb takes collection (str), rate (float), deep (bool), steps (int), hops (int | str), root (str)"
@@ -39,6 +41,10 @@ if steps == 8:
     raise KeyError("first line\\nsecond line")
 if steps == 9:
     os._exit(1)
+if steps == 6:
+    raise MemoryError("of torch")
+if steps == 11:
+    raise OSError(28, "No space left on device", "data/toy/file")
 """
 PARAMS = """\
 data:
@@ -137,9 +143,16 @@ def test_notebook_without_parameters_or_section(project, capfd):
     [
         (7, "notebooks/toy.ipynb, cell [4]: graph.npz: no node_feat; write it again"),
         (8, r"notebooks/toy.ipynb, cell [4]: KeyError: 'first line\nsecond line'"),
+        (6, "notebooks/toy.ipynb, cell [4]: memory ran out (MemoryError: of torch); lower toy.rate, now 2.0"),
+        (
+            11,
+            "notebooks/toy.ipynb, cell [4]: the disk is full (OSError: [Errno 28] No space left on device: "
+            "'data/toy/file'); make room and run again",
+        ),
     ],
 )
-def test_failure_is_one_line_and_keeps_the_partial_notebook(project, capfd, steps, line):
+def test_failure_is_one_line_and_keeps_the_partial_notebook(project, capfd, monkeypatch, steps, line):
+    monkeypatch.setitem(causes.MEMORY, "toy", ("lower", ("toy.rate",)))
     assert run.main(["toy", f"steps={steps}"], project) == 1
     _, err = capfd.readouterr()
     assert err.splitlines()[-1] == line
@@ -153,7 +166,43 @@ def test_failure_is_one_line_and_keeps_the_partial_notebook(project, capfd, step
 def test_dead_kernel(project, capfd):
     assert run.main(["toy", "steps=9"], project) == 1
     line = capfd.readouterr().err.splitlines()[-1]
-    assert line == "notebooks/toy.ipynb: the kernel died, most often for want of memory; give it less work"
+    assert line == "notebooks/toy.ipynb: the kernel died, most often for want of memory; give the machine more"
+
+
+def test_dead_kernel_of_another_stages_parameters(project, capfd, monkeypatch):
+    """The stage's own value is the one of this run; another's is that of params.yaml."""
+    (project / "params.yaml").write_text(PARAMS + "plain:\n  seeds: 3\n  width: {'layout:*': 8}\n")
+    monkeypatch.setitem(causes.MEMORY, "toy", ("lower", ("toy.steps", "plain.seeds", "plain.width", "plain.no")))
+    assert run.main(["toy", "steps=9"], project) == 1
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.endswith("lower toy.steps, now 9, or plain.seeds, now 3, or plain.width, now 8, or plain.no, now null")
+
+
+def test_the_line_is_there_where_the_partial_notebook_cannot_be_kept(project, capfd, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(run.files, "replace", full)
+    assert run.main(["toy", "steps=7"], project) == 1
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line == "notebooks/toy.ipynb, cell [4]: graph.npz: no node_feat; write it again"
+    assert run.main(["plain"], project) == 1
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.endswith("reports/plain.html: the disk is full (No space left on device); make room and run again")
+
+
+def test_a_folder_that_cannot_be_written_to_stops_before_the_work(project, capfd):
+    (project / "reports").touch()
+    assert "reports: cannot be written to" in refused(project, capfd, "plain")
+
+
+def test_an_interrupt_while_it_begins_is_one_line(tmp_path):
+    """Imports take a second; one that interrupts stands for whatever comes then."""
+    (tmp_path / "nbformat.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nos.kill(0, 0)\n")
+    command = [sys.executable, "-m", "stages.run", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
