@@ -1,16 +1,16 @@
 """What the parts of the gbdt stage take on the stand-in: `python -m benchmarks.members FOLDER [--scale 0.03]`.
 
-For benchmarks/plan.py, which needs to know what of the stage is spread over machines, its members, and what is not.
-Writes the stand-in (benchmarks/synthesize.py) below FOLDER, prunes it, and takes the stage apart, in one process with
-one thread, with one seed. Of every collection reports/benchmarks.json has, in processor seconds, which do not depend on
-what else the machine does:
+For benchmarks/plan.py, which needs to know what of the stage is spread by members, what by graphs, and what is not.
+Writes the stand-in (benchmarks/synthesize.py) below FOLDER, prunes it, and takes the stage apart, in one process, each
+task with one thread, with one seed. Of every collection reports/benchmarks.json has, in processor seconds, which do not
+depend on what else the machine does:
 
 known     statistics of what is trained on: at most gbdt.configurations of each train and valid graph
 members   the training of each objective by itself
 scored    statistics of all configurations of valid and test
 scoring   the rest, so by the members of one seed: scores of all these, and what the report shows
 rows      configurations that are trained on, with which `known` and `members` grow
-scores    configurations of valid and test, with which `scored` and `scoring` grow
+scores    configurations of valid and test, with which `scored` grows, and `scoring` with these and those of train
 
 A collection that is measured is kept, and so are the files of the stand-in: a run that was cut short goes on.
 """
@@ -25,18 +25,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
 
 from benchmarks import measure, synthesize
-from stages import gbdt, params, prune, seconds
+from stages import dataset, gbdt, params, prune, seconds
 from stages.collection import COLLECTIONS
 from stages.gbdt.ensemble import fit
 from stages.gbdt.settings import Settings
 from stages.gbdt.sheet import labelled, whole
+from stages.gbdt.stage import SCORED
 
 #: what holds LightGBM and polars to one thread, which must be there before they are
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "POLARS_MAX_THREADS"), "1")
@@ -54,8 +54,8 @@ def parts(data: str, collection: str, **changes) -> dict:
     knobs = params.section("params.yaml", "gbdt", collection) | changes | {"seeds": 1}
     settings = Settings(**knobs)
     known, sheets = spent(lambda: labelled(data, collection, settings))
-    later = [partial(whole, data, collection, split, settings) for split in ("valid", "test")]
-    scored, scores = spent(lambda: sum(sheet.rows for graphs in later for sheet in graphs()))
+    graphs = [(split, id) for split in SCORED for id in dataset.graph_ids(data, collection, split)]
+    scored, scores = spent(lambda: sum(whole(data, collection, *graph, settings).rows for graph in graphs))
     members = {
         name: spent(lambda name=name: fit(sheets, replace(settings, objectives=(name,))))[0]
         for name in settings.objectives

@@ -4,22 +4,28 @@ Prints the README's table and the sentences below it. Nothing is run: a model ta
 rates (benchmarks/scale.py, a tenth of full size on two cores; benchmarks/members.py, the parts of gbdt) to full size,
 and a simulation hands the tasks to cores and GPUs as the engine does.
 
-What is spread are the tasks of stages/engine.py: files in prune, seeds in gnn, (objective, seed) in gbdt. What comes
-before and after them in a stage, and each of the other stages, is one task. Stages of a collection follow one another;
-collections do too under one `dvc repro`, and go side by side under five, of a collection each (`dvc repro -s`).
+What is spread are the tasks of stages/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
+networks of all seeds; (objective, seed) in gbdt, then graphs, each scored with all members, `IN_MEMORY` at a time on
+one machine without Ray. What comes before and after them in a stage, and each of the other stages, is one task: pad
+too, whose writing the engine spreads over a few processes, because how much of pad that is was not measured. Stages of
+a collection follow one another; collections do too under one `dvc repro`, and go side by side under five, of a
+collection each (`dvc repro -s`).
 
-From two cores to one task: a stage's tasks have the durations with which the simulation gives the measured time on the
-measured cores: a file of prune by configurations x configurable nodes, all seeds of gnn alike, so what gnn does outside
-of its members counts with them. From a tenth to full size: `scale.extrapolated`'s straight lines; of gbdt, training by
-the configurations it draws and scoring by those of valid and test. Blend is taken to grow with the seeds, the
-leaderboard not.
+From two cores to one task: the files of prune, by configurations x configurable nodes, have the durations with which
+the simulation gives the measured time on the measured cores, and so have the seeds of gnn, each of which scored for
+itself when it was measured. Scoring's durations are in proportion to a graph's configurations. From a tenth to full
+size: `scale.extrapolated`'s straight lines; of gbdt, training by the configurations it draws and scoring by those it
+scores. Blend is taken to grow with the seeds, the leaderboard not.
 
 ASSUMED, not measured: every core is as fast as those measured, however many work beside it; files and Ray cost nothing;
-a GPU trains one network at a time, as fast as --gpu cores (two numbers, for least and most), and more than one GPU is
-used (the engine needs Ray for that). gbdt stays on cores.
+a share `SCORING` of a network's time is scoring; what the reports of gnn and gbdt show, SHAP values above all, was
+measured with the scoring and is taken to be spread with it, but is in one process; a GPU has one task of gnn at a time
+and does it as fast as --gpu cores (two numbers, for least and most), and more than one GPU is used (the engine needs
+Ray for that). gbdt stays on cores.
 
 Memory: `least` is what was measured at a tenth, were it not to grow; `most` what a straight line in the work makes of
-all but what processes start with. A task takes an equal share of what the measured stage took for one a core.
+all but what processes start with. A task takes an equal share of what the measured stage took for one a core, be it
+training or scoring.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ import heapq
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,11 +43,13 @@ from benchmarks import measure, scale, synthesize
 from stages import params
 from stages.collection import COLLECTIONS, from_slug, slug
 from stages.errors import InputError
+from stages.gbdt.stage import IN_MEMORY
 
 SEEDS = 3  # of params.yaml, with which the tenth was measured
 ALONE = ("configuration", "pad")  # stages of one task for each collection
 CORE, GPU = "core", "GPU"
 GIB = 2**30
+SCORING = 0.25  # of the time of a network: a guess
 GPUS = (2.0, 20.0)  # cores that a GPU is worth: a guess, and wide
 WINNERS = 20  # networks of a collection, at most, of the first place
 NEAR = 1.1  # times the least time there can be: more cores are not worth it
@@ -57,19 +65,26 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Tasks that are spread, in the engine's order: seconds of each on a core, and how many at a time without Ray."""
+
+    tasks: tuple[float, ...]
+    most: int | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
-    """A stage of a collection ("": of all): seconds before and after its members, and of each member on a core."""
+    """A stage of a collection ("": of all): seconds of one process, and phases after it, one after the other."""
 
     name: str
     collection: str
-    before: float = 0.0
-    members: tuple[float, ...] = ()
-    after: float = 0.0
+    alone: float = 0.0
+    phases: tuple[Phase, ...] = ()
 
     @property
     def longest(self) -> float:
-        """Seconds with a core for every member."""
-        return self.before + max(self.members, default=0.0) + self.after
+        """Seconds with a core for every task."""
+        return self.alone + sum(max(phase.tasks, default=0.0) for phase in self.phases)
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,11 @@ class Machines:
     gpus: int = 0
     count: int = 1
 
+    @property
+    def ray(self) -> bool:
+        """The engine needs it to use them all."""
+        return self.count > 1 or self.gpus > 1
+
 
 @dataclass(frozen=True)
 class Held:
@@ -90,7 +110,6 @@ class Held:
     collection: str
     least: float
     most: float
-    tasks: int
 
 
 MACHINES = (
@@ -143,23 +162,28 @@ def simulate(tasks: Sequence[Task], slots: Mapping[str, int]) -> list[float]:
                     heapq.heappush(ready[tasks[follower].slot], follower)
 
 
-def tasks_of(stages: Sequence[Stage], together: bool = False, gpu: float | None = None) -> list[Task]:
+def tasks_of(stages: Sequence[Stage], together: bool = False, gpu: float | None = None, ray: bool = True) -> list[Task]:
     """The stages' tasks, in the order of the stages.
 
     together: stages wait for those of their own collection and of all alone, else each waits for the one before it.
-    gpu: cores that a GPU is worth, on which networks are then trained.
+    gpu: cores that a GPU is worth, on which networks are then trained and score. ray: no phase is bounded.
     """
     tasks: list[Task] = []
     last: dict[str, int] = {}  # the task with which a collection's last stage ends
     for stage in stages:
         chain = stage.collection if together else ""
         waits = tuple(last.values()) if not chain else tuple(last[name] for name in ("", chain) if name in last)
-        begins = len(tasks)
-        tasks.append(Task(stage.before + (0.0 if stage.members else stage.after), waits))
+        tasks.append(Task(stage.alone, waits))
         slot, faster = (GPU, gpu) if gpu and stage.name == "gnn" else (CORE, 1.0)
-        tasks += [Task(seconds / faster, (begins,), slot) for seconds in stage.members]
-        if stage.members:
-            tasks.append(Task(stage.after, tuple(range(begins + 1, len(tasks)))))
+        for phase in stage.phases:
+            begins = len(tasks) - 1
+            count = len(phase.tasks) if ray or not phase.most else min(phase.most, len(phase.tasks))
+            lanes = [(0.0, begins)] * count  # when each has nothing to do, and the task that it then waited for
+            for seconds in phase.tasks:
+                free, before = heapq.heappop(lanes)
+                tasks.append(Task(seconds / faster, (before,), slot))
+                heapq.heappush(lanes, (free + seconds, len(tasks) - 1))
+            tasks.append(Task(0.0, tuple(range(begins, len(tasks)))))
         last = {**last, chain: len(tasks) - 1} if chain else {"": len(tasks) - 1}
     return tasks
 
@@ -167,7 +191,7 @@ def tasks_of(stages: Sequence[Stage], together: bool = False, gpu: float | None 
 def seconds(stages: Sequence[Stage], machines: Machines, together: bool = False, gpu: float | None = None) -> float:
     """Seconds of all stages on these machines."""
     slots = {CORE: machines.cores * machines.count, GPU: machines.gpus * machines.count}
-    ends = simulate(tasks_of(stages, together, gpu if machines.gpus else None), slots)
+    ends = simulate(tasks_of(stages, together, gpu if machines.gpus else None, machines.ray), slots)
     return max(ends, default=0.0)
 
 
@@ -185,79 +209,89 @@ def calibrated(members: Sequence[float], total: float, cores: int) -> tuple[floa
 
 
 @cache
-def grown(collection: str, of: float, to: float = 1.0) -> tuple[float, float]:
-    """How many times more there is at one scale than at another of the configurations that gbdt trains on, and of those
-    of valid and test, which are scored."""
+def sizes(share: float = 1.0) -> dict[str, list[synthesize.Size]]:
+    """The files of a data set of so large a share of the published one, by collection; train, valid, test."""
+    found = synthesize.sizes(share)
+    return {collection: [size for size in found if size.collection == collection] for collection in COLLECTIONS}
+
+
+def rows(collection: str, share: float = 1.0) -> tuple[list[int], list[int]]:
+    """Configurations that gbdt trains on of each graph of a data set of this share, and that it scores of each."""
     most = params.section(scale.PROJECT / "params.yaml", "gbdt", collection)["configurations"]
-
-    def work(share: float) -> tuple[int, int]:
-        sizes = [size for size in synthesize.sizes(share) if size.collection == collection]
-        trained = sum(min(size.configurations, most) for size in sizes if size.split != "test")
-        return trained, sum(size.configurations for size in sizes if size.split != "train")
-
-    (trained, scored), (more_trained, more_scored) = work(of), work(to)
-    return more_trained / trained, more_scored / scored
+    known = [(size.split, size.configurations, min(size.configurations, most)) for size in sizes(share)[collection]]
+    trained = [few for split, _, few in known if split != "test"]
+    return trained, [few if split == "train" else every for split, every, few in known]
 
 
 def trees(results: Mapping, collection: str, seeds: int, to: float = 1.0) -> Stage:
     """The gbdt stage at a scale, from what benchmarks/members.py measured."""
     measured = results["members"]
     row = next(row for row in measured["rows"] if row["collection"] == collection)
-    trained, scored = grown(collection, measured["scale"], to)
-    members = [value * trained for _ in range(seeds) for value in row["members"].values()]
-    after = (row["scored"] + seeds * row["scoring"]) * scored
-    return Stage("gbdt", slug(collection), row["known"] * trained, tuple(members), after)
+    (trained, scored), (more_trained, graphs) = rows(collection, measured["scale"]), rows(collection, to)
+    times = sum(more_trained) / sum(trained)
+    each = (row["scored"] + seeds * row["scoring"]) / sum(scored)  # of a configuration
+    members = tuple(value * times for _ in range(seeds) for value in row["members"].values())
+    scoring = Phase(tuple(each * configurations for configurations in graphs), IN_MEMORY)
+    return Stage("gbdt", slug(collection), row["known"] * times, (Phase(members), scoring))
 
 
-def pipeline(results: Mapping, seeds: int) -> list[Stage]:
-    """All stages on the competition's data."""
+def networks(collection: str, seconds: float, seeds: int, scoring: float) -> Stage:
+    """The gnn stage: each network has so many seconds, of which a share is scoring."""
+    graphs = [size.configurations for size in sizes()[collection] if size.split != "train"]
+    each = seconds * scoring * seeds / sum(graphs)  # of a configuration
+    scored = tuple(each * configurations for configurations in graphs)
+    return Stage("gnn", slug(collection), 0.0, (Phase((seconds * (1 - scoring),) * seeds), Phase(scored)))
+
+
+def pipeline(results: Mapping, seeds: int, scoring: float = SCORING) -> list[Stage]:
+    """All stages on the competition's data. scoring: share of a network's time."""
     whole = {(row["stage"], row["collection"]): row["seconds"] for row in results["scale"]["full"]}
     cores = results["scale"]["machine"]["cores"]
-    found, sizes = [], synthesize.sizes()
+    found = []
     for collection in COLLECTIONS:
-        files = [size.configurations * size.configurable for size in sizes if size.collection == collection]
+        files = [size.configurations * size.configurable for size in sizes()[collection]]
         name = slug(collection)
-        found.append(Stage("prune", name, members=calibrated(files, whole["prune", name], cores)))
+        found.append(Stage("prune", name, phases=(Phase(calibrated(files, whole["prune", name], cores)),)))
     for stage in ALONE:
         names = [slug(collection) for collection in COLLECTIONS if (stage, slug(collection)) in whole]
         found += [Stage(stage, name, whole[stage, name]) for name in names]
     for collection in COLLECTIONS:
-        name = slug(collection)
-        member, *_ = calibrated([1.0] * SEEDS, whole["gnn", name], cores)
-        found.append(Stage("gnn", name, members=(member,) * seeds))
+        network, *_ = calibrated([1.0] * SEEDS, whole["gnn", slug(collection)], cores)
+        found.append(networks(collection, network, seeds, scoring))
     found += [trees(results, collection, seeds) for collection in COLLECTIONS]
     found.append(Stage("blend", "", whole["blend", ""] * seeds / SEEDS))
     return [*found, Stage("leaderboard", "", whole["leaderboard", ""])]
 
 
 def agrees(results: Mapping) -> tuple[float, float]:
-    """Seconds of gbdt on all collections as they were measured by benchmarks/scale.py, and as the model has them."""
+    """Seconds of gbdt on all collections as they were measured by benchmarks/scale.py, and as the model has them with
+    scoring in one process, as it then was."""
     measured = results["scale"]
     machine = Machines("measured", measured["machine"]["cores"])
     taken = sum(row["seconds"] for row in measured["rows"] if row["stage"] == "gbdt")
     stages = [trees(results, collection, SEEDS, measured["scale"]) for collection in COLLECTIONS]
-    return taken, seconds(stages, machine)
+    then = [replace(stage, phases=(stage.phases[0], replace(stage.phases[1], most=1))) for stage in stages]
+    return taken, seconds(then, machine)
 
 
 def held(results: Mapping, seeds: int) -> list[Held]:
     """What each task of gnn and gbdt holds, and the stages that hold every seed's scores."""
-    rows, cores = results["scale"]["rows"], results["scale"]["machine"]["cores"]
-    times = {(row["stage"], row["collection"]): row["times"] for row in results["scale"]["full"]}
+    measured, cores = results["scale"], results["scale"]["machine"]["cores"]
+    times = {(row["stage"], row["collection"]): row["times"] for row in measured["full"]}
     start = _start(results)
     network = min(row["begun"] for row in results["gst"]["rows"] if "begun" in row)  # of a process that trains
-    members = {slug(row["collection"]): len(row["members"]) for row in results["members"]["rows"]}
     found = []
-    for row in rows:
+    for row in measured["rows"]:
         stage, collection = row["stage"], row["collection"]
         more, each = times[stage, collection], ((row["peak_bytes"] or 0) - start) / cores
         if stage == "gnn":
-            found.append(Held(stage, collection, each, min(network, each) + max(0, each - network) * more, seeds))
+            found.append(Held(stage, collection, each, min(network, each) + max(0, each - network) * more))
         elif stage == "gbdt":
-            more, _ = grown(from_slug(collection), results["scale"]["scale"])
-            found.append(Held(stage, collection, each, each * more, seeds * members[collection]))
+            (trained, _), (full, _) = (rows(from_slug(collection), share) for share in (measured["scale"], 1.0))
+            found.append(Held(stage, collection, each, each * sum(full) / sum(trained)))
         elif stage in ("blend", "leaderboard"):
             more = times["blend", ""] * seeds / SEEDS  # scores of valid and test
-            found.append(Held(stage, collection, each * cores, each * cores * more, 1))
+            found.append(Held(stage, collection, each * cores, each * cores * more))
     return found
 
 
@@ -267,13 +301,13 @@ def _start(results: Mapping) -> int:
 
 
 def memory(results: Mapping, machines: Machines, seeds: int) -> tuple[float, float]:
-    """Least and most bytes of one machine under five `dvc repro` side by side; it may get as many members at a time as
+    """Least and most bytes of one machine under five `dvc repro` side by side; it may get as many tasks at a time as
     it has cores, or GPUs, for, all of the largest kind."""
     bounds = []
     for task in held(results, seeds):
         alone = not task.collection
         slots = machines.gpus if task.stage == "gnn" and machines.gpus else machines.cores
-        count = 1 if alone else min(slots, task.tasks * len(COLLECTIONS))
+        count = 1 if alone else slots
         begun = _start(results) * (1 if alone else len(COLLECTIONS))
         bounds.append((begun + count * task.least, begun + count * task.most))
     return max(low for low, _ in bounds), max(high for _, high in bounds)
@@ -306,7 +340,7 @@ def _span(values: Sequence[float]) -> str:
 def enough(stages: Sequence[Stage], together: bool) -> int:
     """The fewest cores, of powers of two, that take less than `NEAR` times the critical path."""
     bound, cores = NEAR * least(stages, together), 1
-    while seconds(stages, Machines("", cores), together) > bound:
+    while seconds(stages, Machines("", 1, count=cores), together) > bound:
         cores *= 2
     return cores
 
@@ -321,8 +355,8 @@ def path(stages: Sequence[Stage]) -> dict[str, float]:
 
 def worth(stages: Sequence[Stage], machines: Machines) -> float:
     """Cores that a GPU must be worth for gnn, under one `dvc repro`, to be as fast on the GPUs as on the cores."""
-    networks = [stage for stage in stages if stage.name == "gnn"]
-    return seconds(networks, machines, gpu=1.0) / seconds(networks, Machines("", machines.cores, count=machines.count))
+    gnn = [stage for stage in stages if stage.name == "gnn"]
+    return seconds(gnn, machines, gpu=1.0) / seconds(gnn, Machines("", machines.cores, count=machines.count))
 
 
 def sentences(results: Mapping, seeds: int) -> list[str]:
@@ -330,13 +364,16 @@ def sentences(results: Mapping, seeds: int) -> list[str]:
     stages = pipeline(results, seeds)
     bounds = [least(stages, together) / 3600 for together in (False, True)]
     parts = ", ".join(f"{name} {value / 3600:.1f}" for name, value in path(stages).items() if value > 0.05 * 3600)
-    trained = [stage for stage in stages if stage.name == "gbdt"]
-    longest = max((stage for stage in stages if stage.name in ("gnn", "gbdt")), key=lambda stage: stage.longest)
+    trained = [stage for stage in stages if stage.name in ("gnn", "gbdt")]
+    longest = max(trained, key=lambda stage: stage.longest)
+    training, scoring = (max(phase.tasks) / 60 for phase in longest.phases)
+    spread = sum(sum(stage.phases[-1].tasks) for stage in trained if stage.name == "gbdt") / 3600
+    none, half = (least(pipeline(results, seeds, share)) / 3600 for share in (0.0, 0.5))
     taken, modelled = agrees(results)
     tasks = sorted(held(results, seeds), key=lambda task: -task.most)
     largest = {task.stage: task for task in reversed(tasks)}
     bytes_each = ", ".join(
-        f"{f'a member of {task.stage}' if task.collection else task.stage} {task.least / GIB:.1f} to "
+        f"{f'a task of {task.stage}' if task.collection else task.stage} {task.least / GIB:.1f} to "
         f"{task.most / GIB:.0f} GiB" + (f" ({task.collection})" if task.collection else "")
         for task in sorted(largest.values(), key=lambda task: task.stage)
     )
@@ -344,12 +381,15 @@ def sentences(results: Mapping, seeds: int) -> list[str]:
         f"With {seeds} seeds no number of cores takes less than {bounds[0]:.1f} hours under one `dvc repro` ({parts}) "
         f"or {bounds[1]:.1f} under five side by side; {enough(stages, False)} and {enough(stages, True)} cores come "
         f"within {NEAR - 1:.0%} of these.",
-        f"The longest stage then is {longest.name} of {longest.collection}, {longest.longest / 3600:.1f} hours: its "
-        f"longest member takes {max(longest.members) / 60:.0f} minutes, what is before and after the members "
-        f"{(longest.before + longest.after) / 60:.0f}.",
-        f"Of gbdt {sum(stage.before + stage.after for stage in trained) / 3600:.1f} hours are in one process whatever "
-        f"there is: it scores valid and test with every member after the training.",
-        f"A GPU beside 16 cores must train a network as fast as {worth(stages, MACHINES[2]):.1f} of them for gnn to "
+        f"The longest stage then is {longest.name} of {longest.collection}, {longest.longest / 60:.0f} minutes: its "
+        f"longest training takes {training:.0f}, the scoring of its largest graph {scoring:.0f}, what is before them "
+        f"{longest.alone / 60:.0f}.",
+        f"Of gbdt {spread:.1f} hours on a core are taken for scoring, spread over graphs, {IN_MEMORY} at a time on one "
+        f"machine without Ray. The report's SHAP values are in this number, but in one process and not measured apart: "
+        f"what they take is missing in the least.",
+        f"That {SCORING:.0%} of a network's time is scoring is a guess; were it none or half, no number of cores would "
+        f"take less than {none:.1f} or {half:.1f} hours under one `dvc repro`.",
+        f"A GPU beside 16 cores must be as fast as {worth(stages, MACHINES[2]):.1f} of them for gnn to "
         f"take no longer than on the cores alone.",
         f"Memory, as held at a tenth and at most at full size: {bytes_each}.",
         f"The parts of gbdt as measured at {results['members']['scale']:.0%} of the graphs make {modelled:.0f} seconds "

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import measure, plan, scale, synthesize
-from benchmarks.plan import CORE, GPU, Machines, Stage, Task
+from benchmarks.plan import CORE, GPU, Machines, Phase, Stage, Task
 from stages.collection import COLLECTIONS, SPLITS, is_tile, slug
 from stages.errors import InputError
 
@@ -59,15 +59,15 @@ def test_no_schedule_is_worse_than_graham_says(tasks, cores):
 
 
 STAGES = [
-    Stage("gnn", "a", 1, (4, 4, 4), 1),
-    Stage("gnn", "b", 1, (6,), 1),
-    Stage("gbdt", "a", after=2),
+    Stage("gnn", "a", 1, (Phase((4, 4, 4)), Phase((1,)))),
+    Stage("gnn", "b", 1, (Phase((6,)), Phase((1,)))),
+    Stage("gbdt", "a", 2),
     Stage("blend", "", 3),
 ]
 
 
 def test_one_repro_waits_for_each_stage_and_several_do_not():
-    """a: 1 + two rounds of 4 + 1, then b: 1 + 6 + 1, then 2 and 3. Side by side a's members begin at 1, two at a time,
+    """a: 1 + two rounds of 4 + 1, then b: 1 + 6 + 1, then 2 and 3. Side by side a's networks begin at 1, two at a time,
     before b's one, which the list has later: 5 to 11, a's third from 5 to 9, and blend follows b's end at 12."""
     assert plan.seconds(STAGES, TWO) == 10 + 8 + 2 + 3
     assert plan.seconds(STAGES, TWO, together=True) == 12 + 3
@@ -76,16 +76,35 @@ def test_one_repro_waits_for_each_stage_and_several_do_not():
     assert plan.path(STAGES) == {"gnn": 14, "blend": 3, "gbdt": 2}
 
 
+def test_a_phase_waits_for_all_of_the_one_before_it():
+    """On two cores 5 beside 1 and 3, and only then 2, 2 and 2, two rounds of them."""
+    stage = Stage("gbdt", "a", 1, (Phase((5, 1, 3)), Phase((2, 2, 2))))
+    assert plan.seconds([stage], TWO) == 1 + 5 + 4
+    assert plan.least([stage]) == stage.longest == 1 + 5 + 2
+    assert plan.seconds([Stage("gbdt", "a", 1, (Phase(()), Phase((2,))))], TWO) == 3
+
+
+def test_a_phase_has_no_more_tasks_at_a_time_than_pay_on_one_machine():
+    """Two at a time: 5 beside 1, 1, 3. Side by side each stage has its own two."""
+    stages = [Stage("gbdt", name, 0, (Phase((5, 1, 1, 3), most=2),)) for name in "ab"]
+    assert plan.seconds(stages, Machines("one", 8)) == 10
+    assert plan.seconds(stages, Machines("one", 8), together=True) == 5
+    assert plan.seconds(stages[:1], Machines("one", 1)) == 10
+    assert plan.seconds([Stage("gbdt", "a", 0, (Phase((1,) * 6, most=2),))], Machines("one", 8)) == 3
+    assert plan.seconds([Stage("gbdt", "a", 0, (Phase((1,) * 6, most=2),))], Machines("Ray", 4, count=2)) == 1
+
+
 def test_networks_go_to_the_gpus_where_there_are_some():
     one = Machines("one GPU", 2, 1)
-    assert plan.seconds(STAGES[:1], one, gpu=2.0) == 1 + 3 * 2 + 1
+    assert plan.seconds(STAGES[:1], one, gpu=2.0) == 1 + (3 * 4 + 1) / 2
     assert plan.seconds(STAGES[:1], TWO, gpu=2.0) == plan.seconds(STAGES[:1], TWO) == 10
     assert plan.worth(STAGES[:1], one) == (1 + 12 + 1) / 10
 
 
 def test_enough_cores_are_near_the_least():
-    assert plan.enough([Stage("gnn", "a", members=(1.0,) * 64)], together=False) == 64
-    assert plan.enough([Stage("gnn", "a", 1000, (1.0,) * 64)], together=False) == 1
+    """Of a cluster, where nothing is bounded."""
+    assert plan.enough([Stage("gnn", "a", 0, (Phase((1.0,) * 64, most=4),))], together=False) == 64
+    assert plan.enough([Stage("gnn", "a", 1000, (Phase((1.0,) * 64),))], together=False) == 1
 
 
 def test_members_are_calibrated_to_what_was_measured():
@@ -107,7 +126,7 @@ def results(monkeypatch):
         ]
 
     monkeypatch.setattr(synthesize, "sizes", sizes)
-    plan.grown.cache_clear()
+    plan.sizes.cache_clear()
     single = ["prune", "pad", "gnn", "gbdt"]
     rows = [(stage, slug(collection)) for stage in single for collection in COLLECTIONS]
     rows = [
@@ -126,28 +145,39 @@ def results(monkeypatch):
             ],
         },
     }
-    plan.grown.cache_clear()
+    plan.sizes.cache_clear()
 
 
 def test_two_cores_take_what_the_straight_line_says(results):
-    """All but gbdt, which is of parts: twice the train graphs and one of valid are 1.5 times as much to train on."""
+    """But for gnn and gbdt, whose scoring was in the members, or in one process, and is now spread."""
     stages = plan.pipeline(results, plan.SEEDS)
-    for name in ("prune", "pad", "gnn", "blend", "leaderboard"):
+    for name in ("prune", "pad", "blend", "leaderboard"):
         straight = sum(row["seconds"] for row in results["scale"]["full"] if row["stage"] == name)
         assert plan.seconds([stage for stage in stages if stage.name == name], TWO) == pytest.approx(straight)
-    (gbdt,) = [stage for stage in stages if (stage.name, stage.collection) == ("gbdt", "tile-xla")]
-    assert gbdt == Stage("gbdt", "tile-xla", 15, (30, 60) * 3, 5 + 3)
-    assert plan.agrees(results) == (
-        500,
-        5 * (10 + 100 + 8),
-    )  # 20 and 40 three times on two cores: 20+20+20+40 beside 80
+
+
+def test_trees_are_trained_by_what_they_draw_and_score_each_graph_by_its_configurations(results):
+    """Twice the train graphs and one of valid are 1.5 times as much to train on. A graph of tiles has 3000
+    configurations, of which 1000 of a train graph are scored: 7000 at a tenth, in 5 and three times 1 seconds."""
+    (gbdt,) = [stage for stage in plan.pipeline(results, 3) if (stage.name, stage.collection) == ("gbdt", "tile-xla")]
+    members, scored = gbdt.phases
+    assert gbdt.alone == 15 and members == Phase((30, 60) * 3)
+    assert scored == Phase(tuple(pytest.approx(each * 8 / 7) for each in (1, 1, 3, 3)), plan.IN_MEMORY)
+    # 20 and 40 three times on two cores: 20+20+20+40 beside 80
+    assert plan.agrees(results) == (500, pytest.approx(5 * (10 + 100 + 8)))
 
 
 def test_more_seeds_are_more_members_and_longer_scoring(results):
-    stages = {(stage.name, stage.collection): stage for stage in plan.pipeline(results, 20)}
-    assert stages["gnn", "tile-xla"].members == pytest.approx((100 * 4 / 3 / 2,) * 20)  # two rounds on two cores
-    assert stages["gbdt", "tile-xla"].after == 5 + 20 and len(stages["gbdt", "tile-xla"].members) == 40
-    assert stages["blend", ""].before == pytest.approx(100 * 20 / 3)
+    """A network takes two rounds on two cores; all seeds of valid and test, alike here, are scored graph by graph."""
+    stages = {(stage.name, stage.collection): stage for stage in plan.pipeline(results, 20, scoring=0.5)}
+    training, scored = stages["gnn", "tile-xla"].phases
+    network = 100 * 4 / 3 / 2
+    assert training.tasks == pytest.approx((network / 2,) * 20) and scored.tasks == pytest.approx(
+        (network / 2 * 10,) * 2
+    )
+    members, scored = stages["gbdt", "tile-xla"].phases
+    assert len(members.tasks) == 40 and sum(scored.tasks) == pytest.approx(25 * 8 / 7)
+    assert stages["blend", ""].alone == pytest.approx(100 * 20 / 3)
 
 
 def test_memory_grows_with_what_runs_at_once(results):
