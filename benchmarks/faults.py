@@ -16,20 +16,25 @@ memory       a limit for all processes together, by a cgroup, lowered by a tenth
 together     two runs at once: `make repro`'s own command twice, and plain `dvc repro` twice
 read-only    reports/ or data/ mounted read-only
 torn         dvc.lock, or DVC's own list of locks, cut off at a random place, as a kill at that moment leaves it
+ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, of which one is killed
+             or cut off while it works: on tests/pipeline.py's tiny data, `made_long`, up to the networks. Where the
+             head is lost the run fails, and the next one has a new cluster
 
-Disk and read-only need root to mount, memory a cgroup of the first version too; without, they are left out and said to
-be. A row for each is written to reports/benchmarks.json as soon as it is there, and what was cut short goes on. At the
-end it prints the table.
+Disk, read-only and ray need root to mount and to divide the network, memory a cgroup of the first version too; without,
+they are left out and said to be. A row for each is written to reports/benchmarks.json as soon as it is there, and what
+was cut short goes on. At the end it prints the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +48,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks import measure
+from benchmarks.namespaces import PLACES, Cluster, Missing
+from tests import pipeline
 
 PROJECT = Path(__file__).parents[1]
 COLLECTION = "layout-xla-random"
@@ -65,10 +72,11 @@ _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line f
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 REPRO = (sys.executable, "-m", "stages.repro")
 DVC = (sys.executable, "-m", "dvc", "repro")
-
-
-class Missing(Exception):
-    """This machine cannot make the fault."""
+#: up to the networks; one thread each, as Ray gives its workers: sums depend on it
+NETWORKS = ("env", "OMP_NUM_THREADS=1", *REPRO, f"gnn@{COLLECTION}")
+#: what makes the tiny pipeline's trainings long enough to be met in their middle; one seed a node
+LONG = {"seeds": 3, "epochs": 400, "patience": 400, "finetune": 2}
+PACK_SECONDS = 4  # for which a file is packed there
 
 
 @dataclass(frozen=True)
@@ -218,11 +226,12 @@ def kernel(folder: Path, process: subprocess.Popen) -> int | None:
     return None
 
 
-def judged(folder: Path, ended: Ended, reference: Mapping, **about: object) -> dict:
-    """A row: how the run ended that was disturbed, and whether the next one ends with the reference's bytes."""
+def judged(folder: Path, ended: Ended, reference: Mapping, command: Sequence[str] = REPRO, **about: object) -> dict:
+    """A row: how the run ended that was disturbed, and whether the next one, by the command, ends with the reference's
+    bytes."""
     orphans = left(folder)
     half = parts(folder)
-    after = run(folder)
+    after = run(folder, command=command)
     same = after.status == 0 and state(folder) == reference
     return (
         about
@@ -388,14 +397,86 @@ def torn(folder: Path, source: Path, name: str, draw: random.Random, reference: 
     return judged(folder, ended, reference, where=name) | {"clear": "Traceback" not in ended.text}
 
 
+def made_long(folder: Path) -> Path:
+    """The tiny pipeline, made so that a node can be lost in the middle of its stages; run undisturbed on this machine,
+    up to the networks."""
+    pipeline.copy(folder)
+    for name, pattern, instead in (
+        ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
+        ("prune.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
+        ("prune.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
+    ):
+        file = folder / "stages" / name
+        text, count = re.subn(pattern, instead, file.read_text(), flags=re.MULTILINE)
+        if count != 1:
+            raise RuntimeError(f"{file}: has {count} lines like {pattern}")
+        file.write_text(text)
+    _set(folder, gnn=LONG)
+    if (ended := run(folder, command=NETWORKS)).status:
+        raise RuntimeError(f"the undisturbed run failed: {ended.message}")
+    return folder
+
+
+def node_lost(
+    folder: Path,
+    source: Path,
+    stage: str,
+    driver: int,
+    node: int,
+    reference: Mapping,
+    cut: bool = False,
+    mended: float | None = None,
+) -> dict:
+    """A node of a cluster killed, or cut off and, perhaps, mended after so many seconds, while a stage works whose
+    driver runs on a node too."""
+    copy(source, folder, f"{stage}@{COLLECTION}")
+    with Cluster() as cluster:
+        _set(folder, engine={"kind": "ray", "address": cluster.address})
+        process, console = start(folder, cluster.inside(driver, NETWORKS))
+        _until_amid(folder, stage, process)
+        if cut:
+            cluster.cut(node)
+        else:
+            cluster.kill(node)
+        began = time.monotonic()
+        if mended:
+            time.sleep(mended)
+            cluster.mend(node)
+        ended = finish(process, console)
+        took = time.monotonic() - began
+    how = ("cut off, mended" if mended else "cut off") if cut else "killed"
+    about = {"where": f"{stage}, {PLACES[node]} {how}, driver on {PLACES[driver]}", "after_seconds": took}
+    with Cluster() if ended.status else contextlib.nullcontext() as cluster:
+        command = cluster.inside(driver, NETWORKS) if cluster else NETWORKS
+        row = judged(folder, ended, reference, command, **about)
+    return row | {"clear": row["clear"] if node == 0 else ended.status == 0 and "Traceback" not in ended.text}
+
+
+def _until_amid(folder: Path, stage: str, process: subprocess.Popen) -> None:
+    """Waits until a stage has left something of each of its tasks that run at the same time."""
+    kept, count = {"prune": ("records/*/*.json", 2), "gnn": ("*.safetensors", LONG["seeds"])}[stage]
+    end = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < end:
+        if len(list((folder / "data" / "checkpoints" / stage / COLLECTION).glob(kept))) >= count:
+            return
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    raise RuntimeError(f"{stage} was not met at work")
+
+
+def _set(folder: Path, **sections: Mapping) -> None:
+    """Changes values of params.yaml."""
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    for stage, changes in sections.items():
+        values[stage] |= changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
 def clone(folder: Path) -> Path:
     """What is committed, with `SMALL` parameters and the environment of this project."""
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
     (folder / ".venv").symlink_to(PROJECT / ".venv")
-    values = yaml.safe_load((folder / "params.yaml").read_text())
-    for stage, changes in SMALL.items():
-        values[stage] |= changes
-    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    _set(folder, **SMALL)
     (folder / "dvc.lock").unlink()
     return folder
 
@@ -410,7 +491,7 @@ def killed(
             shutil.copytree(fresh, work, symlinks=True)
         process, console = start(work, command)
         enough = len(results["kills"]) >= kills
-        draw = random.Random(f"{seed} {results['begun']}").uniform(0.02, 0.5) * results["seconds"]
+        draw = random.Random(f"{seed} {results['begun']}").uniform(0.02, 0.5) * seconds
         results["begun"] += 1
         try:
             process.wait(LIMIT if enough else draw)
@@ -449,6 +530,12 @@ def planned(seed: int) -> Iterator[tuple[str, dict]]:
     for number in range(3):
         yield "torn", {"name": "dvc.lock", "draw": random.Random(f"{seed} {number}")}
     yield "torn", {"name": ".dvc/tmp/rwlock", "draw": random.Random(seed)}
+    for stage in ("prune", "gnn"):
+        yield "ray", {"stage": stage, "driver": 0, "node": 1}
+    for mended in (20.0, None):
+        yield "ray", {"stage": "gnn", "driver": 0, "node": 1, "cut": True, "mended": mended}
+    for driver in (1, 0):
+        yield "ray", {"stage": "gnn", "driver": driver, "node": 0}
 
 
 FUNCTIONS = {
@@ -459,6 +546,7 @@ FUNCTIONS = {
     "together": together,
     "read-only": unwritable,
     "torn": torn,
+    "ray": node_lost,
 }
 
 
@@ -470,27 +558,36 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
     if results.get("identity") != known:
         results = {"identity": known, "parameters": SMALL, "kills": [], "begun": 0, "rows": {}}
     fresh, source, work = folder / "fresh", folder / "undisturbed", folder / "work"
-    if not (folder / "whole").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        clone(fresh)
-        shutil.copytree(fresh, source, symlinks=True)
-        began = time.monotonic()
-        ended = run(source, command=("make", "repro", "RUN="))
-        if ended.status:
-            raise RuntimeError(f"the undisturbed run failed: {ended.message}")
-        results["seconds"] = time.monotonic() - began
-        measure.write("faults", results, out)
-        (folder / "whole").touch()
-    reference = state(source)
-    print(f"undisturbed: {results['seconds']:.0f} s", flush=True)
+
+    @functools.cache
+    def undisturbed(fault: str) -> tuple[Path, dict]:
+        """The project that a fault begins with, run undisturbed, and what that made."""
+        place = folder / "tiny" if fault == "ray" else source
+        mark = place.with_suffix(".whole")
+        if not mark.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            if fault == "ray":
+                made_long(place)
+            else:
+                shutil.rmtree(fresh, ignore_errors=True)
+                shutil.copytree(clone(fresh), place, symlinks=True)
+                began = time.monotonic()
+                ended = run(place, command=("make", "repro", "RUN="))
+                if ended.status:
+                    raise RuntimeError(f"the undisturbed run failed: {ended.message}")
+                mark.with_suffix(".seconds").write_text(str(time.monotonic() - began))
+            mark.touch()
+        return place, state(place)
+
     plan = list(planned(seed))
     for place, (fault, told) in enumerate(plan, 1):
         name = f"{place:02d} {fault}"
         if name in results["rows"] or (only and fault not in only):
             continue
+        began_with, reference = undisturbed(fault)
         began = time.monotonic()
         try:
-            row = FUNCTIONS[fault](folder / "copy", source, reference=reference, **told)
+            row = FUNCTIONS[fault](folder / "copy", began_with, reference=reference, **told)
         except Missing as reason:
             row = {"where": told.get("stage", ""), "left_out": str(reason)}
         results["rows"][name] = {"fault": fault, "seconds": time.monotonic() - began} | row
@@ -499,7 +596,10 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
         print(f"{place} of {len(plan)}: {fault}, {row['where']}: {said}"[:300], flush=True)
         shutil.rmtree(folder / "copy", ignore_errors=True)
     if not only or "killed" in only:
-        for _ in killed(work, fresh, kills, seed, reference, results):
+        _, reference = undisturbed("killed")
+        seconds = float(source.with_suffix(".seconds").read_text())
+        print(f"undisturbed: {seconds:.0f} s", flush=True)
+        for _ in killed(work, fresh, kills, seed, seconds, reference, results):
             measure.write("faults", results, out)
             row = results["kills"][-1] if results["kills"] else None
             print(f"{len(results['kills'])} of {kills} kills, the last in {row['where'] if row else '-'}", flush=True)

@@ -18,6 +18,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -30,6 +31,7 @@ from stages.errors import InputError
 KINDS = ("local", "ray")
 VARIABLE = "STAGES_ENGINE"  # of the environment: the section as JSON
 PATIENCE = 5  # seconds in which whatever listens at an address answers
+SILENCE = 30  # seconds in which a cluster's head does not answer, and after which it is lost: Ray waits for a minute
 RETRIES = 10  # of a task whose machine or process was lost
 GIB = 2**30
 #: what workers need in their environment before Python starts, besides the project on its path
@@ -175,9 +177,21 @@ class Engine:
         try:
             shared = ray.put(function)  # once, and not with each task
             running |= {remote.remote(shared, task, os.getcwd()): place for place, task in enumerate(tasks)}
+            heard, silent = time.monotonic(), None
             while running:
-                (done,), _ = ray.wait([*running], num_returns=1)
-                yield running.pop(done), _result(ray, done, lost)
+                done, _ = ray.wait([*running], num_returns=1, timeout=PATIENCE)
+                for reference in done:
+                    yield running.pop(reference), _result(ray, reference, lost)
+                if (now := time.monotonic()) < heard + PATIENCE:
+                    continue
+                if self._answers(ray):
+                    heard, silent = now, None
+                elif now > (silent := silent or now) + SILENCE:
+                    running.clear()  # there is nobody to cancel them
+                    raise InputError(
+                        "engine.address: the Ray cluster was lost, its head answers no more; start one with `ray start "
+                        f"--head`, and {_GOES_ON}"
+                    )
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise InputError(
                 f"a Ray worker {_KILLED} ({_first(error)}); lower {lower}, or raise engine.memory; {_GOES_ON}"
@@ -189,6 +203,15 @@ class Engine:
                 for reference in running:
                     ray.cancel(reference)
 
+    def _answers(self, ray) -> bool:
+        """Whether the head of the cluster does, of which Ray itself says nothing while it waits for it, and then ends
+        the process."""
+        try:
+            _listens(self.address if "://" in self.address else ray.get_runtime_context().gcs_address)
+        except InputError:
+            return False
+        return True
+
     def _connected(self):
         """Ray's module, connected to the cluster."""
         self.check()
@@ -197,6 +220,7 @@ class Engine:
         if ray.is_initialized():
             return ray
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of a cluster that is lost a line of ours tells
         variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
         address = self.address

@@ -263,9 +263,12 @@ def _papermill(
             if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):  # as it started
                 raise
             _keep(partial, failed)
-            why = (
-                "for want of memory" if engine.configured().kind == "local" else "for want of memory, or of Ray's head"
-            )
+            where = engine.configured()
+            try:
+                where.check()  # Ray ends a process whose part of the cluster is gone
+            except InputError as lost:
+                raise InputError(f"{source}: the kernel died, with the Ray cluster: {_line(str(lost))}") from None
+            why = "for want of memory" if where.kind == "local" else "for want of memory, or of Ray's head"
             advice = causes.remedy(stage, now)
             raise InputError(f"{source}: the kernel died, most often {why}; {advice}") from None
 

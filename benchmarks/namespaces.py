@@ -1,0 +1,170 @@
+"""A Ray cluster of three nodes on one machine, each in a network namespace with an address of its own.
+
+A node can be killed, and cut off from the others and connected again, which processes that share one network cannot.
+The namespaces hang on one bridge; from the outside nothing leads into them, so a driver runs in one too, see
+`Cluster.inside`. It takes root, and iproute2's `ip`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ADDRESSES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")  # of the head, and of two others
+PLACES = ("head", "second node", "third node")
+PORT = 6379
+BRIDGE = "faults"
+STARTED = "Ray runtime started"
+LIMIT = 120.0  # seconds for a node to start on a busy machine
+COMMAND = 30.0  # seconds for a command of iproute2
+NODE = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
+#: The head asks a node every second, waits 5 s for the answer, and gives it up after 5 that did not come; by Ray's own
+#: settings a cut is noticed twice as late. Less than that, and a busy machine loses nodes that nobody touched.
+WATCHFUL = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "5000"}
+
+
+class Missing(Exception):
+    """This machine cannot have network namespaces, or no Ray."""
+
+
+class Cluster:
+    """Three nodes, numbered from 0, the head, for as long as the context lasts; all that was begun in their namespaces
+    ends with it.
+
+    Raises Missing without root, iproute2 or Ray, and RuntimeError where a node does not start.
+    """
+
+    def __init__(self) -> None:
+        self._ray = Path(sys.executable).with_name("ray")
+        self._nodes: dict[int, subprocess.Popen] = {}
+
+    def __enter__(self) -> Cluster:
+        if os.geteuid() != 0 or not shutil.which("ip"):
+            raise Missing("needs root and iproute2, for network namespaces")
+        if not self._ray.exists():
+            raise Missing("needs Ray: make cluster")
+        _remove()
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: sockets' paths have 107 bytes
+        try:
+            try:
+                _connect()
+            except subprocess.CalledProcessError as error:
+                raise Missing(f"cannot make network namespaces: {error.stderr.strip()}") from None
+            self._start(0)
+            self._started(0)
+            for node in range(1, len(ADDRESSES)):
+                self._start(node)
+            for node in range(1, len(ADDRESSES)):
+                self._started(node)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _remove()
+        for process in self._nodes.values():
+            process.wait(COMMAND)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def address(self) -> str:
+        return f"{ADDRESSES[0]}:{PORT}"
+
+    def inside(self, node: int, command: Sequence[str]) -> tuple[str, ...]:
+        """The command line that runs a command in a node's namespace."""
+        return "ip", "netns", "exec", _name(node), *command
+
+    def _start(self, node: int) -> None:
+        place = (
+            ("--head", f"--port={PORT}", "--include-dashboard=false") if node == 0 else (f"--address={self.address}",)
+        )
+        folder = self._folder / str(node)
+        command = [self._ray, "start", *place, f"--node-ip-address={ADDRESSES[node]}", f"--temp-dir={folder}", *NODE]
+        with folder.with_suffix(".txt").open("wb") as shown:
+            self._nodes[node] = subprocess.Popen(
+                self.inside(node, [str(word) for word in command]),
+                env=os.environ | WATCHFUL,
+                stdin=subprocess.DEVNULL,
+                stdout=shown,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _started(self, node: int) -> None:
+        """Waits until a node has joined."""
+        log, process = self._folder / f"{node}.txt", self._nodes[node]
+        end = time.monotonic() + LIMIT
+        while STARTED not in log.read_text(errors="replace"):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"Ray's node {node} does not start: {log.read_text(errors='replace')[-1000:]}")
+            time.sleep(0.2)
+
+    def kill(self, node: int) -> None:
+        """kill -9 of all of Ray's processes of a node, also those of its tasks, and of none but Ray's."""
+        process = self._nodes.pop(node)
+        for number in _processes(node):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(number) == process.pid:
+                    os.kill(number, signal.SIGKILL)
+        process.wait(COMMAND)
+
+    def cut(self, node: int) -> None:
+        """Takes the node's cable out."""
+        _ip("link", "set", f"{BRIDGE}{node}", "down")
+
+    def mend(self, node: int) -> None:
+        """Puts it in again."""
+        _ip("link", "set", f"{BRIDGE}{node}", "up")
+
+
+def _connect() -> None:
+    """Makes the bridge, and the namespaces on it."""
+    _ip("link", "add", BRIDGE, "type", "bridge")
+    _ip("link", "set", BRIDGE, "up")
+    for node, address in enumerate(ADDRESSES):
+        name, outer = _name(node), f"{BRIDGE}{node}"
+        _ip("netns", "add", name)
+        _ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("link", "set", outer, "master", BRIDGE)
+        _ip("link", "set", outer, "up")
+        _ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            _ip("-n", name, "link", "set", device, "up")
+
+
+def _remove() -> None:
+    """Ends what runs in the namespaces, and removes them, the bridge, and what an earlier run left."""
+    known = _ip("netns", "list").split()
+    for node in range(len(ADDRESSES)):
+        if _name(node) not in known:
+            continue
+        for number in _processes(node):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        _ip("netns", "delete", _name(node))
+    for device in (*(f"{BRIDGE}{node}" for node in range(len(ADDRESSES))), BRIDGE):
+        if Path("/sys/class/net", device).exists():
+            with contextlib.suppress(subprocess.CalledProcessError):  # one goes with its namespace, a little later
+                _ip("link", "delete", device)
+
+
+def _processes(node: int) -> list[int]:
+    return [int(number) for number in _ip("netns", "pids", _name(node)).split()]
+
+
+def _name(node: int) -> str:
+    return f"{BRIDGE}-{node}"
+
+
+def _ip(*arguments: str) -> str:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=True, timeout=COMMAND)
+    return done.stdout
