@@ -24,6 +24,7 @@ PORT = 6379
 BRIDGE = "faults"
 STARTED = "Ray runtime started"
 LIMIT = 120.0  # seconds for a node to start on a busy machine
+TRIES = 3
 COMMAND = 30.0  # seconds for a command of iproute2
 NODE = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
 #: The head asks a node every second, waits 5 s for the answer, and gives it up after 5 that did not come; by Ray's own
@@ -58,12 +59,8 @@ class Cluster:
                 _connect()
             except subprocess.CalledProcessError as error:
                 raise Missing(f"cannot make network namespaces: {error.stderr.strip()}") from None
-            self._start(0)
-            self._started(0)
-            for node in range(1, len(ADDRESSES)):
+            for node in range(len(ADDRESSES)):  # one after the other: a busy machine is slow enough at one
                 self._start(node)
-            for node in range(1, len(ADDRESSES)):
-                self._started(node)
         except BaseException:
             self.__exit__()
             raise
@@ -84,13 +81,24 @@ class Cluster:
         return "ip", "netns", "exec", _name(node), *command
 
     def _start(self, node: int) -> None:
+        """Starts a node and waits until it has joined; again where it took longer than Ray itself waits, 30 s."""
+        for tries in range(TRIES, 0, -1):
+            try:
+                return self._start_once(node)
+            except RuntimeError:
+                if tries == 1:
+                    raise
+                self.kill(node)
+
+    def _start_once(self, node: int) -> None:
         place = (
             ("--head", f"--port={PORT}", "--include-dashboard=false") if node == 0 else (f"--address={self.address}",)
         )
         folder = self._folder / str(node)
         command = [self._ray, "start", *place, f"--node-ip-address={ADDRESSES[node]}", f"--temp-dir={folder}", *NODE]
-        with folder.with_suffix(".txt").open("wb") as shown:
-            self._nodes[node] = subprocess.Popen(
+        log = folder.with_suffix(".txt")
+        with log.open("wb") as shown:
+            process = self._nodes[node] = subprocess.Popen(
                 self.inside(node, [str(word) for word in command]),
                 env=os.environ | WATCHFUL,
                 stdin=subprocess.DEVNULL,
@@ -98,10 +106,6 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-    def _started(self, node: int) -> None:
-        """Waits until a node has joined."""
-        log, process = self._folder / f"{node}.txt", self._nodes[node]
         end = time.monotonic() + LIMIT
         while STARTED not in log.read_text(errors="replace"):
             if process.poll() is not None or time.monotonic() > end:

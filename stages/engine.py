@@ -220,7 +220,6 @@ class Engine:
         if ray.is_initialized():
             return ray
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of a cluster that is lost a line of ours tells
         variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
         address = self.address

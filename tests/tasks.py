@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from stages.errors import InputError
@@ -26,6 +27,11 @@ def killed(task):
 
 def refused(task):
     raise InputError(f"file {task}: is empty; leave it out")
+
+
+def slow(task):
+    time.sleep(task)
+    return task
 
 
 def broken(task):

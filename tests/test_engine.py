@@ -16,7 +16,7 @@ from stages.collect import pool
 from stages.engine import Engine
 from stages.errors import InputError
 from tests import pipeline
-from tests.tasks import broken, inside, killed, marked, measured, refused, square
+from tests.tasks import broken, inside, killed, marked, measured, refused, slow, square
 
 RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster")
 LOWER = "gnn.configurations"
@@ -174,6 +174,22 @@ def test_a_task_that_always_loses_its_process_is_told(ray, monkeypatch):
         InputError, match=r"^a Ray worker was killed, .*lower gnn\.configurations, or raise engine\.memory"
     ):
         list(ray.spread(killed, range(2), lower=LOWER))
+
+
+def test_a_head_that_answers_no_more_is_told(ray, monkeypatch):
+    """Not one that is silent for a moment."""
+    assert ray._answers(ray._connected())
+    monkeypatch.setattr(engine, "PATIENCE", 0.1)
+    monkeypatch.setattr(engine, "SILENCE", 0.5)
+    answers = iter([False, True, False, True])
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "_answers", lambda *_: next(answers, True))
+        assert list(ray.spread(slow, [1.5], lower=LOWER)) == [(0, 1.5)]
+    assert next(answers, None) is None
+
+    monkeypatch.setattr(Engine, "_answers", lambda *_: False)
+    with pytest.raises(InputError, match=r"^engine\.address: the Ray cluster was lost, its head answers no more"):
+        list(ray.spread(slow, [4], lower=LOWER))
 
 
 def test_what_stands_for_a_lost_task_and_fresh_processes(ray, monkeypatch):

@@ -95,6 +95,12 @@ def test_two_at_once(project, folder):
     assert faults.state(folder) == reference
 
 
+def test_without_root_there_are_no_nodes(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(faults.Missing, match="needs root and iproute2"):
+        faults.Cluster().__enter__()
+
+
 def test_what_is_no_message():
     text = "Stage 'prune@a' didn't change, skipping\nRunning stage 'gnn@a':\n> python -m stages.run gnn\n"
     text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1\nlayout:a seed 1 epoch 1/2 loss 1\nit is so\n"

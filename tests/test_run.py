@@ -169,6 +169,24 @@ def test_dead_kernel(project, capfd):
     assert line == "notebooks/toy.ipynb: the kernel died, most often for want of memory; give the machine more"
 
 
+def test_a_kernel_that_died_with_the_cluster(project, capfd):
+    """Ray ends a process that has lost the head: so does this one, and it takes the head along."""
+    pytest.importorskip("ray", reason="Ray is not installed: make cluster")
+    listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{listen}; time.sleep(600)"], stdout=subprocess.PIPE, text=True
+    ) as head:
+        address = f"127.0.0.1:{head.stdout.readline().strip()}"
+        (project / "params.yaml").write_text(f"{PARAMS}engine:\n  kind: ray\n  address: {address}\n")
+        cell = [("code", f"import os, signal\nos.kill({head.pid}, signal.SIGKILL)\nos._exit(1)")]
+        write_notebook(project / "notebooks" / "last.ipynb", cell)
+        assert run.main(["last"], project) == 1
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith(
+        "notebooks/last.ipynb: the kernel died, with the Ray cluster: params.yaml, engine.address: nothing answers at "
+    )
+
+
 def test_dead_kernel_of_another_stages_parameters(project, capfd, monkeypatch):
     """The stage's own value is the one of this run; another's is that of params.yaml."""
     (project / "params.yaml").write_text(PARAMS + "plain:\n  seeds: 3\n  width: {'layout:*': 8}\n")
