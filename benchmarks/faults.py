@@ -68,6 +68,8 @@ ONE_EACH = ("prune", "configuration", "pad", "gnn", "gbdt")
 STAGES = (*ONE_EACH, "blend", "leaderboard")
 #: lines on the console that are no message: DVC's progress, the stages' own
 _PROGRESS = ("Stage '", "Running stage", "> ", "Updating lock", "Use `dvc push`", "To track", "To enable", "\tgit ")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RAY = re.compile(r"\(raylet\)(?= The node with node id: \w+)")  # which it prints at the end of a line of progress
 _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line follows
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 REPRO = (sys.executable, "-m", "stages.repro")
@@ -89,7 +91,8 @@ class Ended:
     @property
     def message(self) -> str:
         """What it said beside its progress; its lines parted by " / "."""
-        said = [line.rpartition("\r")[2].strip() for line in self.text.split("\n")]
+        text = _RAY.sub("\n(raylet)", _COLOUR.sub("", self.text))
+        said = [line.rpartition("\r")[2].strip() for line in text.split("\n")]
         words = [
             line
             for line in said

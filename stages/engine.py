@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
 import urllib.parse
@@ -243,6 +244,7 @@ class Engine:
                 f"params.yaml, engine.address: {self.address} is no Ray cluster that takes work ({_first(error)}); "
                 "start one with `ray start --head`"
             ) from None
+        _quiet(ray)
         return ray
 
 
@@ -288,6 +290,13 @@ def _end_with_parent() -> None:
 def _done(pool: Executor, function: Callable, tasks: Sequence) -> Iterator[tuple[int, object]]:
     futures = {pool.submit(function, task): place for place, task in enumerate(tasks)}
     yield from ((futures[future], future.result()) for future in as_completed(futures))
+
+
+def _quiet(ray) -> None:
+    """Has what Ray prints here of other machines and of itself, a lost node for one, go to standard error, as progress
+    does: on standard output it would be part of the notebook, and of its page's bytes."""
+    printed = ray._private.worker.print_worker_logs
+    ray._private.worker.print_worker_logs = lambda data, sink, *rest: printed(data, sys.stderr, *rest)
 
 
 def _called(function: Callable, task: object, project: str) -> tuple[bool, object]:

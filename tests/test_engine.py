@@ -176,6 +176,14 @@ def test_a_task_that_always_loses_its_process_is_told(ray, monkeypatch):
         list(ray.spread(killed, range(2), lower=LOWER))
 
 
+def test_what_ray_says_of_its_nodes_is_on_no_page(ray, capsys):
+    """Standard output is the notebook's; this is how Ray itself prints that a node was lost."""
+    shown = ray._connected()._private.worker.print_to_stdstream
+    shown({"lines": ["a node was lost"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    out, err = capsys.readouterr()
+    assert "a node was lost" not in out and "a node was lost" in err
+
+
 def test_a_head_that_answers_no_more_is_told(ray, monkeypatch):
     """Not one that is silent for a moment."""
     assert ray._answers(ray._connected())

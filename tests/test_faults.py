@@ -106,6 +106,8 @@ def test_what_is_no_message():
     text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1\nlayout:a seed 1 epoch 1/2 loss 1\nit is so\n"
     text += "ERROR: failed to reproduce 'gnn@a': failed to run: python -m stages.run gnn, exited with 1\n"
     assert faults.Ended(255, text).message == "it is so" and faults.Ended(255, text).clear
+    ray = text.replace("| 1/1\n", "| 0/1\x1b[33m(raylet)\x1b[0m The node with node id: 1f and address: a is lost.\n")
+    assert faults.Ended(0, ray).message == "(raylet) The node with node id: 1f and address: a is lost. / it is so"
     assert not faults.Ended(0, text).clear and not faults.Ended(255, text + "Traceback (most\n").clear
     alone = faults.Ended(255, "ERROR: failed to reproduce 'a': failed to run: python, exited with -9\n")
     assert alone.message.startswith("ERROR: failed to reproduce")
