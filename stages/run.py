@@ -7,6 +7,7 @@ failures in one line, and a report whose bytes depend on nothing but the noteboo
 
 import ast
 import json
+import logging
 import math
 import os
 import re
@@ -46,6 +47,7 @@ _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "N
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
     """Run a stage from the command line; return the exit status: 0, or 1 after one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what it finds left of an interrupted notebook is no news
     try:
         if not arguments or arguments[0] in ("-h", "--help"):
             print("usage: python -m stages.run STAGE [key=value ...]; stages:", ", ".join(names(Path(project))))
