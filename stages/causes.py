@@ -49,13 +49,15 @@ def told(text: str, stage: str, value: Callable[[str], object]) -> str:
 def remedy(stage: str, value: Callable[[str], object]) -> str:
     """Which parameters make the stage need less memory, and what they are now; `value` as in `told`."""
     verb, names = MEMORY.get(stage, ("", ()))
-    now = {}
+    lower = []
     for name in names:
         try:
-            now[name] = value(name)
+            now = value(name)
         except KeyError:
-            now[name] = None
-    lower = [f"{name}, now {_shown(now[name])}" for name in names if now[name] != 1]
+            lower.append(name)
+            continue
+        if now != 1:
+            lower.append(f"{name}, now {'null' if now is None else now}")
     if lower:
         return f"{verb} {', or '.join(lower)}"
     least = " and ".join(f"{name} is 1" for name in names)
@@ -84,7 +86,3 @@ def check_writable(folder: Path) -> None:
         raise InputError(
             f"{folder}: cannot be written to ({error.strerror}); give the right to, or make room, and run again"
         ) from None
-
-
-def _shown(value: object) -> object:
-    return "null" if value is None else value

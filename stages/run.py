@@ -225,10 +225,12 @@ def _papermill(
         section, _, name = parameter.partition(".")
         if section == stage:
             return values[name]
-        try:
-            return params.section(project / "params.yaml", section, values.get("collection"))[name]
-        except InputError:  # it differs between collections, and the stage sees them all
-            raise KeyError(parameter) from None
+        value = params.read(project / "params.yaml").get(section, {})[name]
+        if not isinstance(value, dict):
+            return value
+        if "collection" not in values:  # it differs between collections, and the stage sees them all
+            raise KeyError(parameter)
+        return params.section(project / "params.yaml", section, values["collection"])[name]
 
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):

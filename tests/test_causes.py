@@ -34,6 +34,8 @@ def test_a_parameter_that_is_as_low_as_it_goes_is_not_to_be_lowered():
     assert causes.remedy("gnn", known(gnn_configurations=1, gnn_segment_nodes=40)) == "lower gnn.segment_nodes, now 40"
     assert causes.remedy("prune", known(prune_hops="all")) == "lower prune.hops, now all"
     assert causes.remedy("prune", known(prune_hops=1)) == "give the machine more, prune.hops is 1 already"
+    assert causes.remedy("configuration", known(configuration_program=None)).endswith("configuration.program, now null")
+    assert causes.remedy("blend", {"gnn.seeds": 3}.__getitem__) == "lower gnn.seeds, now 3, or gbdt.seeds"
     assert causes.remedy("times", known()) == "give the machine more"
 
 

@@ -193,7 +193,7 @@ def test_dead_kernel_of_another_stages_parameters(project, capfd, monkeypatch):
     monkeypatch.setitem(causes.MEMORY, "toy", ("lower", ("toy.steps", "plain.seeds", "plain.width", "plain.no")))
     assert run.main(["toy", "steps=9"], project) == 1
     line = capfd.readouterr().err.splitlines()[-1]
-    assert line.endswith("lower toy.steps, now 9, or plain.seeds, now 3, or plain.width, now 8, or plain.no, now null")
+    assert line.endswith("lower toy.steps, now 9, or plain.seeds, now 3, or plain.width, now 8, or plain.no")
 
 
 def test_the_line_is_there_where_the_partial_notebook_cannot_be_kept(project, capfd, monkeypatch):
