@@ -11,6 +11,7 @@ read and write the files below data/ themselves, and what travels through Ray ar
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import multiprocessing
@@ -35,8 +36,8 @@ PATIENCE = 5  # seconds in which whatever listens at an address answers
 SILENCE = 30  # seconds in which a cluster's head does not answer, and after which it is lost: Ray waits for a minute
 RETRIES = 10  # of a task whose machine or process was lost
 GIB = 2**30
-#: what workers need in their environment before Python starts, besides the project on its path
-_INHERITED = ("PYTHONHASHSEED", "OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
+#: of the environment, what a task needs on a cluster too
+_INHERITED = ("OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 _KILLED = "was killed, most often for want of memory"
 _GOES_ON = "run again, it goes on where it was"
 
@@ -173,11 +174,13 @@ class Engine:
         options |= {"num_gpus": self.gpus} if gpu and self.gpus else {}
         options |= {"memory": int(self.memory * GIB)} if self.memory else {}
         own = getattr(function, "func", function)
-        remote = ray.remote(**options)(_called).options(name=f"{own.__module__}.{own.__name__}")  # in the dashboard
+        name = f"{own.__module__}.{own.__name__}"  # as Ray's dashboard shows it
+        remote = ray.remote(**options)(_bootstrap()).options(name=name)
+        project, variables = os.getcwd(), _variables()
         running: dict = {}
         try:
-            shared = ray.put(function)  # once, and not with each task
-            running |= {remote.remote(shared, task, os.getcwd()): place for place, task in enumerate(tasks)}
+            shared = [ray.put((function, tasks))]  # once; in a list Ray leaves it to the task to get
+            running |= {remote.remote(project, variables, shared, place): place for place in range(len(tasks))}
             heard, silent = time.monotonic(), None
             while running:
                 done, _ = ray.wait([*running], num_returns=1, timeout=PATIENCE)
@@ -221,8 +224,6 @@ class Engine:
         if ray.is_initialized():
             return ray
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
-        variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
         address = self.address
         try:
             if address == "auto":  # as ray.init finds it, which waits for ever where a cluster was and is no more
@@ -235,7 +236,8 @@ class Engine:
         try:
             ray.init(
                 address=address,
-                runtime_env={"env_vars": variables},
+                # What spreads brings its environment itself, `_bootstrap`: with this each worker starts twice.
+                runtime_env={"env_vars": {"PYTHONPATH": os.getcwd()} | _variables()} if self.workers > 1 else None,
                 logging_level="error",
                 log_to_driver=True,
             )
@@ -299,13 +301,51 @@ def _quiet(ray) -> None:
     ray._private.worker.print_worker_logs = lambda data, sink, *rest: printed(data, sys.stderr, *rest)
 
 
-def _called(function: Callable, task: object, project: str) -> tuple[bool, object]:
-    """What a task's function returns, or the line of its InputError, on a machine of a cluster."""
-    _enter(project)
+def _variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+def _bootstrap() -> Callable:
+    """What begins a task on a machine of a cluster; made here, it travels by its code and not by its module's name,
+    which a worker cannot import before it is told where."""
+
+    def begin(project: str, variables: Mapping[str, str], shared: list, place: int) -> tuple[bool, object]:
+        import os
+        import socket
+        import sys
+
+        os.environ.update(variables)  # before NumPy and torch are imported, which read them then
+        try:
+            os.chdir(project)
+        except OSError as error:
+            return False, (
+                f"{project}: cannot be entered on {socket.gethostname()} ({error.strerror}); the project needs to lie "
+                "there, on a file system that all machines of the cluster share"
+            )
+        if project not in sys.path:
+            sys.path.insert(0, project)
+        from stages.engine import _called
+
+        return _called(shared[0], place)
+
+    return begin
+
+
+def _called(shared, place: int) -> tuple[bool, object]:
+    """What the function returns for the task at a place, or the line of its InputError, on a machine of a cluster."""
+    function, tasks = _got(shared)
     try:
-        return True, function(task)
+        return True, function(tasks[place])
     except InputError as error:
         return False, str(error)
+
+
+@functools.lru_cache(maxsize=1)
+def _got(shared) -> tuple[Callable, Sequence]:
+    """What Ray's reference stands for, made once for all tasks that follow one another: it may hold many models."""
+    import ray
+
+    return ray.get(shared)
 
 
 def _result(ray, reference, lost: object) -> object:
@@ -328,7 +368,7 @@ def _member(config: Mapping) -> None:
     import ray.train.torch
     import torch
 
-    _enter(config["project"])
+    os.chdir(config["project"])
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -337,16 +377,6 @@ def _member(config: Mapping) -> None:
         ray.train.report({})
     except InputError as error:
         ray.train.report({"fault": str(error)})
-
-
-def _enter(project: str) -> None:
-    try:
-        os.chdir(project)
-    except OSError as error:
-        raise InputError(
-            f"{project}: cannot be entered on {socket.gethostname()} ({error.strerror}); the project needs to lie "
-            "there, on a file system that all machines of the cluster share"
-        ) from None
 
 
 def _host(address: str) -> tuple[str, int] | None:

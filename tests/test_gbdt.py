@@ -90,7 +90,7 @@ def test_what_it_writes_and_returns(data):
     assert objectives["graphs"].to_list() == [6] * 5 + [4] * 5
     valid = objectives.row(by_predicate=(pl.col("split") == "valid") & (pl.col("objective") == "gbdt"), named=True)
     assert valid["score"] == pytest.approx(result["valid"]["score"].mean())
-    text = gbdt.findings(result)
+    text = report.findings(result)
     assert f"is {result['valid']['score'].mean():.3f}" in text and "no program of its family" in text
     assert f"`{result['gains']['column'][0]}`" in report.looked_at(result)
 
@@ -162,7 +162,7 @@ def test_graphs_without_an_order(tmp_path, change, collection):
     assert table(data, collection)["score"].is_finite().all()
     if collection == LAYOUT:
         assert result["valid"]["score"].is_nan().all()
-        assert "No valid graph" in gbdt.findings(result)
+        assert "No valid graph" in report.findings(result)
 
 
 def test_one_graph_without_an_order_among_others(tmp_path):
@@ -188,7 +188,7 @@ def test_no_valid_graph_stops_on_the_folds_of_train(tmp_path):
     result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
     assert set(table(data)["split"]) == {"test"} and result["valid"].is_empty()
     assert result["objectives"]["graphs"].to_list() == [6] * 5
-    assert "No valid graph" in gbdt.findings(result)
+    assert "No valid graph" in report.findings(result)
 
 
 def test_one_graph_alone_has_nothing_to_hold_out(tmp_path):

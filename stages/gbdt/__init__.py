@@ -3,7 +3,6 @@
 Idea: trees on handcrafted statistics from the 11th place of the TpuGraphs competition.
 """
 
-from stages.gbdt.report import findings
 from stages.gbdt.stage import run
 
-__all__ = ["findings", "run"]
+__all__ = ["run"]

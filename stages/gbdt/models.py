@@ -24,7 +24,7 @@ from stages.statistics import standardised
 GRADES = 31
 #: pairs that a held-out graph is judged by while training, enough for a tau to three hundredths
 PAIRS = 20_000
-#: below this a second thread costs more than it does, and much more on a busy machine
+#: scored, below which a second thread costs more than it does, and much more on a busy machine
 ROWS_PER_THREAD = 20_000
 #: values of the columns made for scoring at a time
 _CELLS = 5_000_000
@@ -130,7 +130,7 @@ def _options(objective: str, settings: Settings, seed: int, rows: _Rows) -> dict
         "bagging_freq": 1,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": min(os.cpu_count() or 1, 1 + len(rows.labels) // ROWS_PER_THREAD),
+        "num_threads": 1,  # a tree's last digits depend on it, and the cores have members of their own
         "verbosity": -1,
         "seed": seed,
     }
