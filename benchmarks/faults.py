@@ -22,7 +22,7 @@ ray          a Ray cluster of three nodes with addresses of their own, benchmark
 
 Disk, read-only and ray need root to mount and to divide the network, memory a cgroup of the first version too; without,
 they are left out and said to be. A row for each is written to reports/benchmarks.json as soon as it is there, and what
-was cut short goes on. At the end it prints the table.
+was cut short goes on. At the end it writes the table beside that file, as faults.md.
 """
 
 from __future__ import annotations
@@ -66,6 +66,13 @@ LIMIT = 600.0  # seconds after which a run counts as hanging
 CGROUP = Path("/sys/fs/cgroup/memory")
 ONE_EACH = ("prune", "configuration", "pad", "gnn", "gbdt")
 STAGES = (*ONE_EACH, "blend", "leaderboard")
+INTRODUCTION = f"""\
+# What breaks, and what the run after it makes of it
+
+By `python -m benchmarks.faults`, which says what each fault is: on the sample with {SMALL}, those of Ray on the tests' tiny
+data. "What it says" is all of the console but progress; "same bytes after": the next `make repro` ended with the
+dvc.lock, and the bytes of every output, of a run that nothing disturbed.
+"""
 #: lines on the console that are no message: DVC's progress, the stages' own
 _PROGRESS = ("Stage '", "Running stage", "> ", "Updating lock", "Use `dvc push`", "To track", "To enable", "\tgit ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -653,7 +660,9 @@ def main() -> int:
     parser.add_argument("--out", default=measure.RESULTS, metavar="FILE", help="file of results")
     given = parser.parse_args()
     results = measured(given.kills, given.seed, given.only, given.out)
-    print(table(results))
+    page = Path(given.out).with_name("faults.md")
+    page.write_text(f"{INTRODUCTION}\n{table(results)}\n")
+    print(page)
     rows = [row for row in results["rows"].values() if "left_out" not in row]
     return 0 if all(map(good, rows)) and all(row["same"] for row in results["kills"]) else 1
 

@@ -16,7 +16,7 @@ from stages.collect import pool
 from stages.engine import Engine
 from stages.errors import InputError
 from tests import pipeline
-from tests.tasks import broken, inside, killed, marked, measured, refused, slow, square
+from tests.tasks import Large, broken, inside, killed, marked, measured, refused, slow, square
 
 RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster")
 LOWER = "gnn.configurations"
@@ -154,6 +154,16 @@ def test_a_clusters_tasks_run_in_the_project(ray, monkeypatch):
         InputError, match=r"^/nowhere: cannot be entered on .*; the project needs to lie there, on a file"
     ):
         list(ray.ordered(inside, [0], lower=LOWER))
+
+
+def test_a_function_is_made_once_in_a_process_of_a_cluster(ray, tmp_path):
+    """Models are part of it, and tasks are graphs: hundreds."""
+    found = list(ray.ordered(Large(tmp_path).called, range(20), lower=LOWER))
+    assert [task for task, _ in found] == list(range(20))
+    assert len(list(tmp_path.iterdir())) == len({process for _, process in found}) < 20
+    (tmp_path / "other").mkdir()
+    other = [task for task, _ in ray.ordered(Large(tmp_path / "other").called, "ab", lower=LOWER)]
+    assert other == ["a", "b"] and list((tmp_path / "other").iterdir())
 
 
 def test_a_clusters_errors_are_the_functions_own(ray):
