@@ -1,10 +1,11 @@
 """The pipeline on the sample here and on a Ray cluster of three nodes on this machine: `python -m benchmarks.cluster`.
 
 Copies the project's tracked files twice below a temporary folder, with `engine.kind: local` and `ray`, and runs `dvc
-repro` in each from nothing, as `make repro` does. The cluster (Ray's own `cluster_utils`: a head that takes no tasks, as
-is usual, and two nodes of a core, so that here and there as many work) is started before and not counted. Written to reports/benchmarks.json under "cluster": of each kind the seconds of every stage and
-in all, and whether dvc.lock, which has the hashes of all outputs, and submission.csv have the same bytes. What Ray
-costs is the ratio of the two; on two cores nothing can be gained.
+repro` in each from nothing, as `make repro` does. The cluster (Ray's own `cluster_utils`) is started before and not
+counted; its head takes no tasks, as is usual, and each of two nodes one at a time, so that on two cores as many work
+there as here. Written to reports/benchmarks.json under "cluster": of each kind the seconds of every stage and in all,
+and whether dvc.lock, which has the hashes of all outputs, and submission.csv have the same bytes. What Ray costs is the
+ratio of the two; on two cores nothing can be gained.
 """
 
 from __future__ import annotations

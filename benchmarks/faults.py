@@ -69,9 +69,9 @@ STAGES = (*ONE_EACH, "blend", "leaderboard")
 INTRODUCTION = f"""\
 # What breaks, and what the run after it makes of it
 
-By `python -m benchmarks.faults`, which says what each fault is: on the sample with {SMALL}, those of Ray on the tests' tiny
-data. "What it says" is all of the console but progress; "same bytes after": the next `make repro` ended with the
-dvc.lock, and the bytes of every output, of a run that nothing disturbed.
+By `python -m benchmarks.faults`, which says what each fault is: on the sample with {SMALL},
+those of Ray on the tests' tiny data. "What it says" is all of the console but progress; "same bytes after": the next
+`make repro` ended with the dvc.lock, and the bytes of every output, of a run that nothing disturbed.
 """
 #: lines on the console that are no message: DVC's progress, the stages' own
 _PROGRESS = ("Stage '", "Running stage", "> ", "Updating lock", "Use `dvc push`", "To track", "To enable", "\tgit ")
