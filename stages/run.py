@@ -24,10 +24,6 @@ from pathlib import Path
 if __name__ == "__main__":  # what follows takes a second to import, and an interrupt there is to be one line too
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
-# nbformat's validator would build a grammar of internationalised addresses on import, a second in every stage, and a
-# notebook holds none. None here makes that optional import fail, which its importer provides for.
-sys.modules.setdefault("rfc3987_syntax", None)
-
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
