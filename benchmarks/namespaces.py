@@ -2,7 +2,8 @@
 
 A node can be killed, and cut off from the others and connected again, which processes that share one network cannot.
 The namespaces hang on one bridge; from the outside nothing leads into them, so a driver runs in one too, see
-`Cluster.inside`. It takes root, and iproute2's `ip`.
+`Cluster.inside`. Each goes with a namespace of processes, because Ray looks among all that a driver can see for the node
+that it belongs to. It takes root, iproute2's `ip`, and util-linux.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ class Cluster:
     def __init__(self) -> None:
         self._ray = Path(sys.executable).with_name("ray")
         self._nodes: dict[int, subprocess.Popen] = {}
+        self._holders: list[int] = []  # of each node, the process that keeps its namespaces, and is their first
 
     def __enter__(self) -> Cluster:
-        if os.geteuid() != 0 or not shutil.which("ip"):
-            raise Missing("needs root and iproute2, for network namespaces")
+        if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
+            raise Missing("needs root, iproute2 and util-linux, for namespaces of networks and processes")
         if not self._ray.exists():
             raise Missing("needs Ray: make cluster")
         _remove()
@@ -57,6 +59,7 @@ class Cluster:
         try:
             try:
                 _connect()
+                self._holders = [_hold(node) for node in range(len(ADDRESSES))]
             except subprocess.CalledProcessError as error:
                 raise Missing(f"cannot make network namespaces: {error.stderr.strip()}") from None
             for node in range(len(ADDRESSES)):  # one after the other: a busy machine is slow enough at one
@@ -77,8 +80,8 @@ class Cluster:
         return f"{ADDRESSES[0]}:{PORT}"
 
     def inside(self, node: int, command: Sequence[str]) -> tuple[str, ...]:
-        """The command line that runs a command in a node's namespace."""
-        return "ip", "netns", "exec", _name(node), *command
+        """The command line that runs a command in a node's namespaces, in the folder where it is begun."""
+        return "nsenter", f"--target={self._holders[node]}", "--net", "--pid", "--mount", "--wd=.", *command
 
     def _start(self, node: int) -> None:
         """Starts a node and waits until it has joined; again where it took longer than Ray itself waits, 30 s."""
@@ -128,6 +131,20 @@ class Cluster:
     def mend(self, node: int) -> None:
         """Puts it in again."""
         _ip("link", "set", f"{BRIDGE}{node}", "up")
+
+
+def _hold(node: int) -> int:
+    """Begins a node's namespace of processes, with a /proc of its own; returns its first process."""
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "infinity"]
+    outer = subprocess.Popen(["ip", "netns", "exec", _name(node), *command], stdin=subprocess.DEVNULL)
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    end = time.monotonic() + COMMAND
+    while time.monotonic() < end:
+        for child in children.read_text().split():
+            if Path(f"/proc/{child}/comm").read_text().strip() == "sleep":
+                return int(child)
+        time.sleep(0.05)
+    raise Missing("cannot make a namespace of processes")
 
 
 def _connect() -> None:

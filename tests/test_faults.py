@@ -108,7 +108,7 @@ def test_two_at_once(project, folder):
 
 def test_without_root_there_are_no_nodes(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(faults.Missing, match="needs root and iproute2"):
+    with pytest.raises(faults.Missing, match="needs root, iproute2 and util-linux"):
         faults.Cluster().__enter__()
 
 
