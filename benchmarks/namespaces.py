@@ -2,8 +2,8 @@
 
 A node can be killed, and cut off from the others and connected again, which processes that share one network cannot.
 The namespaces hang on one bridge; from the outside nothing leads into them, so a driver runs in one too, see
-`Cluster.inside`. Each goes with a namespace of processes, because Ray looks among all that a driver can see for the node
-that it belongs to. It takes root, iproute2's `ip`, and util-linux.
+`Cluster.inside`. Each goes with a namespace of processes, because Ray looks among all that a driver can see for the
+node that it belongs to. It takes root, iproute2's `ip`, and util-linux.
 """
 
 from __future__ import annotations
