@@ -77,6 +77,7 @@ those of Ray on the tests' tiny data. "What it says" is all of the console but p
 _PROGRESS = ("Stage '", "Running stage", "> ", "Updating lock", "Use `dvc push`", "To track", "To enable", "\tgit ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _RAY = re.compile(r"\(raylet\)(?= The node with node id: \w+)")  # which it prints at the end of a line of progress
+_BAR = re.compile(r"[^\r\n]*\d%\|[^\r\n]*?\[[^\]\r\n]*\]")  # of progress; who ends then speaks on its line
 _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line follows
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 REPRO = (sys.executable, "-m", "stages.repro")
@@ -98,13 +99,9 @@ class Ended:
     @property
     def message(self) -> str:
         """What it said beside its progress; its lines parted by " / "."""
-        text = _RAY.sub("\n(raylet)", _COLOUR.sub("", self.text))
+        text = _BAR.sub("", _RAY.sub("\n(raylet)", _COLOUR.sub("", self.text)))
         said = [line.rpartition("\r")[2].strip() for line in text.split("\n")]
-        words = [
-            line
-            for line in said
-            if line and not line.startswith(_PROGRESS) and "%|" not in line and " epoch " not in line
-        ]
+        words = [line for line in said if line and not line.startswith(_PROGRESS) and " epoch " not in line]
         words = [line for line in words if not line.startswith(_EACH)] or words
         own = [line for line in words if not (line.startswith(_SECOND) and "failed to run" in line)]
         return " / ".join(own or words)

@@ -114,11 +114,16 @@ def test_without_root_there_are_no_nodes(monkeypatch):
 
 def test_what_is_no_message():
     text = "Stage 'prune@a' didn't change, skipping\nRunning stage 'gnn@a':\n> python -m stages.run gnn\n"
-    text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1\nlayout:a seed 1 epoch 1/2 loss 1\nit is so\n"
+    text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1 [00:01<00:00, 1s/it]\nlayout:a seed 1 epoch 1/2 loss 1\nit is so\n"
     text += "ERROR: failed to reproduce 'gnn@a': failed to run: python -m stages.run gnn, exited with 1\n"
     assert faults.Ended(255, text).message == "it is so" and faults.Ended(255, text).clear
-    ray = text.replace("| 1/1\n", "| 0/1\x1b[33m(raylet)\x1b[0m The node with node id: 1f and address: a is lost.\n")
+    ray = text.replace(
+        "1/1 [00:01<00:00, 1s/it]\n",
+        "0/1 [00:01<?]\x1b[33m(raylet)\x1b[0m The node with node id: 1f and address: a is lost.\n",
+    )
     assert faults.Ended(0, ray).message == "(raylet) The node with node id: 1f and address: a is lost. / it is so"
+    dead = text.replace("1s/it]\n", "1s/it]notebooks/prune.ipynb: the kernel died, 9% in\n")
+    assert faults.Ended(1, dead).message == "notebooks/prune.ipynb: the kernel died, 9% in / it is so"
     assert not faults.Ended(0, text).clear and not faults.Ended(255, text + "Traceback (most\n").clear
     alone = faults.Ended(255, "ERROR: failed to reproduce 'a': failed to run: python, exited with -9\n")
     assert alone.message.startswith("ERROR: failed to reproduce")
