@@ -114,7 +114,8 @@ def test_without_root_there_are_no_nodes(monkeypatch):
 
 def test_what_is_no_message():
     text = "Stage 'prune@a' didn't change, skipping\nRunning stage 'gnn@a':\n> python -m stages.run gnn\n"
-    text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1 [00:01<00:00, 1s/it]\nlayout:a seed 1 epoch 1/2 loss 1\nit is so\n"
+    text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1 [00:01<00:00, 1s/it]\n"
+    text += "layout:a seed 1 epoch 1/2 loss 1\nit is so\n"
     text += "ERROR: failed to reproduce 'gnn@a': failed to run: python -m stages.run gnn, exited with 1\n"
     assert faults.Ended(255, text).message == "it is so" and faults.Ended(255, text).clear
     ray = text.replace(
