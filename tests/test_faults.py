@@ -36,19 +36,9 @@ def missing(function, *arguments, **options):
         pytest.skip(str(reason))
 
 
-def met(folder, *arguments, **options):
-    """What came of a fault, tried again where the stage had ended before it came."""
-    for _ in range(4):
-        row = faults.at_work(folder, *arguments, **options)
-        if row["status"]:
-            return row
-        shutil.rmtree(folder)
-    raise AssertionError("the stage was never met at work")
-
-
 def test_a_killed_kernel(project, folder):
     source, reference = project
-    row = met(folder, source, GBDT, reference, kill=True)
+    row = faults.at_work(folder, source, GBDT, reference, kill=True)
     assert faults.good(row)
     assert row["message"] == (
         "notebooks/gbdt.ipynb: the kernel died, most often for want of memory; lower gbdt.configurations, now 4, or "
@@ -58,7 +48,7 @@ def test_a_killed_kernel(project, folder):
 
 def test_an_interrupt(project, folder):
     source, reference = project
-    row = met(folder, source, "blend", reference, kill=False)
+    row = faults.at_work(folder, source, "blend", reference, kill=False)
     assert row["same"] and not row["half_written"] and not row["orphans"]
     assert row["message"].startswith("interrupted")  # nbclient may have a last word, by when the kernel heard of it
 
