@@ -49,6 +49,7 @@ import yaml
 
 from benchmarks import measure, namespaces
 from benchmarks.namespaces import PLACES, Cluster, Missing
+from stages import files
 from tests import pipeline
 
 PROJECT = Path(__file__).parents[1]
@@ -574,7 +575,8 @@ FUNCTIONS = {
 
 def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dict:
     """Makes the faults that are not in `out` yet; returns what is written there under "faults"."""
-    known = _identity(kills, seed)
+    code = [Path(module) for module in (__file__, namespaces.__file__, pipeline.__file__)]
+    known = measure.identity(_committed(), SMALL, kills, seed, code=code)
     folder = Path(tempfile.gettempdir(), f"faults-{known}")
     results = measure.read("faults", out)
     if results.get("identity") != known:
@@ -628,14 +630,11 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
     return results
 
 
-def _identity(kills: int, seed: int) -> str:
-    """Digest of what the clone is made of, by git's digests, and of what breaks it."""
+def _committed() -> list[str]:
+    """What the clone is made of, by git's digests."""
     names = [f"HEAD:{name}" for name in ("stages", "notebooks", "data/sample", "params.yaml", "dvc.yaml", "Makefile")]
     done = subprocess.run(["git", "rev-parse", *names], cwd=PROJECT, capture_output=True, text=True, check=True)
-    digest = hashlib.sha256(f"{done.stdout} {kills} {seed}".encode())
-    for module in (__file__, namespaces.__file__, pipeline.__file__):
-        digest.update(Path(module).read_bytes())
-    return digest.hexdigest()[:16]
+    return done.stdout.split()
 
 
 def good(row: Mapping) -> bool:
@@ -676,7 +675,7 @@ def main() -> int:
     given = parser.parse_args()
     results = measured(given.kills, given.seed, given.only, given.out)
     page = Path(given.out).with_name("faults.md")
-    page.write_text(f"{INTRODUCTION}\n{table(results)}\n")
+    files.replace(page, f"{INTRODUCTION}\n{table(results)}\n".encode())
     print(page)
     rows = [row for row in results["rows"].values() if "left_out" not in row]
     return 0 if all(map(good, rows)) and all(row["same"] for row in results["kills"]) else 1

@@ -10,7 +10,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -73,10 +73,11 @@ def resident_bytes() -> int:
     return status("VmRSS")
 
 
-def identity(*parts) -> str:
-    """Digest of what figures depend on: the code of the network and of the benchmarks, and `parts`, put into JSON."""
+def identity(*parts, code: Iterable[Path] = (*CODE, *sorted(Path(__file__).parent.glob("*.py")))) -> str:
+    """Digest of what figures depend on: code, by default that of the network and of the benchmarks, and `parts`, put
+    into JSON."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    for path in [*CODE, *sorted(Path(__file__).parent.glob("*.py"))]:
+    for path in code:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
