@@ -6,6 +6,7 @@ import errno
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from stages.errors import InputError
@@ -28,6 +29,8 @@ _MEMORY = re.compile(
 )
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 _REFUSED = re.compile(r"Read-only file system|\[Errno \d+\] Permission denied|Operation not permitted")
+#: of processes whose memory may end, on Linux's scale of who goes first, from -1000 to 1000; others have 0
+FIRST = 500
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
 
 
@@ -74,6 +77,13 @@ def of_system(error: OSError) -> str | None:
     if error.errno == errno.ENOMEM:
         return f"{place}: memory ran out ({error.strerror}); give the machine more"
     return f"{place}: cannot be written or read ({error.strerror}); give the right to, and run again"
+
+
+def goes_first() -> None:
+    """Has the system, where its memory ends, end this process, or one it starts, and not the one that says why."""
+    score = Path("/proc/self/oom_score_adj")
+    with suppress(OSError):  # only Linux has it
+        score.write_text(str(max(FIRST, int(score.read_text()))))
 
 
 def check_writable(folder: Path) -> None:

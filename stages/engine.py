@@ -103,9 +103,11 @@ class Engine:
         on a cluster each task is given `gpus`, even where only one task at a time is worth it here. lower: the
         parameter with which a task takes less memory.
 
-        A task of a cluster whose process or machine is lost is done again elsewhere. lost: what stands there for the
-        result of one that loses its process again and again, else an error. calls: tasks after which a process of a
-        cluster makes way for a fresh one; 0: it stays.
+        A task of a cluster whose process or machine is lost is done again elsewhere; where the machine is only cut off,
+        after seven minutes: Ray's `grpc_client_keepalive_time_ms` and `_timeout_ms`, 300 and 120 s. With 15 s each it
+        took half a minute, but tasks of 200 s did not end: its servers refuse pings that come so often. lost: what
+        stands there for the result of one that loses its process again and again, else an error. calls: tasks after
+        which a process of a cluster makes way for a fresh one; 0: it stays.
 
         Raises what the function raises, and InputError where a process was killed, or the cluster cannot be reached.
         """

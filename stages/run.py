@@ -36,6 +36,8 @@ from stages import collection as collections
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
+#: what a kernel does before a notebook's cells, and leaves no name of
+_BEFORE = "from stages import causes; causes.goes_first(); del causes"
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -251,7 +253,10 @@ def _papermill(
                 stderr_file=stderr,
                 # TCP would be open to every user of the machine, and ipykernel says so at length. The short
                 # name keeps the sockets' paths under the system's limit, 104 characters on macOS.
-                config=Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"}),
+                config=Config(
+                    KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
+                    NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={_BEFORE}"]},
+                ),
             )
         except PapermillExecutionError as error:
             _keep(partial, failed)

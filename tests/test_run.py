@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -167,6 +168,22 @@ def test_dead_kernel(project, capfd):
     assert run.main(["toy", "steps=9"], project) == 1
     line = capfd.readouterr().err.splitlines()[-1]
     assert line == "notebooks/toy.ipynb: the kernel died, most often for want of memory; give the machine more"
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="only Linux chooses so")
+def test_where_memory_ends_the_notebook_goes_before_what_tells_of_it(project, capfd):
+    cell = """\
+import subprocess
+score = "/proc/self/oom_score_adj"
+worker = subprocess.run(["cat", score], capture_output=True, text=True).stdout
+print(open(score).read().strip(), worker.strip(), "causes" in globals())
+"""
+    write_notebook(project / "notebooks" / "score.ipynb", [("code", cell)])
+    own = Path("/proc/self/oom_score_adj").read_text()
+    assert run.main(["score"], project) == 0
+    expected = max(causes.FIRST, int(own))
+    assert capfd.readouterr() == (f"{expected} {expected} False\n", "")
+    assert Path("/proc/self/oom_score_adj").read_text() == own
 
 
 def test_a_kernel_that_died_with_the_cluster(project, capfd):

@@ -24,7 +24,7 @@ from stages.statistics import standardised
 GRADES = 31
 #: pairs that a held-out graph is judged by while training, enough for a tau to three hundredths
 PAIRS = 20_000
-#: scored, below which a second thread costs more than it does, and much more on a busy machine
+#: rows to score, below which a second thread costs more time than it saves, and much more on a busy machine
 ROWS_PER_THREAD = 20_000
 #: values of the columns made for scoring at a time
 _CELLS = 5_000_000
