@@ -40,6 +40,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from tests import pipeline
 
 PROJECT = Path(__file__).parents[1]
 COLLECTION = "layout-xla-random"
+SHOWN = 300  # characters of what a run says, in the table; of Ray's, results have the rest
 #: what makes an undisturbed run of the clone short; other parameters are those of params.yaml
 SMALL: dict[str, dict[str, object]] = {
     "gnn": {"seeds": 2, "epochs": 4, "finetune": 2},
@@ -65,13 +67,15 @@ ROOM = (0.2, 0.7)
 PATIENCE = 20.0  # seconds for processes of a run that was killed to end by themselves
 TRIES = 4  # to meet a stage at work
 LIMIT = 600.0  # seconds after which a run counts as hanging
+HUNG = 124  # its status then, as that of `timeout`
+CRAWL = 5.0  # times as long as undisturbed, after which a run with little memory is given up
 CGROUP = Path("/sys/fs/cgroup/memory")
 ONE_EACH = ("prune", "configuration", "pad", "gnn", "gbdt")
 STAGES = (*ONE_EACH, "blend", "leaderboard")
 INTRODUCTION = f"""\
 # What breaks, and what the run after it makes of it
 
-By `python -m benchmarks.faults`, which says what each fault is: on the sample with {SMALL},
+By `python -m benchmarks.faults`, which says what each fault is: on the sample with `{SMALL}`,
 those of Ray on the tests' tiny data. "What it says" is all of the console but progress; "same bytes after": the next
 `make repro` ended with the dvc.lock, and the bytes of every output, of a run that nothing disturbed.
 """
@@ -121,7 +125,7 @@ class Ended:
     @property
     def clear(self) -> bool:
         """Whether it failed in words: some, and no traceback."""
-        return self.status != 0 and bool(self.message) and "Traceback" not in self.text
+        return self.status not in (0, HUNG) and bool(self.message) and "Traceback" not in self.text
 
 
 def start(folder: Path, command: Sequence[str] = REPRO, **options) -> tuple[subprocess.Popen, Path]:
@@ -146,20 +150,21 @@ def start(folder: Path, command: Sequence[str] = REPRO, **options) -> tuple[subp
     return process, Path(console.name)
 
 
-def finish(process: subprocess.Popen, console: Path) -> Ended:
-    """Waits for the end of what `start` began; what takes too long is killed and said to hang."""
+def finish(process: subprocess.Popen, console: Path, limit: float = LIMIT) -> Ended:
+    """Waits for the end of what `start` began; what takes more seconds than the limit is killed, and `HUNG`."""
     try:
-        process.wait(LIMIT)
+        status = process.wait(limit)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        status = HUNG
     text = console.read_text(errors="replace")
     console.unlink()
-    return Ended(process.returncode, text)
+    return Ended(status, text)
 
 
-def run(folder: Path, *targets: str, command: Sequence[str] = REPRO, **options) -> Ended:
-    return finish(*start(folder, (*command, *targets), **options))
+def run(folder: Path, *targets: str, command: Sequence[str] = REPRO, limit: float = LIMIT, **options) -> Ended:
+    return finish(*start(folder, (*command, *targets), **options), limit)
 
 
 def locked(folder: Path) -> dict[str, dict]:
@@ -372,19 +377,21 @@ class Cgroup:
 
 
 def starved(folder: Path, source: Path, stage: str, reference: Mapping) -> dict:
-    """The stage with less and less memory until it fails."""
+    """The stage with less and less memory until it fails. With almost enough Linux may end nobody, and have all crawl,
+    reading again what it just took from them; such a run is given up, and the next has less."""
     with Cgroup() as group:
         copy(source, folder, stage)
+        began = time.monotonic()
         if run(folder, stage, preexec_fn=group.enter).status:
             raise RuntimeError(f"{stage} failed undisturbed")
-        peak = group.peak()
+        peak, limit = group.peak(), CRAWL * (time.monotonic() - began)
         for tenths in range(9, 0, -1):
             copy(source, folder, stage)
             group.limit(peak * tenths // 10)
-            ended = run(folder, stage, preexec_fn=group.enter)
-            if ended.status:
+            ended = run(folder, stage, limit=limit, preexec_fn=group.enter)
+            left(folder)  # before the limit goes with the group
+            if ended.status not in (0, HUNG):
                 break
-        left(folder)  # before the limit goes with the group
     return judged(folder, ended, reference, where=stage.partition("@")[0], peak=peak, limit=peak * tenths // 10)
 
 
@@ -657,7 +664,8 @@ def table(results: Mapping) -> str:
             continue
         where = row["where"] + (f", room for {row['room']:.0%}" if "room" in row else "")
         where += f", {row['limit'] / 2**20:.0f} MiB" if "limit" in row else ""
-        said = row["message"].replace("|", "\\|")
+        words = ["goes on to its end"] * (row["status"] == 0) + [row["message"]] * bool(row["message"])
+        said = textwrap.shorten("; ".join(words), SHOWN, placeholder=" …").replace("|", "\\|")
         faults = [name for name in ("orphans", "half_written") if row[name]] + ([] if row["clear"] else ["not clear"])
         lines.append(
             f"| {row['fault']} | {where} | {said} | {'yes' if row['same'] else 'NO'}"

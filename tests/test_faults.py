@@ -119,6 +119,11 @@ def test_what_is_no_message():
     assert alone.message.startswith("ERROR: failed to reproduce")
 
 
+def test_what_takes_too_long_is_ended_and_not_good(tmp_path):
+    ended = faults.run(tmp_path, command=("sh", "-c", "echo begun; sleep 60"), limit=0.5)
+    assert ended == faults.Ended(faults.HUNG, "begun\n") and not ended.clear
+
+
 def test_a_copy_without_a_stage(project, folder):
     source, reference = project
     faults.copy(source, folder, GBDT)
@@ -130,15 +135,20 @@ def test_a_copy_without_a_stage(project, folder):
 
 
 def test_the_table_says_what_was_not_good():
-    row = {"fault": "disk", "where": "gnn", "room": 0.7, "message": "full", "clear": True, "same": True}
+    row = {"fault": "disk", "where": "gnn", "room": 0.7, "message": "full", "clear": True, "same": True, "status": 1}
     row |= {"orphans": [], "half_written": []}
     bad = row | {"same": False, "orphans": ["python"]}
     results = {"kills": [{"where": "gnn@a", "same": True}] * 2, "rows": {"01": row, "02": bad, "03": {**row}}}
     results["rows"]["03"] = {"fault": "memory", "where": "gnn", "left_out": "needs root"}
+    results["rows"]["04"] = {**row, "fault": "ray", "status": 0, "message": ""}
+    results["rows"]["05"] = {**row, "fault": "ray", "status": 0, "message": "lost | " * 50}
+    shown = r"lost \| " * 39 + "lost …"
     assert faults.table(json.loads(json.dumps(results))).splitlines()[2:] == [
         "| kill -9 of `make repro` | 2 random moments, in gnn | – | 2 of 2 |",
         "| disk | gnn, room for 70% | full | yes |",
         "| disk | gnn, room for 70% | full | NO; orphans |",
         "| memory | gnn | left out: needs root | – |",
+        "| ray | gnn, room for 70% | goes on to its end | yes |",
+        f"| ray | gnn, room for 70% | goes on to its end; {shown} | yes |",
     ]
     assert faults.good(row) and not faults.good(bad)
