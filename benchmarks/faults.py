@@ -261,7 +261,7 @@ def judged(folder: Path, ended: Ended, reference: Mapping, command: Sequence[str
         about
         | {
             "status": ended.status,
-            "message": ended.message.replace(f"{folder}/", ""),
+            "message": ended.message.replace(f"{folder}/", "").replace(f"{PROJECT}/", ""),
             "clear": ended.clear,
             "orphans": orphans,
             "half_written": half,
@@ -516,7 +516,7 @@ def killed(
 ) -> Iterator:
     """Yields after each kill and each end, with its row in results["kills"]; goes on in `work` where it was."""
     command = ("make", "repro", "RUN=")
-    while len(results["kills"]) < kills or any(row["same"] is None for row in results["kills"]):
+    while _kills_left(kills, results):
         if not work.exists():
             shutil.copytree(fresh, work, symlinks=True)
         process, console = start(work, command)
@@ -540,6 +540,10 @@ def killed(
             left(work)
             shutil.rmtree(work)
         yield
+
+
+def _kills_left(kills: int, results: Mapping) -> bool:
+    return len(results["kills"]) < kills or any(row["same"] is None for row in results["kills"])
 
 
 def planned(seed: int) -> Iterator[tuple[str, dict]]:
@@ -626,7 +630,7 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
         said = row.get("left_out") or f"{'same bytes after' if row['same'] else 'OTHER BYTES AFTER'}; {row['message']}"
         print(f"{place} of {len(plan)}: {fault}, {row['where']}: {said}"[:300], flush=True)
         shutil.rmtree(folder / "copy", ignore_errors=True)
-    if not only or "killed" in only:
+    if (not only or "killed" in only) and _kills_left(kills, results):
         _, reference = undisturbed("killed")
         seconds = float(source.with_suffix(".seconds").read_text())
         print(f"undisturbed: {seconds:.0f} s", flush=True)
