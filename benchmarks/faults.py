@@ -175,14 +175,14 @@ def locked(folder: Path) -> dict[str, dict]:
 def state(folder: Path) -> dict:
     """What a run made: dvc.lock, and the digest of every file of every output."""
     stages = locked(folder)
-    files = {}
+    digests = {}
     for stage in stages.values():
         for out in stage["outs"]:
             path = folder / out["path"]
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
-                    files[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return {"stages": stages, "files": files}
+                    digests[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"stages": stages, "files": digests}
 
 
 def copy(source: Path, folder: Path, *undone: str) -> Path:
@@ -274,15 +274,16 @@ def judged(folder: Path, ended: Ended, reference: Mapping, command: Sequence[str
 def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bool, share: float = 0.6) -> dict:
     """Kills the notebook's process, or interrupts the process group, when `share` of the stage's time is over; again
     and earlier where the stage had ended by then."""
+    times = json.loads((source / "data" / "times" / f"{stage.replace('@', '-')}.json").read_text())
     for _ in range(TRIES):
         copy(source, folder, stage)
-        times = json.loads((folder / "data" / "times" / f"{stage.replace('@', '-')}.json").read_text())
         process, console = start(folder, (*REPRO, stage))
         number = kernel(folder, process)
         time.sleep(share * times["seconds"])
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL) if kill else os.killpg(process.pid, signal.SIGINT)
-        if (ended := finish(process, console)).status:
+        if met := number in processes(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL) if kill else os.killpg(process.pid, signal.SIGINT)
+        if (ended := finish(process, console)).status and met:
             break
         share /= 2
     return judged(folder, ended, reference, where=stage.partition("@")[0])
