@@ -4,7 +4,7 @@ VENV := .venv
 COLLECT := .venv-collect
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 
-# Stage commands say `python`: it is to be this one. Kernels and tests inherit it too.
+# Tests and what they start find this `python` first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -27,7 +27,7 @@ help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
-	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
+	why=$$(git rev-parse --git-dir 2>&1 >/dev/null) || { echo "DVC needs a git clone, and git says:" $$why >&2; exit 1; }
 	$(VENV)/bin/python -m stages.repro
 	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
 

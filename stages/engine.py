@@ -28,6 +28,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from stages import PROCESSOR, lifetime
 from stages.errors import InputError
 
 KINDS = ("local", "ray")
@@ -37,7 +38,7 @@ SILENCE = 30  # seconds in which a cluster's head does not answer, and after whi
 RETRIES = 10  # of a task whose machine or process was lost
 GIB = 2**30
 #: of the environment, what a task needs on a cluster too
-_INHERITED = ("OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
+_INHERITED = ("OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", *PROCESSOR)
 _KILLED = "was killed, most often for want of memory"
 _GOES_ON = "run again, it goes on where it was"
 
@@ -282,7 +283,11 @@ def _processes(function: Callable, workers: int) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when its parent is killed, where it would else wait for more work for ever."""
+    """Ends this worker when the process that gives it work is killed, where it would else wait for more for ever.
+
+    Between the two is the server that forked it, which ends with that process too.
+    """
+    lifetime.end_with_parent()
 
     def wait() -> None:
         multiprocessing.parent_process().join()

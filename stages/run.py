@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,8 +22,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+INTERRUPTED = "" if "STAGES_REPRO" in os.environ else "interrupted\n"  # stages.repro says so itself
 if __name__ == "__main__":  # what follows takes a second to import, and an interrupt there is to be one line too
-    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, INTERRUPTED.encode()), os._exit(130)))
 
 import nbformat
 import papermill
@@ -31,13 +33,11 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import causes, engine, files, page, params, seconds
+from stages import PROCESSOR, causes, engine, files, kernel, lifetime, page, params, seconds
 from stages import collection as collections
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
-#: what a kernel does before a notebook's cells, and leaves no name of
-_BEFORE = "from stages import causes; causes.goes_first(); del causes"
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         print(line, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(end=INTERRUPTED, file=sys.stderr)
         return 130
     return 0
 
@@ -89,7 +89,8 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
         causes.check_writable(folder)
     where = engine.of(params.read(project / "params.yaml").get("engine", {}))
     where.check()
-    with _timed() as taken, _environment(engine.exported(where)):
+    held = project / ".dvc" / "tmp" / f"run-{name}.lock"
+    with _alone(held, name), _timed() as taken, _environment(engine.exported(where) | {kernel.LOCK: str(held)}):
         executed = _papermill(notebook, values, project, stage, failed)
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
     front = None if stage == FRONT else f"{FRONT}.html"
@@ -123,6 +124,20 @@ def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, obj
         name: _typed(f"{stage}.{name}", own.get(name, default), kind, f"{source} takes {known}")
         for name, (default, kind) in defaults.items()
     }
+
+
+@contextmanager
+def _alone(path: Path, name: str) -> Iterator[None]:
+    """Hold the stage's lock, which its kernel joins; InputError where an earlier run of it does not end."""
+
+    def busy(holder: str) -> str:
+        return f"{name}: is at work in this folder already, in process {holder}; wait for it"
+
+    descriptor = lifetime.lock(path, busy, lifetime.PATIENCE, shared=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _pair(argument: str) -> tuple[str, object]:
@@ -255,7 +270,7 @@ def _papermill(
                 # name keeps the sockets' paths under the system's limit, 104 characters on macOS.
                 config=Config(
                     KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
-                    NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={_BEFORE}"]},
+                    NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={kernel.FIRST_LINE}"]},
                 ),
             )
         except PapermillExecutionError as error:
@@ -264,9 +279,7 @@ def _papermill(
             if error.ename != "InputError":
                 cause = causes.told(f"{error.ename}: {error.evalue}", stage, now)
             raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
-        except RuntimeError as error:
-            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):  # as it started
-                raise
+        except DeadKernelError:
             _keep(partial, failed)
             where = engine.configured()
             try:
@@ -276,6 +289,20 @@ def _papermill(
             why = "for want of memory" if where.kind == "local" else "for want of memory, or of Ray's head"
             advice = causes.remedy(stage, now)
             raise InputError(f"{source}: the kernel died, most often {why}; {advice}") from None
+        except RuntimeError as error:
+            if "Kernel died" not in str(error):  # before it answered for the first time
+                raise
+            raise InputError(f"{source}: the kernel cannot start: {_why_no_kernel()}") from None
+
+
+def _why_no_kernel() -> str:
+    """What Python says where a kernel cannot start, or how to find out."""
+    probe = [sys.executable, "-c", "import ipykernel_launcher, ipykernel.kernelapp"]
+    done = subprocess.run(probe, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"{sys.executable} ended with {done.returncode}"]
+        return f"{_line(last[0])}; remove .venv and run make repro, which sets it up anew"
+    return f"it ended before its first answer; `{sys.executable} -m ipykernel_launcher` may say why"
 
 
 def _keep(partial: Path, failed: Path) -> None:
@@ -324,12 +351,16 @@ def _console():
 def _inherited(project: Path, folder: str) -> dict[str, str]:
     """What the kernel inherits: the project's path, fixed hashing, one thread a sum, no profile of the user's own."""
     return {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": str(project),  # alone: packages of the shell's would take the place of the environment's
         "PYTHONHASHSEED": "0",
         "OPENBLAS_NUM_THREADS": "1",  # sums depend on the number of threads, and cores have tasks of their own
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what cuBLAS needs to add in the same order every time
+        **PROCESSOR,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_RUNTIME_DIR": folder,
+        "JUPYTER_DATA_DIR": folder,  # the kernel is this interpreter's, whatever `python3` the user's folders name
+        "JUPYTER_PATH": "",
+        "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": folder,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns about frozen modules on every start
     }
@@ -357,4 +388,5 @@ def _line(text: str) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    lifetime.end_with_starters(signal.SIGKILL, lambda: (lifetime.end_all_below(), os._exit(1)))
     sys.exit(main())

@@ -68,7 +68,7 @@ def test_no_stage_imports_another(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_and_the_section_are_the_stages_own(stage):
-    assert entry(stage)["cmd"].split()[:4] == ["python", "-m", "stages.run", stage]
+    assert entry(stage)["cmd"].split()[:3] == ["sh", "stages/start.sh", stage]
     assert stage in entry(stage)["params"]
     root = {"data"} & set(entry(stage)["params"])
     assert bool(root) == ("root" in run._defaults(read(stage), stage))

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -6,8 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from stages import causes, page, run
+from tests.pipeline import dvc
 
 LISTING = (
     "notebooks/toy.ipynb takes collection (str), rate (float), deep (bool), steps (int), hops (int | str), root (str)"
@@ -176,13 +179,13 @@ def test_where_memory_ends_the_notebook_goes_before_what_tells_of_it(project, ca
 import subprocess
 score = "/proc/self/oom_score_adj"
 worker = subprocess.run(["cat", score], capture_output=True, text=True).stdout
-print(open(score).read().strip(), worker.strip(), "causes" in globals())
+print(open(score).read().strip(), worker.strip(), [name for name in globals() if "kernel" in name])
 """
     write_notebook(project / "notebooks" / "score.ipynb", [("code", cell)])
     own = Path("/proc/self/oom_score_adj").read_text()
     assert run.main(["score"], project) == 0
     expected = max(causes.FIRST, int(own))
-    assert capfd.readouterr() == (f"{expected} {expected} False\n", "")
+    assert capfd.readouterr() == (f"{expected} {expected} []\n", "")
     assert Path("/proc/self/oom_score_adj").read_text() == own
 
 
@@ -327,3 +330,50 @@ def test_widgets_and_prompts_are_left_out_of_the_page():
     shown = page.html(notebook, "a <title>")
     assert "forty-two" in shown and "a &lt;title&gt;" in shown
     assert "widget" not in shown and "secret" not in shown and "[9]" not in shown
+
+
+@pytest.fixture
+def piped(project):
+    """A project of one stage that prints its interpreter, in a DVC pipeline."""
+    write_notebook(project / "notebooks" / "where.ipynb", [("code", "import sys\nprint(sys.prefix, sys.path[1:2])")])
+    stage = {"cmd": "sh stages/start.sh where", "outs": ["reports/where.html"]}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"where": stage}}))
+    dvc(project, "init", "--no-scm", "--quiet")
+    return project
+
+
+def test_a_stage_and_its_kernel_run_on_the_projects_own_interpreter(piped, tmp_path):
+    """Whatever PATH, Jupyter's folders and PYTHONPATH say."""
+    (piped / ".venv").symlink_to(sys.prefix)
+    wrong = tmp_path / "wrong" / "python"
+    wrong.parent.mkdir()
+    wrong.write_text("#!/bin/sh\necho another interpreter >&2\nexit 1\n")
+    wrong.chmod(0o755)
+    spec = tmp_path / "home" / ".local" / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": [str(wrong)], "display_name": "Another", "language": "python"}))
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        "PATH": f"{wrong.parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(wrong.parent),
+        "JUPYTER_PATH": str(spec.parents[2]),
+    }
+    command = [f"{piped}/.venv/bin/python", "-P", "-m", "dvc", "repro"]
+    (wrong.parent / "papermill.py").write_text("raise ImportError('another papermill')")
+    done = subprocess.run(command, cwd=piped, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{piped}/.venv " in (piped / "reports" / "where.html").read_text()
+
+
+def test_without_an_environment_the_python_on_the_path_runs_a_stage(piped):
+    dvc(piped, "repro")
+    assert f"{sys.prefix} " in (piped / "reports" / "where.html").read_text()
+
+
+def test_a_kernel_that_cannot_start_says_why(project, capfd):
+    (project / "ipykernel_launcher.py").write_text("raise ImportError('libzmq.so: cannot open')")
+    assert run.main(["plain"], project) == 1
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "notebooks/plain.ipynb: the kernel cannot start: ImportError: libzmq.so: cannot open; remove .venv and run "
+        "make repro, which sets it up anew"
+    )
