@@ -40,7 +40,7 @@ def median_seconds(function: Callable[[], object], repeat: int, patience: float 
 def machine() -> dict[str, str | int]:
     """What figures depend on beside the code: processor, cores, torch and its threads."""
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -96,7 +96,7 @@ def write(key: str, content: dict, path: str | Path = RESULTS) -> None:
     files.replace(path, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
