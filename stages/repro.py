@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from stages import causes
+from stages import causes, inputs
 from stages.errors import InputError
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
@@ -27,10 +27,13 @@ ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
     """Becomes `dvc repro`; returns 1 after one line on stderr where it may not."""
     project = Path(project)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         lock(project)
         for line in mended(project):
             print(line, file=sys.stderr)
+        if "--allow-missing" not in given:
+            inputs.write(project)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -39,7 +42,6 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
             raise
         print(line, file=sys.stderr)
         return 1
-    given = sys.argv[1:] if arguments is None else arguments
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", *given])
 
 
