@@ -3,9 +3,9 @@
     python -m benchmarks.processors [--collection layout:nlp:random] [--processors EPYC-Rome Haswell] [--out FILE]
 
 It runs prune, pad, gnn and gbdt with `SMALL` parameters on the sample, in a temporary folder: on this processor, and
-under `qemu-x86_64 -cpu NAME`, which names its vendor and has its instructions (of AVX-512 this QEMU has none). Emulation
-is some 50 times slower. It prints a line a processor: its name, the seconds, and the stages whose bytes differ from this
-one's. The rows go to reports/benchmarks.json. It needs `qemu-x86_64`, in Debian's package qemu-user.
+under `qemu-x86_64 -cpu NAME`, which names its vendor and has its instructions (this QEMU has no AVX-512). Emulation is
+some 50 times slower. It prints a line a processor: its name, the seconds, and the stages whose bytes differ from those
+of this one. The rows go to reports/benchmarks.json. It needs `qemu-x86_64`, in Debian's package qemu-user.
 """
 
 from __future__ import annotations

@@ -73,9 +73,8 @@ def pages(result: Mapping) -> str:
     """Links to every other page as HTML; those of a collection are there where the pipeline has been run on it."""
     lines = []
     for stage, text in PER_COLLECTION.items():
-        names = [name for name in result["collections"] if not (stage == "configuration" and is_tile(name))]
-        links = " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in names)
-        lines += [f"<dt>{stage}</dt><dd>{links} – {text}</dd>"] if names else []
+        links = " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in result["collections"])
+        lines.append(f"<dt>{stage}</dt><dd>{links} – {text}</dd>")
     lines += [f'<dt>{name}</dt><dd><a href="{name}.html">{text}</a></dd>' for name, text in SINGLE.items()]
     return f'<dl class="pages">{"".join(lines)}</dl>'
 

@@ -14,6 +14,7 @@ has none on layout, and so no mean.
 """
 
 import json
+import sys
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ def run(
     solution: CSV of test run times; programs: CSV that describes each graph, its kin and its ceiling. Either may be
     None, absent, or of other graphs (the competition's data): then test metrics, or kin and ceiling, are absent and
     `notes` says so. Test run times are used for nothing but the metrics. sample_submission: the competition's own
-    sample_submission.csv, whose IDs the submission must have, all and no others.
+    sample_submission.csv, whose IDs of these collections the submission must have, all and no others. Where
+    `collections` are not all five, `notes` and a line on standard error name those that the submission lacks.
 
     Returns, for the notebook: frames `scores`, `versus`, `rules`, `kin`, `buys`, `places`, `examples`, `odd`,
     `disagreement`, `graphs`, the mapping `counts`, the lists `notes`, `collections` and `trained` (the blended
@@ -119,9 +121,12 @@ def run(
     notes = []
     if board.judged:
         notes.append("Valid metrics of layouts are of the configurations that the official protocol lists.")
+    if lacking := [name for name in COLLECTIONS if name not in collections]:
+        notes.append(f"The submission lacks {', '.join(lacking)}; the competition's has all five collections.")
+        print(notes[-1], file=sys.stderr, flush=True)
     expected = submission.expected(data, board.collections)
     if sample_submission is not None:
-        submission.same_ids(expected, sample_submission)
+        submission.same_ids(expected, sample_submission, lacking)
     truth = _solution(solution, expected, notes)
     described = _programs(programs, expected, notes)
     for collection in board.collections:

@@ -26,8 +26,7 @@ def read(folder: str | Path, collection: str, configurations: Mapping[str, int])
     """
     if is_tile(collection):
         return {}
-    _, source, search = collection.split(":")
-    path = Path(folder, f"{source}_{search}.json")
+    path = file(folder, collection)
     try:
         listed = json.loads(path.read_text())
     except OSError as fault:
@@ -40,6 +39,12 @@ def read(folder: str | Path, collection: str, configurations: Mapping[str, int])
     if not isinstance(listed, dict):
         raise InputError(f"{path}: is no JSON that maps graphs to lists of indices; fetch it again")
     return {graph: _places(path, graph, listed.get(graph), count) for graph, count in configurations.items()}
+
+
+def file(folder: str | Path, collection: str) -> Path:
+    """The file of a layout collection in the folder of TpuGraphs' four."""
+    _, source, search = collection.split(":")
+    return Path(folder, f"{source}_{search}.json")
 
 
 def only(values: Mapping[str, np.ndarray], places: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

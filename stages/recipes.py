@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import dataset, figures, files, params, scores, seconds
+from stages import dataset, figures, files, inputs, params, scores, seconds
 from stages.collection import COLLECTIONS, slug
 from stages.errors import InputError
 from stages.metrics import collection_score, graph_scores
@@ -139,7 +139,7 @@ def measured(name: str, project: str | Path) -> pl.DataFrame:
     values = params.read(project / "params.yaml")
     table = scores.read(project / "data" / "blend" / "seeds.parquet")
     together = json.loads((project / "reports" / "metrics.json").read_text())
-    solution = values["leaderboard"].get("solution")
+    solution = inputs.path(values, "leaderboard", "solution")
     known = read_solution(project / solution) if solution and (project / solution).exists() else {}
     rows = []
     collections = [found for found in COLLECTIONS if found in set(table["collection"])]
@@ -276,10 +276,15 @@ def _places(lines: list[str]) -> dict[tuple[str, str], tuple[int, int]]:
 
 def _rooted(text: str, copy: Path, project: Path) -> str:
     """The parameters for the copy, where data that git does not know lie where they lay."""
-    root = params.read(project / "params.yaml")["data"]["root"]
-    if (copy / root).exists():
-        return text
-    return re.sub(r"^(  root: ).*$", lambda line: f'{line[1]}"{project / root}"', text, count=1, flags=re.MULTILINE)
+    values = params.read(project / "params.yaml")
+    paths = {"root": values["data"]["root"]} | {
+        name: values[stage].get(name) for stage, names in inputs.NAMED.items() for name in names
+    }
+    for name, path in paths.items():
+        if path not in (None, inputs.AUTO) and not (copy / path).exists():
+            line = f'  {name}: "{project / path}"'
+            text = re.sub(rf"^  {name}: .*$", lambda _, line=line: line, text, count=1, flags=re.MULTILINE)
+    return text
 
 
 def _collections(copy: Path) -> list[str]:
@@ -310,8 +315,9 @@ def _copied(project: Path, copy: Path) -> str:
 
 
 def _listed(folder: Path) -> list[str]:
-    """Files that git knows there, or would."""
-    return _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]
+    """Files that git knows there, or would; not the links below data/inputs, which a run makes for its own folder."""
+    names = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]
+    return [name for name in names if not name.startswith("data/inputs/")]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from stages import causes, lifetime
+from stages import causes, inputs, lifetime
 from stages.errors import InputError
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
@@ -36,10 +36,13 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
     it does where `make` started it and ends or is interrupted.
     """
     project = Path(project)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         lock(project)
         for line in mended(project):
             print(line, file=sys.stderr)
+        if "--allow-missing" not in given:
+            inputs.write(project)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -52,7 +55,6 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         signal.signal(number, _end)
     lifetime.end_with_starters(signal.SIGTERM, lambda: os.kill(os.getpid(), signal.SIGTERM))
     os.environ[VARIABLE] = str(os.getpid())
-    given = sys.argv[1:] if arguments is None else arguments
     statuses: list[int] = []
     worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *given])), name="dvc", daemon=True)
     worker.start()

@@ -33,11 +33,12 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import PROCESSOR, causes, engine, files, kernel, lifetime, page, params, seconds
+from stages import PROCESSOR, causes, engine, files, inputs, kernel, lifetime, page, params, roots, seconds
 from stages import collection as collections
 from stages.errors import InputError
 
 FRONT = "leaderboard"  # whose page all others link
+ROOTED = ("prune", "configuration")  # read npz files
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -85,6 +86,8 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     values = parameters(notebook, stage, given, project)
     name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
+    if stage in ROOTED:
+        roots.check(values["root"], [values["collection"]], project)
     for folder in (shown.parent, project / values.get("data", "data")):
         causes.check_writable(folder)
     where = engine.of(params.read(project / "params.yaml").get("engine", {}))
@@ -116,10 +119,15 @@ def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, obj
     collection = given.get("collection", defaults.get("collection", (None,))[0])
     own = params.section(file, stage, collection, given) if stage in params.sections(file) else given
     _known(own, defaults, f"params.yaml, {stage}", f"{source} takes {known}")
+    everything = params.read(file)
     if "root" in defaults:
-        shared = params.section(file, "data", collection)
+        shared = params.section(file, "data", collection, {"collections": None})
+        del shared["collections"]  # of the pipeline
         _known(shared, defaults, "params.yaml, data", f"{source} takes {known}")
         own = {**shared, **own}
+    if "collections" in defaults and "collections" in everything.get("data", {}):
+        own = {"collections": inputs.collections(everything), **own}
+    own = {name: inputs.resolved(everything, name, value) for name, value in own.items()}
     return {
         name: _typed(f"{stage}.{name}", own.get(name, default), kind, f"{source} takes {known}")
         for name, (default, kind) in defaults.items()

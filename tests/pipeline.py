@@ -1,7 +1,6 @@
 """A tiny made-up data set and a copy of the project's pipeline on it, for tests that look at what it makes.
 
-Two of the collections, one of each kind, because starting a stage costs more than its tiny work; test_dvc.py holds
-dvc.yaml to all five.
+Two of the collections, one of each kind, because starting a stage costs more than its tiny work.
 """
 
 import os
@@ -13,47 +12,39 @@ from pathlib import Path
 
 import yaml
 
-from stages.collection import COLLECTIONS, slug
+from stages.collection import slug
 from tests import samples
 
 PROJECT = Path(__file__).parent.parent
 CHOSEN = ("tile:xla", "layout:xla:random")  # the second is what the notebooks take by default
-LEFT_OUT = {slug(collection) for collection in COLLECTIONS if collection not in CHOSEN}
 # Below reports/, committed: they take long to make.
 TABLES = ("benchmarks.json", "recipes.csv", "ablation.csv")
 # What makes a model small, by the knob's name; other knobs keep the value they have.
 TINY = {"seeds": 2, "width": 8, "layers": 1, "configurations": 4, "epochs": 2, "trees": 4, "leaves": 4}
 
 
-def pipeline():
-    """Return dvc.yaml's stages for the chosen collections."""
-    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-    for content in stages.values():
-        if "foreach" in content:
-            kept = content["foreach"]
-            pairs = kept.items() if isinstance(kept, dict) else ((name, None) for name in kept)
-            chosen = {name: folder for name, folder in pairs if name not in LEFT_OUT}
-            content["foreach"] = chosen if isinstance(kept, dict) else list(chosen)
-        else:
-            content["deps"] = [item for item in content["deps"] if item.split("/")[-1] not in LEFT_OUT]
-    return stages
+def chosen(collections):
+    """Return what data.collections says for these collections."""
+    return {slug(collection): collection.replace(":", "/") for collection in collections}
 
 
-def copy(folder):
-    """Copy the project's committed parts without its sample, write a tiny one and tiny parameters, and init DVC."""
+def copy(folder, collections=CHOSEN):
+    """Copy the project's committed parts without its sample, write a tiny one and tiny parameters, and init DVC.
+
+    The sample has all five collections; `collections` go through the pipeline.
+    """
     for name in ("stages", "notebooks"):
         shutil.copytree(
             PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "collect", "collect.ipynb")
         )
     print_every_epoch(folder / "stages" / "gnn" / "training.py")
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline()}, sort_keys=False))
+    shutil.copy(PROJECT / "dvc.yaml", folder)
     samples.write_root(folder / "data" / "sample")
     given = yaml.safe_load((PROJECT / "params.yaml").read_text())
     small = {
         stage: {key: TINY.get(key, value) for key, value in (content or {}).items()} for stage, content in given.items()
     }
-    for stage in ("blend", "leaderboard"):
-        small[stage]["collections"] = list(CHOSEN)
+    small["data"]["collections"] = chosen(collections)
     (folder / "params.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
     dvc(folder, "init", "--no-scm", "--quiet")
     dvc(folder, "config", "core.analytics", "false")

@@ -7,11 +7,13 @@ import nbformat
 import pytest
 import yaml
 
-from stages import params, run
-from stages.collection import COLLECTIONS, from_slug, is_tile, slug
+from stages import inputs, params, run
+from stages.collection import COLLECTIONS, from_slug
 
 PROJECT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+INPUTS = STAGES.pop("inputs")  # no notebook
+PARAMETERS = params.read(PROJECT / "params.yaml")
 
 
 def modules(source):
@@ -68,16 +70,16 @@ def test_no_stage_imports_another(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_and_the_section_are_the_stages_own(stage):
-    assert entry(stage)["cmd"].split()[:3] == ["sh", "stages/start.sh", stage]
+    assert entry(stage)["cmd"].split()[:4] == ["sh", "stages/start.sh", "run", stage]
     assert stage in entry(stage)["params"]
-    root = {"data"} & set(entry(stage)["params"])
-    assert bool(root) == ("root" in run._defaults(read(stage), stage))
+    assert ("data.root" in entry(stage)["params"]) == ("root" in run._defaults(read(stage), stage))
+    assert ("data.collections" in entry(stage)["params"]) == ("collections" in run._defaults(read(stage), stage))
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_hold_every_knob_and_fit_the_notebook(stage):
     notebook = read(stage)
-    for collection in map(from_slug, STAGES[stage]["foreach"]) if "foreach" in STAGES[stage] else [None]:
+    for collection in COLLECTIONS if "foreach" in STAGES[stage] else [None]:
         given = {"collection": collection} if collection else {}
         values = run.parameters(notebook, stage, given, PROJECT)
         section = params.section(PROJECT / "params.yaml", stage, collection)
@@ -86,13 +88,34 @@ def test_params_hold_every_knob_and_fit_the_notebook(stage):
 
 
 def test_every_collection_goes_through_every_stage():
-    for stage, content in STAGES.items():
-        if "foreach" in content:
-            expected = [name for name in COLLECTIONS if stage != "configuration" or not is_tile(name)]
-            assert sorted(content["foreach"]) == sorted(map(slug, expected))
-        else:
-            members = {dependency for dependency in content["deps"] if dependency.startswith("data/gnn/")}
-            assert members == {f"data/gnn/{slug(collection)}" for collection in COLLECTIONS}
+    """The list is the parameter's alone, and blend and leaderboard depend on the folders that hold what is of it."""
+    assert list(map(from_slug, PARAMETERS["data"]["collections"])) == list(COLLECTIONS)
+    assert inputs.collections(PARAMETERS) == list(COLLECTIONS)
+    each = {stage for stage, content in STAGES.items() if "foreach" in content}
+    assert each == {*inputs.PER_COLLECTION, "configuration"}
+    for stage in each:
+        assert STAGES[stage]["foreach"] == "${data.collections}"
+    for stage in STAGES.keys() - each:
+        assert {"data/gnn", "data/gbdt", "data/prune"} <= set(STAGES[stage]["deps"])
+
+
+def test_every_path_that_a_parameter_names_is_a_dependency():
+    """By the notebooks' types: text or null."""
+    for stage in STAGES:
+        kinds = {name: kind for name, (_, kind) in run._defaults(read(stage), stage).items()}
+        named = {name for name, kind in kinds.items() if kind == "str | None"} - {"program"}  # an id
+        assert named == set(inputs.NAMED.get(stage, ()))
+        assert (f"data/inputs/{stage}" in entry(stage)["deps"]) == bool(named)
+        assert {f"{stage}.{name}" for name in named} <= set(INPUTS["params"])
+    assert {name for output in INPUTS["outs"] for name in output} == {
+        "data/inputs/checked",
+        *(f"data/inputs/{stage}" for stage in inputs.NAMED),
+    }
+
+
+def test_the_first_stage_depends_on_its_own_code():
+    assert sorted(INPUTS["deps"]) == sorted({"stages/inputs.py"} | closure((PROJECT / "stages/inputs.py").read_text()))
+    assert "data/inputs/checked" in entry("prune")["deps"]
 
 
 def test_every_knob_has_its_reason():

@@ -607,6 +607,20 @@ def test_what_each_ranking_buys_from_one_to_all(board):
     assert {"blend", "gnn", "gbdt", "random", "ridge"} <= set(first["member"]) and "ceiling" not in set(first["member"])
 
 
+def test_what_the_submission_lacks_is_one_line(run, tmp_path, capsys):
+    """The competition's sample has all five collections, and is held against those that are there."""
+    ids = [f"{collection}:test_{graph}" for collection in COLLECTIONS for graph in range(SPLIT_GRAPHS["test"])]
+    sample = tmp_path / "sample.csv"
+    sample.write_text("ID,TopConfigs\n" + "".join(f"{identifier},0;1\n" for identifier in ids))
+    result = run(collections=["layout:nlp:random", "tile:xla"], sample_submission=str(sample))
+    line = (
+        "The submission lacks layout:xla:random, layout:xla:default, layout:nlp:default; "
+        "the competition's has all five collections."
+    )
+    assert capsys.readouterr().err == f"{line}\n" and result["notes"] == [line] and line in findings.headline(result)
+    assert run(sample_submission=str(sample))["notes"] == [] and capsys.readouterr().err == ""
+
+
 def test_the_front_answers_and_links(board):
     result = board[0]
     text = findings.front(result)
@@ -618,7 +632,7 @@ def test_the_front_answers_and_links(board):
     assert f"<strong>{score:.3f}</strong>" in text
     links = findings.pages(result)
     assert 'href="gnn-tile-xla.html"' in links and 'href="configuration-layout-xla-random.html"' in links
-    assert "configuration-tile" not in links and 'href="leaderboard.html"' not in links
+    assert 'href="configuration-tile-xla.html"' in links and 'href="leaderboard.html"' not in links
 
 
 def test_the_front_without_test_scores_says_that_valid_flatters(run):

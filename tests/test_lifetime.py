@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.faults import processes
 from stages import lifetime
+from stages.collection import SPLITS
 from stages.errors import InputError
 from tests.pipeline import dvc
 from tests.test_run import write_notebook
@@ -46,13 +47,22 @@ def write(task):
 PIPELINE = """\
 stages:
   toy:
-    cmd: sh stages/start.sh toy
+    cmd: sh stages/start.sh run toy
     params: [toy]
     outs:
       - data/toy
       - reports/toy.html
 """
-PARAMS = "toy:\n  word: {}\n  seconds: {}\n"
+PARAMS = """\
+data:
+  root: npz_all
+  collections: {{tile-xla: tile/xla}}
+blend: {{eval_indices: null}}
+leaderboard: {{solution: null, programs: null, sample_submission: null}}
+toy:
+  word: {}
+  seconds: {}
+"""
 LIMIT = 5  # seconds in which all of a run that was killed has ended
 
 
@@ -61,6 +71,11 @@ def project(tmp_path):
     """A project of one stage, whose worker goes on for minutes where nobody ends it; no process is left there."""
     folder = tmp_path / "project"
     write_notebook(folder.mkdir() or folder / "notebooks" / "toy.ipynb", [("parameters", PARAMETERS), ("code", CELL)])
+    for name in ("blend", "leaderboard"):
+        shutil.copy(folder / "notebooks" / "toy.ipynb", folder / "notebooks" / f"{name}.ipynb")
+    for split in SPLITS:
+        (folder / "npz_all" / "npz" / "tile" / "xla" / split).mkdir(parents=True)
+        (folder / "npz_all" / "npz" / "tile" / "xla" / split / "kernel.npz").touch()
     (folder / "toy_tasks.py").write_text(TASKS)
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "params.yaml").write_text(PARAMS.format("old", 300.0))

@@ -1,5 +1,6 @@
 """The pipeline by `dvc repro` on a tiny made-up data set: outputs, no-op, the same bytes in a second copy."""
 
+import html
 import json
 import re
 import shutil
@@ -8,21 +9,22 @@ import sys
 
 import nbformat
 import polars as pl
+import yaml
 
 from stages import run
-from stages.collection import is_tile, slug
+from stages.collection import slug
 from tests import samples
-from tests.pipeline import CHOSEN, PROJECT, dvc, pipeline
+from tests.pipeline import CHOSEN, PROJECT, copy, dvc
 
 
 def outputs():
     """Return every output of dvc.yaml, the collections filled in."""
     found = []
-    for content in pipeline().values():
+    for content in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].values():
         entry = content.get("do", content)
         listed = [*entry["outs"], *entry.get("metrics", [])]
         paths = [item if isinstance(item, str) else next(iter(item)) for item in listed]
-        for name in content["foreach"] if "foreach" in content else [""]:
+        for name in map(slug, CHOSEN) if "foreach" in content else [""]:
             found += [re.sub(r"\$\{\w+\}", name, path) for path in paths]
     return found
 
@@ -30,8 +32,7 @@ def outputs():
 def test_every_output_is_there(reproduced):
     folder, _ = reproduced
     missing = [path for path in outputs() if not (folder / path).exists()]
-    layouts = [name for name in CHOSEN if not is_tile(name)]
-    assert missing == [] and len(outputs()) == 4 * 2 * len(CHOSEN) + len(layouts) + 2 + 4
+    assert missing == [] and len(outputs()) == 3 + (4 * 2 + 1) * len(CHOSEN) + 2 + 4
     assert not list(folder.rglob("*.failed.ipynb")) and not list(folder.rglob("*.partial"))
 
 
@@ -118,3 +119,20 @@ def test_bad_input_stops_in_one_line_with_nothing_half_written(tmp_path):
     assert not (tmp_path / "data" / "prune" / "tile-xla" / "manifest.json").exists()
     assert nbformat.read(tmp_path / "reports" / "prune-tile-xla.failed.ipynb", as_version=4)
     assert "prune" in run.names(tmp_path)
+
+
+def test_a_root_of_one_collection_runs_to_the_submission(tmp_path):
+    """What there is is shown; what the submission lacks is one line, on the console and on the page."""
+    folder = copy(tmp_path, ["tile:xla"])
+    shutil.rmtree(folder / "data" / "sample" / "npz_all" / "npz" / "layout")
+    console = dvc(folder, "repro")
+    (line,) = [line for line in console.splitlines() if line.startswith("The submission lacks")]
+    left_out = "layout:xla:random, layout:xla:default, layout:nlp:random, layout:nlp:default"
+    assert line == f"The submission lacks {left_out}; the competition's has all five collections."
+    assert line in html.unescape((folder / "reports" / "leaderboard.html").read_text())
+    ids = pl.read_csv(folder / "data" / "leaderboard" / "submission.csv")["ID"].to_list()
+    assert ids == ["tile:xla:test_0", "tile:xla:test_1"]
+    scored = json.loads((folder / "reports" / "metrics.json").read_text())["test"]
+    assert set(scored) == {"tile:xla", "mean"} and scored["mean"]["blend"] == scored["tile:xla"]["blend"]
+    again = dvc(folder, "repro")
+    assert "Running stage" not in again and "Data and pipelines are up to date." in again

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
 from stages import params, recipes, run, seconds
 from stages.collection import COLLECTIONS, slug
@@ -105,6 +104,21 @@ def test_a_folder_without_git_is_refused(tmp_path, capsys):
     )
 
 
+def test_files_that_git_does_not_know_stay_where_they_are(tmp_path):
+    project, copy = tmp_path / "project", tmp_path / "copy"
+    (copy / "known").mkdir(parents=True)
+    project.mkdir()
+    text = (
+        "data:\n  root: own/npz_all  # why\nblend:\n  eval_indices: known  # why\nleaderboard:\n"
+        "  solution: auto  # why\n  programs: own/programs.csv  # why\n  sample_submission: null  # why\n"
+    )
+    (project / "params.yaml").write_text(text)
+    wanted = text.replace("own/npz_all  # why", f'"{project}/own/npz_all"')
+    assert recipes._rooted(text, copy, project) == wanted.replace(
+        "own/programs.csv  # why", f'"{project}/own/programs.csv"'
+    )
+
+
 # one end to end
 
 
@@ -123,20 +137,8 @@ def everything(folder):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The tiny pipeline of one collection as a git clone with two recipes."""
-    folder = pipeline.copy(tmp_path_factory.mktemp("project"))
+    folder = pipeline.copy(tmp_path_factory.mktemp("project"), [COLLECTION])
     shutil.rmtree(folder / ".dvc")
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
-    for content in stages.values():
-        if "foreach" in content:
-            kept = content["foreach"]
-            content["foreach"] = {SLUG: kept[SLUG]} if isinstance(kept, dict) else [SLUG]
-        else:
-            content["deps"] = [item for item in content["deps"] if not item.endswith("/tile-xla")]
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    values = params.read(folder / "params.yaml")
-    for stage in ("blend", "leaderboard"):
-        values[stage]["collections"] = [COLLECTION]
-    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "recipes").mkdir()
     (folder / "recipes" / "ours.yaml").write_text("gnn:\n  seeds: 2  # as in params.yaml\n")

@@ -336,7 +336,7 @@ def test_widgets_and_prompts_are_left_out_of_the_page():
 def piped(project):
     """A project of one stage that prints its interpreter, in a DVC pipeline."""
     write_notebook(project / "notebooks" / "where.ipynb", [("code", "import sys\nprint(sys.prefix, sys.path[1:2])")])
-    stage = {"cmd": "sh stages/start.sh where", "outs": ["reports/where.html"]}
+    stage = {"cmd": "sh stages/start.sh run where", "outs": ["reports/where.html"]}
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"where": stage}}))
     dvc(project, "init", "--no-scm", "--quiet")
     return project

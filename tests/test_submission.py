@@ -90,6 +90,9 @@ def test_the_ids_of_the_sample_submission(tmp_path):
         with pytest.raises(InputError, match=fault) as caught:
             submission.same_ids(expected, path)
         assert "\n" not in str(caught.value)
+    submission.same_ids(["tile:xla:a"], path, ["layout:xla:default"])
+    with pytest.raises(InputError, match="ID layout:xla:default:b is no test graph"):
+        submission.same_ids(["tile:xla:a"], path, ["layout:xla:random"])
 
 
 def test_collections_are_ordered_and_named_officially():
