@@ -6,13 +6,14 @@ The page is for a reader who has never seen an HLO graph; no stage reads what th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import dataset, figures, npz
+from stages import checks, dataset, figures, npz
 from stages.collection import folder, is_tile
 from stages.errors import InputError
 from stages.hlo.opcodes import OPCODE_NUMBERS
@@ -55,7 +56,8 @@ class Example:
     copy: tuple[int, int, int, int] | None
 
 
-def run(*, collection: str, program: str | None = None, root: str, data: str = "data") -> Example:
+@checks.entry("configuration")
+def run(*, collection: str, program: str | None = None, root: str | Path, data: str | Path = "data") -> Example:
     """A train program of a layout collection, as published below `root` and as pruned below `data`.
 
     program: its id; None takes the smallest that has a copy to show, of the `TRIED` smallest.

@@ -6,9 +6,11 @@ failures in one line, and a report whose bytes depend on nothing but the noteboo
 # ruff: noqa: E402
 
 import ast
+import functools
 import json
 import logging
 import math
+import operator
 import os
 import re
 import resource
@@ -31,7 +33,7 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import causes, engine, files, page, params, seconds
+from stages import causes, checks, engine, files, page, params, seconds
 from stages import collection as collections
 from stages.errors import InputError
 
@@ -198,12 +200,8 @@ def _official(name: str, value: object) -> object:
 def _typed(name: str, value: object, kind: str, listing: str) -> object:
     """Return the value, a whole number as float where a float is wanted; raise InputError on another type."""
     _check_number(name, value)
-    allowed = [_TYPES.get(part.strip()) for part in kind.split("|")]
-    if type(value) in allowed:
-        return value
-    if type(value) is int and float in allowed:
-        return float(value)
-    raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected {kind}; {listing}")
+    wanted = functools.reduce(operator.or_, (_TYPES[part.strip()] for part in kind.split("|")))
+    return checks.fitting(name, value, wanted, listing)
 
 
 def _check_number(name: str, value: object) -> None:
