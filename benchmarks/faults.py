@@ -11,6 +11,8 @@ killed       kill -9 of the process group of `make repro` at random moments: the
              until it ends; its bytes are compared; it begins from nothing again until it was killed so often
 interrupted  SIGINT to the process group while a stage works, as Ctrl-C sends it
 kernel       kill -9 of the process of a stage's notebook
+orphaned     SIGTERM, SIGINT or SIGKILL to make alone, to DVC alone or to the runner alone while gbdt works; then other
+             parameters, `OTHER`, and at once the next run, which is to end with the bytes of a run of these
 disk         the copy lies on a tmpfs with room for `ROOM` of what the stage makes; then it is given more
 memory       a limit for all processes together, by a cgroup, lowered by a tenth until the stage fails
 together     two runs at once: `make repro`'s own command twice, and plain `dvc repro` twice
@@ -61,10 +63,14 @@ SMALL: dict[str, dict[str, object]] = {
     "gnn": {"seeds": 2, "epochs": 4, "finetune": 2},
     "gbdt": {"seeds": 2, "trees": 30},
 }
+#: parameters that are changed between a run whose parent is killed and the next one
+OTHER: dict[str, dict[str, object]] = {"gbdt": {"seeds": 1, "trees": 4}}
+#: who is killed alone, by a pattern of the command line
+ALONE = {"make": r"^make ", "DVC": r"-m stages\.repro", "the runner": r"-m stages\.run "}
 #: share of what a stage writes, DVC's copies in its cache included, that a disk has room for: with little the stage
 #: itself meets the end of it, with more DVC does
 ROOM = (0.2, 0.7)
-PATIENCE = 20.0  # seconds for processes of a run that was killed to end by themselves
+PATIENCE = 5.0  # seconds for processes of a run that was killed to end by themselves
 TRIES = 4  # to meet a stage at work
 LIMIT = 600.0  # seconds after which a run counts as hanging
 HUNG = 124  # its status then, as that of `timeout`
@@ -98,6 +104,7 @@ _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line f
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 REPRO = (sys.executable, "-m", "stages.repro")
 DVC = (sys.executable, "-m", "dvc", "repro")
+MAKE = ("make", "repro", "RUN=")  # without looking at what is installed
 #: up to the networks; one thread each, as Ray gives its workers: sums depend on it
 NETWORKS = ("env", "OMP_NUM_THREADS=1", *REPRO, f"gnn@{COLLECTION}")
 #: what makes the tiny pipeline's trainings long enough to be met in their middle; one seed a node
@@ -287,6 +294,29 @@ def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bo
             break
         share /= 2
     return judged(folder, ended, reference, where=stage.partition("@")[0])
+
+
+def orphaned(folder: Path, source: Path, target: str, number: int, reference: Mapping) -> dict:
+    """Sends a signal to one process of a run while gbdt works, changes `OTHER` parameters and runs again at once."""
+    stage = f"gbdt@{COLLECTION}"
+    copy(source, folder, stage)
+    _set(folder, **OTHER)
+    if (ended := run(folder)).status:
+        raise RuntimeError(f"the run with other parameters failed undisturbed: {ended.message}")
+    expected = state(folder)
+    copy(source, folder, stage)
+    process, console = start(folder, MAKE)
+    while process.poll() is None and not any("run gbdt " in words for words in processes(folder).values()):
+        time.sleep(0.05)
+    kernel(folder, process)
+    time.sleep(2)  # the notebook is at its work then, with workers
+    (victim,) = (pid for pid, words in processes(folder).items() if re.search(ALONE[target], words))
+    os.kill(victim, number)
+    ended = finish(process, console)
+    left_over = left(folder)
+    _set(folder, **OTHER)
+    row = judged(folder, ended, expected, where=f"{signal.Signals(number).name} to {target} alone, gbdt")
+    return row | {"orphans": left_over, "clear": "Traceback" not in ended.text and ended.status != 0}
 
 
 def needs_root() -> None:
@@ -516,11 +546,10 @@ def killed(
     work: Path, fresh: Path, kills: int, seed: int, seconds: float, reference: Mapping, results: dict
 ) -> Iterator:
     """Yields after each kill and each end, with its row in results["kills"]; goes on in `work` where it was."""
-    command = ("make", "repro", "RUN=")
     while _kills_left(kills, results):
         if not work.exists():
             shutil.copytree(fresh, work, symlinks=True)
-        process, console = start(work, command)
+        process, console = start(work, MAKE)
         enough = len(results["kills"]) >= kills
         draw = random.Random(f"{seed} {results['begun']}").uniform(0.02, 0.5) * seconds
         results["begun"] += 1
@@ -553,6 +582,9 @@ def planned(seed: int) -> Iterator[tuple[str, dict]]:
     for stage in ("prune", "gnn", "gbdt", "leaderboard"):
         yield "interrupted", {"stage": whole[stage], "kill": False}
         yield "kernel", {"stage": whole[stage], "kill": True}
+    for target in ALONE:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+            yield "orphaned", {"target": target, "number": int(number)}
     for stage in ("prune", "pad", "gnn", "gbdt", "blend", "leaderboard"):
         for room in ROOM:
             yield "disk", {"stage": whole[stage], "room": room}
@@ -576,6 +608,7 @@ def planned(seed: int) -> Iterator[tuple[str, dict]]:
 FUNCTIONS = {
     "interrupted": at_work,
     "kernel": at_work,
+    "orphaned": orphaned,
     "disk": full,
     "memory": starved,
     "together": together,

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import figures
+from stages import checks, figures
 from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
 
@@ -36,14 +36,15 @@ GROUPS = {
 }
 
 
-def read(path: str | Path = TABLE) -> pl.DataFrame:
+@checks.entry("ablation")
+def read(table: str | Path = TABLE) -> pl.DataFrame:
     """The rows; InputError where there are none, or the file is something else."""
-    if not Path(path).exists():
-        raise InputError(f"{path}: not there; make ablate writes it")
-    table = pl.read_csv(path, schema_overrides={"variant": pl.String})
-    if table.columns != list(SCHEMA):
-        raise InputError(f"{path}: holds other columns than {', '.join(SCHEMA)}; remove it and run make ablate")
-    return table.cast(SCHEMA)
+    if not Path(table).exists():
+        raise InputError(f"{table}: not there; make ablate writes it")
+    rows = pl.read_csv(table, schema_overrides={"variant": pl.String})
+    if rows.columns != list(SCHEMA):
+        raise InputError(f"{table}: holds other columns than {', '.join(SCHEMA)}; remove it and run make ablate")
+    return rows.cast(SCHEMA)
 
 
 def groups(table: pl.DataFrame) -> list[str]:

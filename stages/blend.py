@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages import dataset, files, metrics, protocol, scores
+from stages import checks, dataset, files, metrics, protocol, scores
 from stages.collection import slug
 from stages.errors import InputError
 from stages.families import family
@@ -122,14 +122,15 @@ class Voices:
         return result
 
 
+@checks.entry("blend", writes=True)
 def run(
     *,
-    collections: list,
-    members: list,
+    collections: list[str],
+    members: list[str],
     rule: str = "rank",
     shrink: float = 0.5,
-    eval_indices: str | None = None,
-    data: str = "data",
+    eval_indices: str | Path | None = None,
+    data: str | Path = "data",
 ) -> dict[str, pl.DataFrame | str | float]:
     """Blends the `members` (names of stages that score) by `rule` and evaluates the choice; writes below DATA/blend:
 
@@ -219,8 +220,8 @@ def combine(members: Mapping[str, Scores], weights: Weights) -> dict[str, np.nda
     return {graph: _places(_weighted(members, graph, weights)) for graph in first}
 
 
-def _check(members: list, rule: str, shrink: float) -> None:
-    if not members or not all(isinstance(member, str) for member in members) or len(set(members)) != len(members):
+def _check(members: list[str], rule: str, shrink: float) -> None:
+    if not members or len(set(members)) != len(members):
         raise InputError(f"blend.members: {members} is no list of different stages that score; give [gnn, gbdt] or one")
     if rule not in RULES:
         raise InputError(f"blend.rule: {rule!r} is no rule; use one of {', '.join(RULES)}")

@@ -7,13 +7,14 @@ The page is for a reader who has never seen an HLO graph; no stage reads what th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import dataset, figures, npz
+from stages import checks, dataset, figures, npz
 from stages.collection import folder, is_tile
 from stages.errors import InputError
 from stages.hlo.opcodes import OPCODE_NUMBERS
@@ -61,7 +62,8 @@ class Example:
     tiles: list[str] | None = None
 
 
-def run(*, collection: str, program: str | None = None, root: str, data: str = "data") -> Example:
+@checks.entry("configuration")
+def run(*, collection: str, program: str | None = None, root: str | Path, data: str | Path = "data") -> Example:
     """A train program of a layout collection, as published below `root` and as pruned below `data`, or a train kernel.
 
     program: its id; None takes the smallest that has a copy to show, of the `TRIED` smallest, and of kernels, none of

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from stages import baselines, dataset, files, protocol, score, scores, submission
+from stages import baselines, checks, dataset, files, protocol, score, scores, submission
 from stages.collection import COLLECTIONS, is_tile, slug
 from stages.errors import InputError
 from stages.metrics import closeness, collection_score, disagreement, graph_scores, random_closeness
@@ -90,14 +90,15 @@ class Board:
         return TILE_STAND_IN if stands_in and (split, collection, TILE_STAND_IN) in self.values else None
 
 
+@checks.entry("leaderboard", writes=True)
 def run(
     *,
-    collections: list,
-    solution: str | None,
-    programs: str | None,
-    sample_submission: str | None = None,
-    data: str = "data",
-    reports: str = "reports",
+    collections: list[str],
+    solution: str | Path | None,
+    programs: str | Path | None,
+    sample_submission: str | Path | None = None,
+    data: str | Path = "data",
+    reports: str | Path = "reports",
 ) -> dict:
     """Writes data/leaderboard/submission.csv, REPORTS/metrics.json and REPORTS/leaderboard.csv (one row per graph).
 

@@ -1,4 +1,5 @@
-"""The npz files of TpuGraphs: read, checked and cast. `python -m stages.npz ROOT` checks a whole data set.
+"""The npz files of TpuGraphs: read, checked and cast. `python -m stages.npz ROOT` checks a whole data set, or a folder
+of such files.
 
 Keys and shapes are those of the data set's README. What is on disk has other dtypes than the README says (opcodes are
 uint8 or int32, ids int64 or int32), so every array is read by name and cast.
@@ -17,7 +18,7 @@ import math
 import stat
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ NODE_FEATURES = 140
 TILE_FEATURES = 24
 LAYOUT_FEATURES = 18  # output, input and kernel layout, six places each
 CONVOLUTION_NUMBERS = slice(93, 107)  # node_feat's columns of a convolution's dimension numbers
+LAYOUT_KEYS = ("node_config_ids", "node_config_feat")  # of arrays that only a layout file has
+TILE_KEYS = ("config_feat", "config_runtime_normalizers")  # that only a tile file has
 LARGEST_OPCODE = OPCODES - 1
 LAYOUT_RANGE = (-1, 5)
 LARGEST_DIMENSION = 127  # that a node's own layout may name; later stages hold it as int8
@@ -93,6 +96,19 @@ class TileArrays:
     config_runtime_normalizers: np.ndarray
 
 
+@dataclass(frozen=True)
+class ProgramArrays:
+    """A file without configurations, as `stages.hlo` makes of a compiler's dump: there is nothing to rank in it.
+
+    node_feat, node_opcode, edge_index, node_splits as in `LayoutArrays`.
+    """
+
+    node_feat: np.ndarray
+    node_opcode: np.ndarray
+    edge_index: np.ndarray
+    node_splits: np.ndarray
+
+
 class LayoutFile:
     """An open layout file, for use in `with`: the arrays of `LayoutArrays`, but node_config_feat block by block.
 
@@ -116,7 +132,9 @@ class LayoutFile:
         self._archive.__exit__()
 
     def _open(self) -> None:
-        archive, graph = self._archive, _graph(self._archive)
+        archive = self._archive
+        archive.check_ranked()
+        graph = _graph(archive)
         self.node_feat, self.node_opcode, self.edge_index = graph.values()
         nodes = len(self.node_feat)
         ids = archive.integers("node_config_ids", (None,), 0, nodes - 1)
@@ -129,10 +147,7 @@ class LayoutFile:
         consumed = np.bincount(self.edge_index[:, 0], minlength=nodes)[ids]
         if (np.isin(self.node_opcode[ids], (CONVOLUTION, DOT)) & (consumed > MOST_OPERANDS)).any():
             archive.fail("edge_index", f"has a configurable convolution or dot of more than {MOST_OPERANDS} operands")
-        splits = archive.integers("node_splits", (1, None), 0, nodes).reshape(-1)
-        if (np.diff(splits) < 0).any():
-            archive.fail("node_splits", "does not ascend")
-        self.node_config_ids, self.node_splits = ids, splits
+        self.node_config_ids, self.node_splits = ids, _splits(archive, nodes)
         self.config_runtime = _runtime(archive)
         self.shape = len(self.config_runtime), len(ids)
         with self._member():  # so that its header is checked
@@ -211,12 +226,20 @@ def read_layout(path: str | Path) -> LayoutArrays:
 def read_tile(path: str | Path) -> TileArrays:
     """Arrays of a tile file, checked; InputError names the file, the key and the fault."""
     with _Archive(path) as archive:
+        archive.check_ranked()
         graph = _graph(archive)
         runtime = _runtime(archive)
         features = archive.floats("config_feat", (len(runtime), TILE_FEATURES))
         archive.check_finite("config_feat", features)
         normalizers = archive.integers("config_runtime_normalizers", (len(runtime),), 1, LARGEST_TIME)
     return TileArrays(**graph, config_feat=features, config_runtime=runtime, config_runtime_normalizers=normalizers)
+
+
+def read_program(path: str | Path) -> ProgramArrays:
+    """Arrays of a file without configurations, checked; InputError names the file, the key and the fault."""
+    with _Archive(path) as archive:
+        graph = _graph(archive)
+        return ProgramArrays(**graph, node_splits=_splits(archive, len(graph["node_feat"])))
 
 
 def read(path: str | Path, collection: str) -> LayoutArrays | TileArrays:
@@ -258,10 +281,31 @@ def summary(root: str | Path, collection: str) -> str:
     """One line on a collection below `root`: graphs, nodes and configurations of each split; every file is checked."""
     parts = []
     for split in collections.SPLITS:
-        arrays = [_counts(file, collection) for file in files(root, collection, split)]
+        arrays = [_counts(file, collections.is_tile(collection)) for file in files(root, collection, split)]
         nodes, configurations = (sum(column) for column in zip(*arrays, strict=True))
         parts.append(f"{split} {len(arrays)} graphs, {nodes} nodes, {configurations} configurations")
     return f"{collection}: {'; '.join(parts)}"
+
+
+def contents(folder: str | Path) -> list[str]:
+    """A line for each kind of file in a folder of npz files, as `stages.hlo` writes it; every file is checked.
+
+    The kinds are layout, tile, and graphs without configurations. InputError names the first file that is faulty.
+    """
+    kinds: dict[str, list[tuple[int, int]]] = {}
+    for path in sorted(Path(folder).glob("*.npz")):
+        with _Archive(path) as archive:
+            ranked, tile = archive.ranked, archive.holds(TILE_KEYS)
+        if ranked:
+            kinds.setdefault("tile graphs" if tile else "layout graphs", []).append(_counts(path, tile))
+        else:
+            kinds.setdefault("graphs without configurations", []).append((len(read_program(path).node_feat), 0))
+    lines = []
+    for kind, counts in sorted(kinds.items()):
+        nodes, configurations = (sum(column) for column in zip(*counts, strict=True))
+        ranked = f", {configurations} configurations" if configurations else ""
+        lines.append(f"{folder}: {len(counts)} {kind}, {nodes} nodes{ranked}")
+    return lines
 
 
 class _Bounded(io.FileIO):
@@ -410,6 +454,22 @@ class _Archive:
         self.zip.close()
         self._file.close()
 
+    @property
+    def ranked(self) -> bool:
+        """Whether any array tells of configurations."""
+        return self.holds((*LAYOUT_KEYS, *TILE_KEYS, "config_runtime"))
+
+    def holds(self, keys: Iterable[str]) -> bool:
+        """Whether it has an array of one of these keys."""
+        return any(f"{key}.npy" in self.members for key in keys)
+
+    def check_ranked(self) -> None:
+        """InputError where the file is a graph without configurations."""
+        if not self.ranked and self.holds(["node_feat"]):
+            raise InputError(
+                f"{self.path}: is a graph without configurations, so there is nothing to rank; leave it out"
+            )
+
     def fail(self, key: str | None, fault: str) -> None:
         subject = f"{self.path}: {key}" if key else f"{self.path}"
         raise InputError(f"{subject} {fault}; fetch the file again or leave it out") from None
@@ -485,6 +545,14 @@ def _graph(archive: _Archive) -> dict[str, np.ndarray]:
     return {"node_feat": features, "node_opcode": opcodes.astype(np.uint8), "edge_index": edges}
 
 
+def _splits(archive: _Archive, nodes: int) -> np.ndarray:
+    """node_splits (s,) int64."""
+    splits = archive.integers("node_splits", (1, None), 0, nodes).reshape(-1)
+    if (np.diff(splits) < 0).any():
+        archive.fail("node_splits", "does not ascend")
+    return splits
+
+
 def _has_cycle(nodes: int, consumer: np.ndarray, producer: np.ndarray) -> bool:
     if (consumer > producer).all():  # in topological order, as the published files are
         return False
@@ -513,9 +581,9 @@ def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
     return (array[start : start + rows] for start in range(0, len(array), rows))
 
 
-def _counts(path: Path, collection: str) -> tuple[int, int]:
+def _counts(path: Path, tile: bool) -> tuple[int, int]:
     """Nodes and configurations of a file, all of it checked."""
-    if collections.is_tile(collection):
+    if tile:
         arrays = read_tile(path)
         return len(arrays.node_feat), len(arrays.config_runtime)
     with LayoutFile(path) as file:
@@ -525,11 +593,15 @@ def _counts(path: Path, collection: str) -> tuple[int, int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks a data set; one line per collection, or the one line of the first fault and exit status 1."""
+    """Checks a data set, or the npz files of one folder; a line per collection, or kind of file, or the one line of the
+    first fault and exit status 1."""
     if len(arguments) != 1:
-        print("usage: python -m stages.npz ROOT (the folder that holds npz/)", file=sys.stderr)
+        print("usage: python -m stages.npz ROOT (the folder that holds npz/, or npz files themselves)", file=sys.stderr)
         return 1
     try:
+        if lines := contents(arguments[0]):
+            print("\n".join(lines))
+            return 0
         for collection in collections.COLLECTIONS:
             print(summary(arguments[0], collection))
     except InputError as error:

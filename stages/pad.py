@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, engine, npz
+from stages import checks, dataset, engine, npz
 from stages.collection import SPLITS, is_tile
 from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
@@ -57,7 +58,8 @@ class Scaler:
         return np.clip(scaled, -FARTHEST, FARTHEST).astype(np.float32)
 
 
-def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.DataFrame:
+@checks.entry("pad", writes=True)
+def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data") -> pl.DataFrame:
     """Writes the model-ready features of every packed graph of `collection` to DATA/pad/SLUG, with scaler.json.
 
     layout_padding: -1, or 0 for the data as published. Scalers are fitted on train graphs only: no file of valid or

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, engine, files, npz
+from stages import checks, dataset, engine, files, npz
 from stages.collection import SPLITS, is_tile, slug
 from stages.errors import InputError
 from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
@@ -52,16 +52,17 @@ _HASH_BITS = 20  # so that of a thousand triples hardly two share a place
 _FACTORS = np.random.default_rng(0).integers(1 << 63, size=_WORDS, dtype=np.uint64) * 2 + 1  # odd, to lose no bit
 
 
+@checks.entry("prune", writes=True)
 def run(
     *,
     collection: str,
-    root: str,
+    root: str | Path,
     hops: int | str = 1,
     neighbour_edges: bool = False,
     direction: str = "both",
     duplicates: str = "first",
     skip_bad: bool = False,
-    data: str = "data",
+    data: str | Path = "data",
     workers: int | None = None,
 ) -> pl.DataFrame:
     """Packs every npz file of `collection` below `root` into DATA/prune/SLUG; each is read once.
@@ -433,8 +434,7 @@ def statistics(
 
 
 def _check(hops: int | str, direction: str, duplicates: str) -> None:
-    whole_number = isinstance(hops, int) and not isinstance(hops, bool) and hops >= 1
-    if hops != "all" and not whole_number:
+    if hops != "all" and not (isinstance(hops, int) and hops >= 1):
         raise InputError(f"prune.hops: {hops!r} is neither a whole number from 1 nor 'all'; mend params.yaml")
     if direction not in DIRECTIONS:
         raise InputError(f"prune.direction: {direction!r} is none of {', '.join(DIRECTIONS)}; mend params.yaml")

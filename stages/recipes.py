@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import dataset, figures, files, inputs, params, scores, seconds
+from stages import checks, dataset, figures, files, inputs, params, scores, seconds
 from stages.collection import COLLECTIONS, slug
 from stages.errors import InputError
 from stages.metrics import collection_score, graph_scores
@@ -164,6 +164,7 @@ def measured(name: str, project: str | Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
+@checks.entry("recipes")
 def read(project: str | Path = ".") -> pl.DataFrame:
     """The table of all recipes run so far; InputError where there is none, or one of something else."""
     path = Path(project, TABLE)

@@ -6,9 +6,11 @@ failures in one line, and a report whose bytes depend on nothing but the noteboo
 # ruff: noqa: E402
 
 import ast
+import functools
 import json
 import logging
 import math
+import operator
 import os
 import re
 import resource
@@ -33,7 +35,7 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import PROCESSOR, causes, engine, files, inputs, kernel, lifetime, page, params, roots, seconds
+from stages import PROCESSOR, causes, checks, engine, files, inputs, kernel, lifetime, page, params, roots, seconds
 from stages import collection as collections
 from stages.errors import InputError
 
@@ -95,6 +97,7 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     held = project / ".dvc" / "tmp" / f"run-{name}.lock"
     with _alone(held, name), _timed() as taken, _environment(engine.exported(where) | {kernel.LOCK: str(held)}):
         executed = _papermill(notebook, values, project, stage, failed)
+        checks.made_by(stage, values | {"data": str(project / values.get("data", "data"))})
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(shown, page.html(executed, title, front).encode())
@@ -221,12 +224,8 @@ def _official(name: str, value: object) -> object:
 def _typed(name: str, value: object, kind: str, listing: str) -> object:
     """Return the value, a whole number as float where a float is wanted; raise InputError on another type."""
     _check_number(name, value)
-    allowed = [_TYPES.get(part.strip()) for part in kind.split("|")]
-    if type(value) in allowed:
-        return value
-    if type(value) is int and float in allowed:
-        return float(value)
-    raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected {kind}; {listing}")
+    wanted = functools.reduce(operator.or_, (_TYPES[part.strip()] for part in kind.split("|")))
+    return checks.fitting(name, value, wanted, listing)
 
 
 def _check_number(name: str, value: object) -> None:

@@ -1,12 +1,12 @@
 """`python -m stages.score SUBMISSION SOLUTION`: the official metric of any submission.
 
 The solution is a CSV `ID,Runtimes`: run times joined by `;` in the order of the configurations (tile: divided by their
-normalizers), as data/sample/solution.csv.
+normalizers), as data/sample/solution.csv. A tile row of the submission may list more than five configurations.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from stages import submission
 from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
-from stages.metrics import collection_score, graph_score
+from stages.metrics import TOP, collection_score, graph_score
 
 HEADER = ["ID", "Runtimes"]
 
@@ -47,8 +47,14 @@ def read_solution(path: str | Path) -> dict[str, np.ndarray]:
 def evaluate(rows: list[submission.Row], solution: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """collection -> ID -> official metric (NaN where undefined), for the collections that the solution holds.
 
-    Raises InputError where the rows are no valid submission for exactly the graphs of the solution.
+    Of a tile row the metric takes the first five indices, or as many as the kernel has configurations where these are
+    fewer. What follows is not looked at: the official baseline (`rank_config_indices` in tpu_graphs) writes ten, with
+    zeros at the end for a kernel of fewer.
+
+    Raises:
+        InputError: what is looked at is no valid submission for exactly the graphs of the solution.
     """
+    rows = [(identifier, _looked_at(identifier, indices, solution)) for identifier, indices in rows]
     submission.validate(rows, {identifier: len(runtimes) for identifier, runtimes in solution.items()})
     predicted = {identifier: _places(indices, len(solution[identifier])) for identifier, indices in rows}
     result: dict[str, dict[str, float]] = {collection: {} for collection in COLLECTIONS}
@@ -56,6 +62,12 @@ def evaluate(rows: list[submission.Row], solution: Mapping[str, np.ndarray]) -> 
         collection = submission.collection_of(identifier)
         result[collection][identifier] = graph_score(collection, predicted[identifier], solution[identifier])
     return {collection: graphs for collection, graphs in result.items() if graphs}
+
+
+def _looked_at(identifier: str, indices: Sequence[int], solution: Mapping[str, np.ndarray]) -> Sequence[int]:
+    if identifier not in solution or not is_tile(submission.collection_of(identifier)):
+        return indices
+    return indices[: min(TOP, len(solution[identifier]))]
 
 
 def _places(indices, configurations: int) -> np.ndarray:

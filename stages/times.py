@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import figures
+from stages import checks, figures
 from stages.collection import COLLECTIONS
 from stages.errors import InputError
 
@@ -32,6 +32,7 @@ VARIANTS = {
 }
 
 
+@checks.entry("times")
 def read(folder: str | Path) -> pl.DataFrame:
     """`SCHEMA` of every stage of the pipeline that has run here, in its order; damaged files are left out."""
     rows = []
@@ -48,16 +49,17 @@ def read(folder: str | Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def segments(path: str | Path) -> pl.DataFrame:
+@checks.entry("times")
+def segments(benchmarks: str | Path) -> pl.DataFrame:
     """What benchmarks/gst.py measured: variant, nodes, configurations, seconds of a step, peak in bytes.
 
     Where a variant did not fit with as many configurations as the others it has fewer, or no row. Raises InputError
     for a file that is absent or holds none.
     """
     try:
-        rows = json.loads(Path(path).read_text())["gst"]["rows"]
+        rows = json.loads(Path(benchmarks).read_text())["gst"]["rows"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: holds no measurements of segments; run python -m benchmarks.gst") from None
+        raise InputError(f"{benchmarks}: holds no measurements of segments; run python -m benchmarks.gst") from None
     schema = {"variant": pl.String, "nodes": pl.Int64, "configurations": pl.Int64}
     schema |= {"seconds": pl.Float64, "peak": pl.Float64}
     table = pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema=schema, orient="row")

@@ -21,7 +21,7 @@ import polars as pl
 from scipy.stats import rankdata
 from tqdm import tqdm
 
-from stages import baselines, collection, dataset, gnn, metrics, pad, params, prune, scores
+from stages import baselines, checks, collection, dataset, gnn, metrics, pad, params, prune, scores
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.settings import Settings
@@ -40,15 +40,16 @@ def settings(name: str, path: str | Path = "params.yaml") -> Settings:
     return Settings(**params.section(path, "gbdt", name))
 
 
-def folder(given: str | Path | None) -> Path:
-    """The folder of real files: `given`, else TPUGRAPHS_DIR. InputError where there is none."""
-    given = given or os.environ.get("TPUGRAPHS_DIR")
-    if not given:
+@checks.entry("tpu")
+def folder(folder: str | Path | None) -> Path:
+    """The folder of real files: `folder`, else TPUGRAPHS_DIR. InputError where there is none."""
+    root = folder or os.environ.get("TPUGRAPHS_DIR")
+    if not root:
         raise InputError("TPUGRAPHS_DIR: is not set; name the folder of real TpuGraphs files")
     for needed in ("pb/op_tuning_data.pb", "eval_indices/xla_default.json"):
-        if not Path(given, needed).is_file():
-            raise InputError(f"{Path(given, needed)}: not there; name the folder of real TpuGraphs files")
-    return Path(given)
+        if not Path(root, needed).is_file():
+            raise InputError(f"{Path(root, needed)}: not there; name the folder of real TpuGraphs files")
+    return Path(root)
 
 
 def kernels(root: Path, knobs: Settings) -> pl.DataFrame:

@@ -514,7 +514,7 @@ def test_scores_of_other_graphs_are_refused(tmp_path, packed):
         ({"rule": "single"}, "blend.rule: 'single' is no rule; use one of rank, borda, minmax, zscore"),
         ({"members": []}, r"blend.members: \[\] is no list of different stages"),
         ({"members": ["gnn", "gnn"]}, "blend.members: .* is no list of different stages"),
-        ({"members": ["gnn", 3]}, "blend.members: .* is no list of different stages"),
+        ({"members": ["gnn", 3]}, r"blend.members\[1\]: 3 is int, expected str"),
     ],
 )
 def test_wrong_parameters_are_refused(tmp_path, packed, parameters, fault):

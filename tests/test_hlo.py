@@ -10,11 +10,14 @@ import pytest
 from stages import npz, pad
 from stages.errors import InputError
 from stages.hlo import hlo_pb2
-from stages.hlo.__main__ import convert, read_tuning
-from stages.hlo.features import LEFT_OUT, graph_arrays, left_out
+from stages.hlo.__main__ import convert
+from stages.hlo.features import ELEMENT_TYPES, LEFT_OUT, graph_arrays, left_out
 from stages.hlo.opcodes import DOT, OPCODE_NUMBERS, opcode_number
+from stages.hlo.reading import read
+from stages.hlo.unsaid import NEWER_TYPES, unsaid
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
 REAL = os.environ.get("TPUGRAPHS_DIR")
 needs_real_files = pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")
 F32, TUPLE, F8E5M2 = 11, 13, 19
@@ -60,7 +63,7 @@ def tile_tuning(name="fusion.1", fingerprint=7, default=20):
     return hlo_pb2.ModuleTuningData(module=graph, fingerprint=fingerprint, runs=runs)
 
 
-def layout_tuning(nodes=(1,), tensors=((1, 0), (), (3, 2, 1, 0, 4, 5, 6))):
+def layout_tuning(nodes=(1,), tensors=((1, 0), (), (3, 2, 1, 0, 4, 5))):
     node = {"tensors": [{"dims": dims} for dims in tensors]}
     run = hlo_pb2.ConfigProfile(
         module_config={"layout_config": {"nodes": [node]}}, profile={"compute_time_ns": 5_000_000_001}
@@ -271,7 +274,7 @@ def test_hlo_dump_message_holds_the_module():
     assert hlo_pb2.HloProto.FromString(dump).hlo_module.computations[0].instructions[0].name == "add.1"
 
 
-def test_layout_configuration_is_padded_and_cut(tmp_path):
+def test_layout_configuration_is_padded(tmp_path):
     (path,) = convert(saved(tmp_path, layout_tuning()), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "program.npz"
     with np.load(path, allow_pickle=False) as arrays:
@@ -340,7 +343,7 @@ def test_same_input_same_bytes(tmp_path):
         (hlo_pb2.TuningData(modules=[tile_tuning(), tile_tuning(default=30)]), "kernel 1: no timed run is marked"),
         (hlo_pb2.TuningData(modules=[hlo_pb2.ModuleTuningData(module=tile_tuning().module)]), "no run has both a tile"),
         (tile_tuning(), "no node is configurable"),
-        (tile_tuning().module, "not TpuGraphs tuning data"),
+        (layout_tuning(tensors=((1, 0), range(7))), "instruction 'reshape.2' a layout of rank 7, and .* holds 6"),
     ],
 )
 def test_tuning_data_that_does_not_fit(tmp_path, tuning, fault):
@@ -351,21 +354,103 @@ def test_tuning_data_that_does_not_fit(tmp_path, tuning, fault):
 
 
 def test_every_cut_of_a_layout_file_is_refused(tmp_path):
-    data = layout_tuning().SerializeToString()
+    tuning = layout_tuning()
+    tuning.fingerprint = 7  # as every published file has
+    data = tuning.SerializeToString()
+    program = hlo_pb2.HloProto(hlo_module=tuning.module).SerializeToString()
     file = tmp_path / "cut.pb"
     for length in range(len(data)):
         file.write_bytes(data[:length])
+        if data[:length] == program:  # the very bytes of a dump
+            continue
         with pytest.raises(InputError, match="cut.pb"):
             convert(file, tmp_path)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_every_cut_of_a_dump_is_refused(tmp_path, bare):
+    """A module alone is a list of computations: cut between two it is one still, without the entry."""
+    graph = hlo_pb2.HloProto.FromString((DATA / "written.hlo.pb").read_bytes()).hlo_module
+    graph.entry_computation_name = graph.computations[-1].name
+    data = (graph if bare else hlo_pb2.HloProto(hlo_module=graph)).SerializeToString()
+    file = tmp_path / "cut.pb"
+    for length in range(1, len(data)):
+        file.write_bytes(data[:length])
+        with pytest.raises(InputError, match="cut.pb: .* or is cut short"):
+            read(file)
+
+
+def buffers():
+    """A buffer assignment as XLA writes it behind a compiled module: of its messages, fields 1 to 4 of the message."""
+    buffer = bytes([0x08, 5, 0x10, 64, 0x1A, 2, 0x08, 3])  # id, size, defined_at
+    alias = bytes([0x08, 5, 0x12, 2, 0x08, 3])  # source_buffer_id, location
+    allocation = bytes([0x10, 64, 0x18, 1])  # size, is_thread_local
+    trace = bytes([0x0A, 2, 0x08, 1, 0x10, 1])  # events, whole_module_simulation
+    parts = [(0x0A, buffer), (0x0A, buffer), (0x12, alias), (0x1A, allocation), (0x22, trace)]
+    content = b"".join(bytes([key, len(part)]) + part for key, part in parts)
+    return bytes([0x1A, len(content)]) + content
+
+
+@pytest.mark.parametrize("name", ["module", "optimised"])
+@pytest.mark.parametrize("form", ["HloProto", "HloProto with buffers", "HloModuleProto", "nameless HloModuleProto"])
+def test_what_a_compiler_dumps_becomes_a_graph_that_the_reader_takes(tmp_path, name, form):
+    data = (DATA / f"{name}.hlo.pb").read_bytes()
+    graph = hlo_pb2.HloProto.FromString(data).hlo_module
+    if form == "nameless HloModuleProto":
+        graph.name = ""
+    data = graph.SerializeToString() if form.endswith("HloModuleProto") else data
+    file, folder = tmp_path / f"{name}.hlo.pb", tmp_path / "out"
+    file.write_bytes(data + (buffers() if form.endswith("buffers") else b""))
+    result = command(file, folder, "--extra")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"1 npz written to {folder} (a graph without configurations)\n"
+    expected = graph_arrays(graph)
+    with np.load(folder / f"{name}.npz") as arrays:
+        assert set(arrays) == {"node_feat", "node_opcode", "edge_index", "node_splits", "node_feat_extra"}
+    program = npz.read_program(folder / f"{name}.npz")
+    for key in ("node_feat", "node_opcode", "edge_index"):
+        np.testing.assert_array_equal(getattr(program, key), getattr(expected, key))
+    np.testing.assert_array_equal(program.node_splits, expected.node_splits.reshape(-1))
+    assert npz.main([str(folder)]) == 0
+
+
+def test_ranks_beyond_six_of_a_dump_are_refused_by_the_instructions_name(tmp_path):
+    fault = "written.hlo.pb: instruction 'seven' .parameter. has rank 7, and .* 6 dimensions"
+    with pytest.raises(InputError, match=fault) as caught:
+        convert(DATA / "written.hlo.pb", tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_types_and_opcodes_without_a_column_are_counted_in_one_line(tmp_path):
+    new = [instruction(1, "topk", F8E5M2), instruction(2, "erf"), instruction(3, element_type=F8E5M2), instruction(4)]
+    new += [instruction(5, element_type=99), instruction(6, "erf", 21)]
+    result = command(saved(tmp_path, hlo_pb2.HloProto(hlo_module=module(computation(1, 4, *new)))), tmp_path / "out")
+    assert result.returncode == 0 and result.stdout.startswith("1 npz")
+    assert result.stderr == (
+        f"{tmp_path}/program.pb: 5 of 6 instructions have a type or opcode that TpuGraphs' columns cannot say, zero in "
+        "the npz: element types f8e5m2 (2), number 99 (1), s4 (1); opcodes erf (2), topk (1)\n"
+    )
+    assert unsaid([module(computation(1, 4, instruction(4)))]) is None
+    assert not NEWER_TYPES.keys() & set(ELEMENT_TYPES)
+
+
+def test_text_and_other_protobufs_are_named_for_what_they_are(tmp_path):
+    file = tmp_path / "program.txt"
+    file.write_bytes((DATA / "module.txt").read_bytes())
+    with pytest.raises(InputError, match="program.txt: is HLO as text; dump it with --xla_dump_hlo_as_proto"):
+        read(file)
+    nothing = hlo_pb2.HloProto(hlo_module=hlo_pb2.HloModuleProto(name="m"))
+    with pytest.raises(InputError, match="neither TpuGraphs tuning data nor an HLO dump"):
+        read(saved(tmp_path, nothing))
 
 
 def test_files_that_are_not_tuning_data(tmp_path):
     file = tmp_path / "noise.pb"
     file.write_bytes(np.random.default_rng(0).bytes(10_000))
-    with pytest.raises(InputError, match="noise.pb: is not TpuGraphs tuning data"):
-        read_tuning(file)
+    with pytest.raises(InputError, match="noise.pb: is neither TpuGraphs tuning data nor an HLO dump"):
+        read(file)
     with pytest.raises(InputError, match="cannot be read"):
-        read_tuning(tmp_path)
+        read(tmp_path)
 
 
 def command(*arguments):
@@ -423,7 +508,7 @@ def test_real_layout_program_padded_and_with_the_left_out_columns(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     with np.load(tmp_path / f"{file.stem}.npz") as arrays:
         padded, extra, opcode = arrays["node_feat"], arrays["node_feat_extra"], arrays["node_opcode"]
-    published = graph_arrays(read_tuning(file).module).node_feat
+    published = graph_arrays(read(file).module).node_feat
     assert np.array_equal(np.where(padded == -1, 0, padded), np.where(published == -1, 0, published))
     np.testing.assert_array_equal(padded[:, 134:], pad.own_layout(published))
     dots, gathers = opcode == DOT, opcode == OPCODE_NUMBERS["gather"]
@@ -435,7 +520,7 @@ def test_real_tile_kernels(tmp_path):
     file = Path(REAL, "pb", "op_tuning_data.pb")
     written = convert(file, tmp_path)
     assert len(written) == 15
-    for path, kernel in zip(written, read_tuning(file).modules, strict=True):
+    for path, kernel in zip(written, read(file).modules, strict=True):
         with np.load(path) as ours, np.load(next(Path(REAL, "npz_all/npz/tile").rglob("*.npz"))) as official:
             assert {key: ours[key].dtype for key in ours} == {key: official[key].dtype for key in official}
             nodes, timed = len(ours["node_opcode"]), len(ours["config_runtime"])

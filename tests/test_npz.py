@@ -551,6 +551,40 @@ def test_a_data_set_is_checked_with_a_line_per_collection(tmp_path, capsys):
     assert len(errors) == 1 and errors[0].startswith(f"{faulty}: node_feat is missing")
 
 
+def program_arrays():
+    """A graph without configurations, as `stages.hlo` writes it."""
+    return {key: layout_arrays()[key] for key in ("node_feat", "node_opcode", "edge_index", "node_splits")}
+
+
+def test_a_folder_of_files_of_all_kinds_is_checked_with_a_line_for_each(tmp_path, capsys):
+    for name, arrays in zip("abcd", (program_arrays(), program_arrays(), layout_arrays(), tile_arrays()), strict=True):
+        save(tmp_path / f"{name}.npz", arrays)
+    assert npz.main([str(tmp_path)]) == 0
+    nodes, kernel = len(layout_arrays()["node_feat"]), tile_arrays()
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}: 2 graphs without configurations, {2 * nodes} nodes",
+        f"{tmp_path}: 1 layout graphs, {nodes} nodes, {len(layout_arrays()['config_runtime'])} configurations",
+        f"{tmp_path}: 1 tile graphs, {len(kernel['node_feat'])} nodes, {len(kernel['config_runtime'])} configurations",
+    ]
+    faulty = save(tmp_path / "b.npz", without(program_arrays(), "node_splits"))
+    assert npz.main([str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(f"{faulty}: node_splits is missing") and shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("fault", [name for name in GRAPH_FAULTS if "runtime" not in GRAPH_FAULTS[name][1]])
+def test_a_faulty_graph_without_configurations_is_refused(tmp_path, fault):
+    change, pattern = GRAPH_FAULTS[fault]
+    assert_refused(npz.read_program, save(tmp_path / "faulty.npz", change(program_arrays())), pattern)
+
+
+@pytest.mark.parametrize("read", [npz.read_layout, npz.read_tile])
+def test_a_graph_without_configurations_is_none_of_a_collection(tmp_path, read):
+    file = save(tmp_path / "program.npz", program_arrays())
+    with pytest.raises(InputError, match="program.npz: is a graph without configurations, so there is nothing to rank"):
+        read(file)
+
+
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"npz/tile/xla/valid: no such folder; .*data\.root"):
         npz.files(tmp_path, "tile:xla", "valid")

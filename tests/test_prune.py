@@ -524,6 +524,21 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_leaves_no_process(tmp_path, 
     assert contents(tmp_path / "prune") == contents(tmp_path / "undisturbed/prune")
 
 
+@pytest.mark.parametrize(("collection", "folder"), [(LAYOUT, "layout/xla/random"), ("tile:xla", "tile/xla")])
+def test_a_graph_without_configurations_is_told_and_can_be_skipped(tmp_path, collection, folder):
+    root = write_root(tmp_path)
+    keys = ("node_feat", "node_opcode", "edge_index", "node_splits")
+    save(root / "npz" / folder / "train" / "dumped.npz", {key: layout_arrays()[key] for key in keys})
+    fault = "is a graph without configurations, so there is nothing to rank; leave it out"
+    knobs = {"collection": collection, "root": str(root), "data": str(tmp_path)}
+    with pytest.raises(InputError, match=rf"train/dumped.npz: {fault} \(the other .*; data.skip_bad: true") as caught:
+        prune.run(**knobs)
+    assert "\n" not in str(caught.value)
+    assert "dumped" not in prune.run(**knobs, skip_bad=True)["id"].to_list()
+    (skipped,) = dataset.manifest(dataset.prune_folder(tmp_path, collection))["skipped"]
+    assert skipped == {"split": "train", "id": "dumped", "fault": fault}
+
+
 def test_nothing_depends_on_the_number_of_processes(tmp_path):
     root = write_root(tmp_path)
     (root / "npz/layout/xla/random/train/train_1.npz").write_text("nothing")
@@ -615,9 +630,7 @@ def test_a_missing_or_empty_split_is_named(tmp_path):
         prune.run(collection=LAYOUT, root=str(root), data=str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "parameter", [{"hops": 0}, {"hops": "one"}, {"hops": True}, {"hops": 1.5}, {"duplicates": "median"}]
-)
+@pytest.mark.parametrize("parameter", [{"hops": 0}, {"hops": "one"}, {"direction": "up"}, {"duplicates": "median"}])
 def test_faulty_parameters_are_named(tmp_path, parameter):
     (name,) = parameter
     with pytest.raises(InputError, match=rf"prune\.{name}: .*mend params\.yaml"):

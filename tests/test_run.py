@@ -370,6 +370,17 @@ def test_without_an_environment_the_python_on_the_path_runs_a_stage(piped):
     assert f"{sys.prefix} " in (piped / "reports" / "where.html").read_text()
 
 
+def test_a_result_that_another_run_wrote_is_refused(project, capfd):
+    """As one does that was killed and had not ended yet."""
+    cell = "import json, pathlib\nfolder = pathlib.Path('data/mine')\nfolder.mkdir(parents=True)\n"
+    cell += "(folder / 'parameters.json').write_text(json.dumps({'trees': 300}))"
+    write_notebook(project / "notebooks" / "mine.ipynb", [("parameters", "trees = 4"), ("code", cell)])
+    assert run.main(["mine"], project) == 1
+    line = capfd.readouterr().err
+    assert line == f"{project}/data/mine: another run wrote there, with mine.trees 300 instead of 4; run again\n"
+    assert not (project / "reports" / "mine.html").exists()
+
+
 def test_a_kernel_that_cannot_start_says_why(project, capfd):
     (project / "ipykernel_launcher.py").write_text("raise ImportError('libzmq.so: cannot open')")
     assert run.main(["plain"], project) == 1

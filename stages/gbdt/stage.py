@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, engine, files, metrics, scores
+from stages import checks, dataset, engine, files, metrics, scores
 from stages import seconds as spent
 from stages.collection import slug
 from stages.errors import InputError
@@ -31,7 +31,8 @@ LOWER = "gbdt.configurations"  # where memory runs out
 BY_ROW = ("lambdarank", "pointwise")
 
 
-def run(*, collection: str, data: str = "data", **knobs) -> dict:
+@checks.entry("gbdt", writes=True)
+def run(*, collection: str, data: str | Path = "data", **knobs) -> dict:
     """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
 
     knobs: as in `Settings`. With each of the seeds 0 .. seeds-1 the program families are dealt into folds, and each

@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from safetensors.torch import load, save
 
-from stages import engine, files, scores, seconds
+from stages import checks, engine, files, scores, seconds
 from stages.collection import is_tile, slug
 from stages.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
 from stages.errors import InputError
@@ -34,7 +34,8 @@ SCORED = ("valid", "test")
 LOWER = "gnn.configurations or gnn.segment_nodes"  # where memory runs out
 
 
-def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict:
+@checks.entry("gnn", writes=True)
+def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) -> dict:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
     TpuGraphs has up to 100,040 configurations of a graph. Of a train graph at most `pool` take part, of a valid one
