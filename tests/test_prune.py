@@ -381,7 +381,7 @@ def test_run_twice_gives_the_same_bytes_and_no_stale_files(tmp_path, collection)
     stale.write_bytes(b"old")
     prune.run(collection=collection, root=str(root), data=str(tmp_path))
     assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
-    assert len(before) == 5  # four graphs and the manifest
+    assert len(before) == 6  # four graphs, the manifest and the parameters
 
 
 def test_tile_graphs_are_packed_whole(tmp_path):
