@@ -291,6 +291,7 @@ def test_blended_scores_hold_every_collection_and_both_splits_and_repeat(tmp_pat
     assert [file.name for file in files] == [
         "judged.json",
         "nested.csv",
+        "parameters.json",
         "rules.parquet",
         "scores.parquet",
         "seeds.parquet",

@@ -73,7 +73,7 @@ def test_what_it_writes_and_returns(data):
     written = files(data)
     models = {f"models/{name}-{seed}-{fold}.txt" for name in OBJECTIVES[:3] for seed in (0, 1) for fold in range(3)}
     ridges = {f"models/ridge-{seed}-{fold}.json" for seed in (0, 1) for fold in range(3)}
-    assert set(written) == models | ridges | {"scores.parquet", "statistics.json"}
+    assert set(written) == models | ridges | {"scores.parquet", "statistics.json", "parameters.json"}
     found = table(data)
     assert found.height == (4 + 2) * 20 * 2 and set(found["split"]) == {"valid", "test"}
     assert set(found["member"]) == {"gbdt"} and set(found["seed"]) == {0, 1}
@@ -104,7 +104,7 @@ def test_same_seed_same_bytes_and_earlier_models_go(data):
     gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **(QUICK | {"seeds": 1}))
     second = files(data)
     models = {f"models/pointwise-0-{fold}.txt" for fold in range(3)}
-    assert set(second) == models | {"scores.parquet", "statistics.json"}
+    assert set(second) == models | {"scores.parquet", "statistics.json", "parameters.json"}
     assert all(second[name] == first[name] for name in models)
 
 

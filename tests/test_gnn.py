@@ -98,7 +98,12 @@ def made_up(collection, **sizes):
 def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
     """In a second folder, and also whether seeds train side by side (two cores) or one after another (one core)."""
     graphs = made_up(collection)
-    names = {"curves.csv", "scores.parquet", *(f"weights-{seed}.safetensors" for seed in range(seeds))}
+    names = {
+        "curves.csv",
+        "parameters.json",
+        "scores.parquet",
+        *(f"weights-{seed}.safetensors" for seed in range(seeds)),
+    }
     found = []
     for cores in (2, 1):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
