@@ -32,7 +32,7 @@ repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports
 	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
 
 recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
-	$(VENV)/bin/python -m stages.recipes $(NAME)
+	$(VENV)/bin/python -m stages.studies.recipes $(NAME)
 
 ablate: $(RUN) ## what each choice is worth on valid, three seeds each; goes on where it was; writes reports/ablation.csv
 	$(VENV)/bin/python -m benchmarks.ablate $(ARGS)

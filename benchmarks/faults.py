@@ -19,8 +19,8 @@ together     two runs at once: `make repro`'s own command twice, and plain `dvc 
 read-only    reports/ or data/ mounted read-only
 torn         dvc.lock, or DVC's own list of locks, cut off at a random place, as a kill at that moment leaves it
 ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, of which one is killed
-             or cut off while it works: on tests/pipeline.py's tiny data, `made_long`, up to the networks. Where the
-             head is lost the run fails, and the next one has a new cluster
+             or cut off while it works: on the tiny data of tests/support/pipeline.py, `made_long`, up to the networks.
+             Where the head is lost the run fails, and the next one has a new cluster
 
 Disk, read-only and ray need root to mount and to divide the network, memory a cgroup of the first version too; without,
 they are left out and said to be. A row for each is written to reports/benchmarks.json as soon as it is there, and what
@@ -53,7 +53,7 @@ import yaml
 from benchmarks import measure, namespaces
 from benchmarks.namespaces import PLACES, Cluster, Missing
 from stages import files
-from tests import pipeline
+from tests.support import pipeline
 
 PROJECT = Path(__file__).parents[1]
 COLLECTION = "layout-xla-random"
@@ -464,8 +464,8 @@ def made_long(folder: Path) -> Path:
     pipeline.copy(folder)
     for name, pattern, instead in (
         ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
-        ("prune.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
-        ("prune.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
+        ("prune/stage.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
+        ("prune/stage.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
     ):
         file = folder / "stages" / name
         text, count = re.subn(pattern, instead, file.read_text(), flags=re.MULTILINE)
@@ -621,7 +621,7 @@ FUNCTIONS = {
 def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dict:
     """Makes the faults that are not in `out` yet; returns what is written there under "faults"."""
     code = [Path(module) for module in (__file__, namespaces.__file__, pipeline.__file__)]
-    known = measure.identity(_committed(), SMALL, kills, seed, code=code)
+    known = measure.identity(_committed(), SMALL, kills, seed, modules=(), files=code)
     folder = Path(tempfile.gettempdir(), f"faults-{known}")
     results = measure.read("faults", out)
     if results.get("identity") != known:

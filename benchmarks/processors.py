@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from stages import params
+from stages.runner import params
 
 STAGES = ("prune", "pad", "gnn", "gbdt")
 #: what makes the stages short; other parameters are those of params.yaml

@@ -36,8 +36,8 @@ import polars as pl
 import yaml
 
 from benchmarks import measure, synthesize
-from stages import submission
-from stages.collection import slug
+from stages.graphs.collection import slug
+from stages.scoring import submission
 
 PROJECT = Path(__file__).parents[1]
 #: tracked files that the copy does not need: what the sample was made of, results, and the sample's graphs themselves

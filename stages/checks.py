@@ -22,8 +22,8 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages import files
-from stages.collection import slug
 from stages.errors import InputError
+from stages.graphs.collection import slug
 
 #: parameters that are no property of the result: where files lie, and how many processes work
 _ELSEWHERE = ("data", "root", "workers", "knobs", "eval_indices", "solution", "programs", "sample_submission")

@@ -14,16 +14,18 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import checks, dataset, figures, npz
-from stages.collection import folder, is_tile
+from stages import checks
 from stages.errors import InputError
-from stages.hlo.opcodes import OPCODE_NUMBERS
+from stages.graphs import dataset, npz
+from stages.graphs.collection import folder, is_tile
+from stages.graphs.opcodes import OPCODE_NUMBERS
+from stages.graphs.tensors import MAX_RANK, dimensions, shape
+from stages.graphs.topology import topological_order, within
+from stages.reporting import figures
 from stages.statistics import copies, orders
 from stages.statistics.copies import slot_tensors
 from stages.statistics.layout import distinct_layouts
 from stages.statistics.tile import GROUPS
-from stages.tensors import MAX_RANK, dimensions, shape
-from stages.topology import topological_order, within
 
 TRIED = 20  # of the smallest programs, until one has a copy to show
 POINTS = 400  # in the picture of run times

@@ -15,9 +15,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stages import causes, files, params, protocol, roots
-from stages.collection import COLLECTIONS, SPLITS, folder, is_tile, slug
+from stages import files
 from stages.errors import InputError
+from stages.graphs import roots
+from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile, slug
+from stages.runner import failures, params
+from stages.scoring import eval_indices
 
 #: stage -> its parameters that name a file or a folder
 NAMED = {"blend": ("eval_indices",), "leaderboard": ("solution", "programs", "sample_submission")}
@@ -39,7 +42,7 @@ def main(project: str | Path = ".") -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if not (line := causes.of_system(error)):
+        if not (line := failures.of_system(error)):
             raise
         print(line, file=sys.stderr)
         return 1
@@ -117,7 +120,7 @@ def _content(project: Path, values: Values, stage: str, chosen: list[str]) -> di
         if not isinstance(given, str) or not given:
             raise InputError(f"params.yaml, {stage}.{name}: is {given!r}; name a file, or give null for none")
         if name == "eval_indices":
-            wanted = [protocol.file(given, collection) for collection in chosen if not is_tile(collection)]
+            wanted = [eval_indices.file(given, collection) for collection in chosen if not is_tile(collection)]
         elif values[stage][name] == AUTO and not (project / given).is_file():
             continue
         else:

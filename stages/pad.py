@@ -16,11 +16,13 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import checks, dataset, engine, npz
-from stages.collection import SPLITS, is_tile
+from stages import checks
+from stages.engine import engine
 from stages.errors import InputError
-from stages.hlo.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
-from stages.tensors import DIMENSIONS, LAYOUT, SHAPE
+from stages.graphs import dataset, npz
+from stages.graphs.collection import SPLITS, is_tile
+from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
+from stages.graphs.tensors import DIMENSIONS, LAYOUT, SHAPE
 
 CONVOLUTION_NUMBERS = slice(93, 107)
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)

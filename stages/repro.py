@@ -21,8 +21,10 @@ from pathlib import Path
 
 import yaml
 
-from stages import causes, inputs, lifetime
+from stages import inputs
+from stages.engine import lifetime
 from stages.errors import InputError
+from stages.runner import failures
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
 #: in the environment of a stage: it leaves it to this process to say that it was interrupted
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if not (line := causes.of_system(error)):
+        if not (line := failures.of_system(error)):
             raise
         print(line, file=sys.stderr)
         return 1

@@ -35,9 +35,12 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import PROCESSOR, causes, checks, engine, files, inputs, kernel, lifetime, page, params, roots, seconds
-from stages import collection as collections
+from stages import PROCESSOR, checks, files, inputs
+from stages.engine import elapsed_times, engine, lifetime
 from stages.errors import InputError
+from stages.graphs import collection as collections
+from stages.graphs import roots
+from stages.runner import failures, kernel, page, params
 
 FRONT = "leaderboard"  # whose page all others link
 ROOTED = ("prune", "configuration")  # read npz files
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if not (line := causes.of_system(error)):
+        if not (line := failures.of_system(error)):
             raise
         print(line, file=sys.stderr)
         return 1
@@ -91,7 +94,7 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     if stage in ROOTED:
         roots.check(values["root"], [values["collection"]], project)
     for folder in (shown.parent, project / values.get("data", "data")):
-        causes.check_writable(folder)
+        failures.check_writable(folder)
     where = engine.of(params.read(project / "params.yaml").get("engine", {}))
     where.check()
     held = project / ".dvc" / "tmp" / f"run-{name}.lock"
@@ -102,7 +105,7 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(shown, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
-    seconds.ran(project / "data", name, stage, values.get("collection"), *taken)
+    elapsed_times.ran(project / "data", name, stage, values.get("collection"), *taken)
     return shown
 
 
@@ -284,7 +287,7 @@ def _papermill(
             _keep(partial, failed)
             cause = error.evalue
             if error.ename != "InputError":
-                cause = causes.told(f"{error.ename}: {error.evalue}", stage, now)
+                cause = failures.told(f"{error.ename}: {error.evalue}", stage, now)
             raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
         except DeadKernelError:
             _keep(partial, failed)
@@ -294,7 +297,7 @@ def _papermill(
             except InputError as lost:
                 raise InputError(f"{source}: the kernel died, with the Ray cluster: {_line(str(lost))}") from None
             why = "for want of memory" if where.kind == "local" else "for want of memory, or of Ray's head"
-            advice = causes.remedy(stage, now)
+            advice = failures.remedy(stage, now)
             raise InputError(f"{source}: the kernel died, most often {why}; {advice}") from None
         except RuntimeError as error:
             if "Kernel died" not in str(error):  # before it answered for the first time

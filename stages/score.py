@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import submission
-from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
-from stages.metrics import TOP, collection_score, graph_score
+from stages.graphs.collection import COLLECTIONS, is_tile
+from stages.scoring import submission
+from stages.scoring.metrics import TOP, collection_score, graph_score
 
 HEADER = ["ID", "Runtimes"]
 

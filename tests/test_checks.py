@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from papermill.exceptions import PapermillExecutionError
 
 from stages import checks, run
-from stages.collection import slug
 from stages.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings as NetworkSettings
-from tests.pipeline import PROJECT
-from tests.samples import write_root
+from stages.graphs.collection import slug
+from tests.support.pipeline import PROJECT
+from tests.support.samples import write_root
 
 #: collect reads two tables and enters no stage; skip_bad of the data's section is prune's, which configuration shares
 ELSEWHERE = {("collect", "programs"), ("collect", "dropped"), ("configuration", "skip_bad")}

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages import configuration, dataset, figures, prune
+from stages import configuration
 from stages.errors import InputError
+from stages.graphs import dataset
+from stages.prune import stage as prune
+from stages.reporting import figures
 from stages.statistics import statistics
-from tests import samples
+from tests.support import samples
 
 LAYOUT = "layout:xla:random"
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from stages import inputs, repro, run
-from stages.collection import COLLECTIONS
 from stages.errors import InputError
-from tests import pipeline, samples
+from stages.graphs.collection import COLLECTIONS
+from tests.support import pipeline, samples
 
 STAGES = yaml.safe_load((pipeline.PROJECT / "dvc.yaml").read_text())["stages"]
 LAYOUT = "layout:xla:random"

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import score, submission
-from stages.collection import COLLECTIONS, is_tile
+from stages import score
 from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS, is_tile
+from stages.scoring import submission
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from stages import engine, params
 from stages.collect.jobs import SEARCHES, Job, kernels, perform, programs, records_of
+from stages.engine import engine
 from stages.errors import InputError
+from stages.runner import params
 
 
 def planned(options: argparse.Namespace) -> list[Job]:

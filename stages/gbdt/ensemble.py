@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from stages import engine
+from stages.engine import engine
 from stages.gbdt import models
 from stages.gbdt.folds import folds
 from stages.gbdt.settings import Settings

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stages import dataset
 from stages.errors import InputError
 from stages.gbdt.settings import Settings
+from stages.graphs import dataset
 from stages.statistics import describe, shared, statistics
 
 #: suffixes of columns made of a statistic: its z-score within the graph; the difference of two configurations' z-scores

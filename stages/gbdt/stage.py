@@ -12,13 +12,16 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import checks, dataset, engine, files, metrics, scores
-from stages import seconds as spent
-from stages.collection import slug
+from stages import checks, files
+from stages.engine import elapsed_times as spent
+from stages.engine import engine
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.settings import Settings
 from stages.gbdt.sheet import Sheet, described, labelled, statistic, whole
+from stages.graphs import dataset
+from stages.graphs.collection import slug
+from stages.scoring import metrics, scores
 from stages.statistics import describe
 
 #: seconds without a word; longer training shows how far it is, on standard error

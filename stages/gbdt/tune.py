@@ -13,10 +13,12 @@ import numpy as np
 import optuna
 import polars as pl
 
-from stages import checks, metrics, params
+from stages import checks
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.settings import Settings
 from stages.gbdt.sheet import Sheet, labelled
+from stages.runner import params
+from stages.scoring import metrics
 
 #: seed of the sampler, and the folds that every trial is judged by
 SEED = 0

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from scipy.sparse import block_diag, csr_array, hstack
 
-from stages.dataset import ModelGraph
 from stages.gnn import layouts, segments, states, store
 from stages.gnn.moves import COPY_COLUMNS, STATE_COLUMNS, Moves
 from stages.gnn.view import View
+from stages.graphs.dataset import ModelGraph
 
 #: states of a graph over all its configurations are found, and stored, up to so many nodes x configurations; beyond, a
 #: step finds those of its sample

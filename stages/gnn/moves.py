@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.dataset import PackedGraph
+from stages.graphs.dataset import PackedGraph
 from stages.statistics import copies, orders
 from stages.statistics.layout import distinct_layouts, node_facts
 

@@ -17,7 +17,7 @@ from stages.gnn.layouts import OWN_COLUMNS, TRIPLE, VOCABULARY
 from stages.gnn.moves import COPY_COLUMNS, STATE_COLUMNS
 from stages.gnn.settings import Settings
 from stages.gnn.view import View
-from stages.hlo.opcodes import OPCODES
+from stages.graphs.opcodes import OPCODES
 
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4

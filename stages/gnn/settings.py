@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, fields
 
 from stages import checks
-from stages.collection import is_tile
 from stages.errors import InputError
 from stages.gnn.segments import PARTITIONS
 from stages.gnn.view import View
+from stages.graphs.collection import is_tile
 
 CHOICES = {
     "graph": ("pruned", "contracted"),

@@ -15,9 +15,8 @@ import polars as pl
 import torch
 from safetensors.torch import load, save
 
-from stages import checks, engine, files, scores, seconds
-from stages.collection import is_tile, slug
-from stages.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
+from stages import checks, files
+from stages.engine import elapsed_times, engine
 from stages.errors import InputError
 from stages.gnn.attention import attention
 from stages.gnn.batch import Memory, Static, partitioned, prepare
@@ -26,7 +25,10 @@ from stages.gnn.inference import drawn, predict
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, deterministic
 from stages.gnn.view import View
-from stages.metrics import graph_score
+from stages.graphs.collection import is_tile, slug
+from stages.graphs.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
+from stages.scoring import scores
+from stages.scoring.metrics import graph_score
 
 WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
 Trained = tuple[list[dict], bytes, float]  # curve, weights, processor seconds of one seed
@@ -91,7 +93,7 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
         files.replace(folder / f"weights-{seed}.safetensors", content)
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
-    seconds.write(data, "gnn", collection, sum(spent for *_, spent in results))
+    elapsed_times.write(data, "gnn", collection, sum(spent for *_, spent in results))
     files.replace(folder / "curves.csv", curves.write_csv().encode())
     for path in _checkpoints(data, collection).glob("*"):  # also of seeds that an interrupted run had more of
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -15,11 +15,12 @@ from safetensors.numpy import save
 from scipy.sparse import csr_array
 
 from stages import files
-from stages.collection import slug
-from stages.dataset import ModelGraph, graph_file, read_tensors
+from stages.engine import code
 from stages.errors import InputError
 from stages.gnn.states import Level, Whole
 from stages.gnn.view import View
+from stages.graphs.collection import slug
+from stages.graphs.dataset import ModelGraph, graph_file, read_tensors
 
 _LEVEL = ("nodes", "starts", "varying", "table", "example")
 _PLAIN = ("rows", "code", "columns", "copy_ends", "copy_columns")
@@ -34,12 +35,7 @@ def folder(data: str | Path, collection: str) -> Path:
 
 def identity(graph: ModelGraph, view: View) -> str:
     """Digest of what decides a graph's states: the code that finds them, the view, and the graph with its layouts."""
-    digest = hashlib.sha256()
-    here = Path(__file__)
-    code = [here.with_name(f"{name}.py") for name in ("batch", "moves", "segments", "states", "store")]
-    code += [here.parents[1] / f"{name}.py" for name in ("tensors", "topology")]
-    for path in [*code, *sorted((here.parents[1] / "statistics").glob("*.py"))]:
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(code.digest("stages.gnn.batch").encode())
     digest.update(json.dumps(asdict(view)).encode())
     packed = graph.packed
     nodes = (packed.node_feat, packed.node_opcode, packed.node_split, packed.edge_index)

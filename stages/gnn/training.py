@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.collection import is_tile
 from stages.errors import InputError
 from stages.gnn import store
 from stages.gnn.batch import Static, join
@@ -25,7 +24,8 @@ from stages.gnn.loss import LOSSES
 from stages.gnn.network import LayoutNetwork, TileNetwork
 from stages.gnn.settings import Settings
 from stages.gnn.team import Team
-from stages.metrics import collection_score, kendall
+from stages.graphs.collection import is_tile
+from stages.scoring.metrics import collection_score, kendall
 
 PRINT_SECONDS = 2
 TRIM_SECONDS = 1  # of work between two times that freed memory is handed back

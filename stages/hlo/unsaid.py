@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from stages.errors import InputError
+from stages.graphs.opcodes import UNKNOWN, opcode_number
 from stages.hlo.features import ELEMENT_TYPES, MAX_RANK
 from stages.hlo.hlo_pb2 import HloInstructionProto, HloModuleProto
-from stages.hlo.opcodes import UNKNOWN, opcode_number
 
 #: XLA's names of the element types (`PrimitiveType` in its xla_data.proto) that the data set has no column for
 NEWER_TYPES = {

@@ -10,12 +10,12 @@ from functools import cache
 
 import numpy as np
 
-from stages.hlo.opcodes import CONVOLUTION, DOT
+from stages.graphs.opcodes import CONVOLUTION, DOT
+from stages.graphs.tensors import LAYOUT, MAX_RANK
 from stages.statistics import orders
 from stages.statistics.copies import Tensors
 from stages.statistics.kinds import ROLES
 from stages.statistics.pairs import Pairs
-from stages.tensors import LAYOUT, MAX_RANK
 
 COLUMNS = {
     "default_distance": "pairs of dimensions that stand the other way round than in the default layouts",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.hlo.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
 from stages.statistics.hardware import Hardware
 from stages.statistics.pairs import Pairs, bits, padding
 

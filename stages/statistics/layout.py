@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
-from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
+from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
 from stages.statistics import copies, default, kinds, orders, pairs, search
 from stages.statistics.hardware import DEFAULT, Hardware
 from stages.statistics.kinds import KINDS, SLOTS

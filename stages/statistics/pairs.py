@@ -11,9 +11,9 @@ from functools import cache
 
 import numpy as np
 
+from stages.graphs.tensors import MAX_RANK
 from stages.statistics import orders
 from stages.statistics.copies import Tensors
-from stages.tensors import MAX_RANK
 
 
 @dataclass(frozen=True)
