@@ -61,7 +61,7 @@ collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and 
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
-	rm -rf data/prune data/pad data/states data/checkpoints data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/prune data/pad data/states data/checkpoints data/trained data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 

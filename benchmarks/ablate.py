@@ -35,8 +35,8 @@ from stages.blend import stage as blend
 from stages.engine import code
 from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
+from stages.gbdt.feature_table import Sheet, labelled
 from stages.gbdt.settings import Settings as TreeSettings
-from stages.gbdt.sheet import Sheet, labelled
 from stages.gnn.batch import Memory, prepare
 from stages.gnn.inference import predict
 from stages.gnn.settings import NAMES, Settings

@@ -34,8 +34,8 @@ from benchmarks import measure, synthesize
 from stages import gbdt
 from stages.engine import elapsed_times
 from stages.gbdt.ensemble import fit
+from stages.gbdt.feature_table import labelled, whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import labelled, whole
 from stages.gbdt.stage import SCORED
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS

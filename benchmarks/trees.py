@@ -24,8 +24,8 @@ import polars as pl
 from benchmarks import measure, synthetic
 from stages import gbdt
 from stages.errors import InputError
+from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import whole
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
 from stages.prune import stage as prune

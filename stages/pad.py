@@ -77,9 +77,9 @@ def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data")
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
     places = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
-    worth = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
+    parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
     write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
-    running = engine.configured().spread(write, places, lower="prune.hops", worth=worth)
+    running = engine.configured().spread(write, places, memory_knob="prune.hops", parallel=parallel)
     for _ in tqdm(running, f"pad {collection}", len(places), mininterval=2):
         pass
     dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})

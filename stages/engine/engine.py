@@ -90,33 +90,33 @@ class Engine:
         function: Callable,
         tasks: Sequence,
         *,
-        lower: str,
-        worth: int | None = None,
+        memory_knob: str,
+        parallel: int | None = None,
         threads: bool = False,
         gpu: bool = False,
         calls: int = 0,
-        lost: object = None,
+        fallback: object = None,
     ) -> Iterator[tuple[int, object]]:
         """Calls the function, importable by name or a `partial` of such a one, with each task; yields (place of the
         task, result) as they are done.
 
-        worth: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this process,
-        on a cluster too. threads: the function works outside of Python, and so threads of this process do for it. gpu:
-        on a cluster each task is given `gpus`, even where only one task at a time is worth it here. lower: the
+        parallel: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this
+        process, on a cluster too. threads: the function works outside of Python, and so threads of this process do for it. gpu:
+        on a cluster each task is given `gpus`, even where only one task at a time pays here. memory_knob: the
         parameter with which a task takes less memory.
 
         A task of a cluster whose process or machine is lost is done again elsewhere; where the machine is only cut off,
         after seven minutes: Ray's `grpc_client_keepalive_time_ms` and `_timeout_ms`, 300 and 120 s. With 15 s each it
-        took half a minute, but tasks of 200 s did not end: its servers refuse pings that come so often. lost: what
+        took half a minute, but tasks of 200 s did not end: its servers refuse pings that come so often. fallback: what
         stands there for the result of one that loses its process again and again, else an error. calls: tasks after
         which a process of a cluster makes way for a fresh one; 0: it stays.
 
         Raises what the function raises, and InputError where a process was killed, or the cluster cannot be reached.
         """
-        if self.kind == "ray" and (worth != 1 or gpu):
-            yield from self._on_cluster(function, tasks, lower, gpu, calls, lost)
+        if self.kind == "ray" and (parallel != 1 or gpu):
+            yield from self._on_cluster(function, tasks, memory_knob, gpu, calls, fallback)
             return
-        together = min(len(tasks), os.cpu_count() or 1, worth or len(tasks))
+        together = min(len(tasks), os.cpu_count() or 1, parallel or len(tasks))
         try:
             if together <= 1:
                 yield from ((place, function(task)) for place, task in enumerate(tasks))
@@ -127,7 +127,7 @@ class Engine:
                 finally:
                     pool.shutdown(cancel_futures=True)
         except (BrokenProcessPool, SystemExit):  # a notebook would take the second for a cell that is done
-            raise InputError(f"a process {_KILLED}; lower {lower}, or {_GOES_ON}") from None
+            raise InputError(f"a process {_KILLED}; lower {memory_knob}, or {_GOES_ON}") from None
 
     def ordered(self, function: Callable, tasks: Sequence, **options: object) -> Iterator:
         """The results of `spread` in the order of the tasks, each as soon as those before it are there."""
@@ -139,7 +139,7 @@ class Engine:
                 yield early.pop(due)
                 due += 1
 
-    def team(self, function: Callable, task: object, folder: str | Path, *, gpu: bool = False) -> None:
+    def worker_group(self, function: Callable, task: object, folder: str | Path, *, gpu: bool = False) -> None:
         """Calls the function with the task in `workers` processes of a cluster at once, which `torch.distributed`
         connects, by gloo or, with GPUs, by NCCL: Ray Train. What it returns is lost.
 
@@ -171,7 +171,7 @@ class Engine:
             raise InputError(fault)
 
     def _on_cluster(
-        self, function: Callable, tasks: Sequence, lower: str, gpu: bool, calls: int, lost: object
+        self, function: Callable, tasks: Sequence, memory_knob: str, gpu: bool, calls: int, fallback: object
     ) -> Iterator[tuple[int, object]]:
         ray = self._connected()
         options: dict[str, object] = {"num_cpus": self.cpus, "max_retries": RETRIES, "max_calls": calls}
@@ -189,7 +189,7 @@ class Engine:
             while running:
                 done, _ = ray.wait([*running], num_returns=1, timeout=PATIENCE)
                 for reference in done:
-                    yield running.pop(reference), _result(ray, reference, lost)
+                    yield running.pop(reference), _result(ray, reference, fallback)
                 if (now := time.monotonic()) < heard + PATIENCE:
                     continue
                 if self._answers(ray):
@@ -202,7 +202,7 @@ class Engine:
                     )
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise InputError(
-                f"a Ray worker {_KILLED} ({_first(error)}); lower {lower}, or raise engine.memory; {_GOES_ON}"
+                f"a Ray worker {_KILLED} ({_first(error)}); lower {memory_knob}, or raise engine.memory; {_GOES_ON}"
             ) from None
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise InputError(f"engine.address: the Ray cluster was lost ({_first(error)}); {_GOES_ON}") from None

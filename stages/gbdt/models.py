@@ -15,8 +15,8 @@ import lightgbm as lgb
 import numpy as np
 from scipy.stats import rankdata
 
+from stages.gbdt.feature_table import Sheet, drawn
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, drawn
 from stages.scoring import baselines
 from stages.statistics import standardised
 

@@ -15,8 +15,8 @@ import polars as pl
 
 from stages import checks
 from stages.gbdt.ensemble import combined, fit
+from stages.gbdt.feature_table import Sheet, labelled
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, labelled
 from stages.runner import params
 from stages.scoring import metrics
 

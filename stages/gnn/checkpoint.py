@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from stages import files
 from stages.engine import code
-from stages.gnn import store
+from stages.gnn import state_files
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training
 from stages.graphs.dataset import ModelGraph
@@ -93,7 +93,9 @@ def identity(collection: str, seed: int, settings: Settings, graphs: Iterable[Mo
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
-        store.update(digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config])
-        store.update(digest, [graph.config_nodes, graph.codes, graph.triples])
-        store.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
+        state_files.update(
+            digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config]
+        )
+        state_files.update(digest, [graph.config_nodes, graph.codes, graph.triples])
+        state_files.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
     return digest.hexdigest()

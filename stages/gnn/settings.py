@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 from stages import checks
 from stages.errors import InputError
+from stages.gnn.graph_view import View
 from stages.gnn.segments import PARTITIONS
-from stages.gnn.view import View
 from stages.graphs.collection import is_tile
 
 CHOICES = {

@@ -21,10 +21,10 @@ from stages.errors import InputError
 from stages.gnn.attention import attention
 from stages.gnn.batch import Memory, Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
+from stages.gnn.graph_view import View
 from stages.gnn.inference import drawn, predict
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, deterministic
-from stages.gnn.view import View
 from stages.graphs.collection import is_tile, slug
 from stages.graphs.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
 from stages.scoring import scores
@@ -79,9 +79,9 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
     gpu = settings.device != "cpu"
     # A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for
     # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
-    knobs = {"lower": LOWER, "gpu": gpu, "worth": 1 if gpu and torch.cuda.is_available() else None}
+    knobs = {"memory_knob": LOWER, "gpu": gpu, "parallel": 1 if gpu and torch.cuda.is_available() else None}
     for seed in range(seeds) if place.workers > 1 else ():  # they leave a finished training's checkpoint
-        place.team(partial(_train, **known), seed, _checkpoints(data, collection) / f"team-{seed}", gpu=gpu)
+        place.worker_group(partial(_train, **known), seed, _checkpoints(data, collection) / f"team-{seed}", gpu=gpu)
     results = list(place.ordered(partial(_train, **known), range(seeds), **knobs))
     weights = [content for _, content, _ in results]
     graphs = [(split, id) for split in SCORED for id in graph_ids(data, collection, split)]

@@ -501,8 +501,8 @@ def _pack_all(jobs: Sequence[_Job], workers: int | None) -> tuple[dict[_Job, dic
                 progress.update(sizes[job])
         # The largest first, so that no process is left alone with one at the end.
         waiting = sorted((job for job in jobs if job not in found), key=sizes.get, reverse=True)
-        worth = 1 + sum(sizes[job] for job in waiting) // BYTES_PER_WORKER
-        knobs = {"lower": "prune.hops", "worth": workers or worth}
+        parallel = 1 + sum(sizes[job] for job in waiting) // BYTES_PER_WORKER
+        knobs = {"memory_knob": "prune.hops", "parallel": workers or parallel}
         for place, result in engine.configured().spread(_pack_file, waiting, **knobs):
             found[waiting[place]] = result
             progress.update(sizes[waiting[place]])

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from stages import checks, gnn, pad
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
+from stages.gbdt.feature_table import Sheet, sheet
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, sheet
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
 from stages.prune import stage as prune

@@ -11,8 +11,8 @@ from benchmarks import ablate
 from stages import gbdt, gnn, pad, run
 from stages.blend import stage as blend
 from stages.errors import InputError
+from stages.gbdt.feature_table import sheet
 from stages.gbdt.settings import Settings as TreeSettings
-from stages.gbdt.sheet import sheet
 from stages.gnn.settings import NAMES, Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, slug

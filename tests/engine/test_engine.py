@@ -25,16 +25,16 @@ LOWER = "gnn.configurations"
 # this machine
 
 
-@pytest.mark.parametrize("knobs", [{}, {"worth": 1}, {"threads": True}, {"worth": 2}])
+@pytest.mark.parametrize("knobs", [{}, {"parallel": 1}, {"threads": True}, {"parallel": 2}])
 def test_results_are_those_of_the_tasks_in_their_order(knobs):
-    found = list(Engine().ordered(square, range(7), lower=LOWER, **knobs))
+    found = list(Engine().ordered(square, range(7), memory_knob=LOWER, **knobs))
     assert [result for result, _ in found] == [0, 1, 4, 9, 16, 25, 36]
     here = {process == os.getpid() for _, process in found}
-    assert here == {knobs == {"worth": 1} or "threads" in knobs or os.cpu_count() == 1}
+    assert here == {knobs == {"parallel": 1} or "threads" in knobs or os.cpu_count() == 1}
 
 
 def test_nothing_to_do_is_done():
-    assert list(Engine().spread(square, [], lower=LOWER)) == []
+    assert list(Engine().spread(square, [], memory_knob=LOWER)) == []
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core has no other process")
@@ -42,15 +42,15 @@ def test_a_killed_process_is_told_with_what_to_lower():
     with pytest.raises(
         InputError, match=r"^a process was killed, .*; lower gnn\.configurations, or run again, it goes on"
     ):
-        list(Engine().spread(killed, range(2), lower=LOWER))
+        list(Engine().spread(killed, range(2), memory_knob=LOWER))
 
 
-@pytest.mark.parametrize("worth", [1, 2])
-def test_errors_are_the_functions_own(worth):
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_errors_are_the_functions_own(parallel):
     with pytest.raises(InputError, match=r"^file \d: is empty; leave it out$"):
-        list(Engine().spread(refused, range(3), lower=LOWER, worth=worth))
+        list(Engine().spread(refused, range(3), memory_knob=LOWER, parallel=parallel))
     with pytest.raises(ZeroDivisionError):
-        list(Engine().spread(broken, range(3), lower=LOWER, worth=worth))
+        list(Engine().spread(broken, range(3), memory_knob=LOWER, parallel=parallel))
 
 
 # the section
@@ -115,7 +115,7 @@ def test_where_a_cluster_was_and_is_no_more_a_line_says_so(monkeypatch):
     for found, line in ((address, f"nothing answers at {address}"), (None, "no cluster runs here; start one with")):
         monkeypatch.setattr(utils, "read_ray_address", lambda folder, found=found: found)
         with pytest.raises(InputError, match=line):
-            list(Engine("ray").spread(square, [1], lower=LOWER))
+            list(Engine("ray").spread(square, [1], memory_knob=LOWER))
 
 
 def test_without_ray_the_line_says_how_to_install_it(monkeypatch):
@@ -140,41 +140,41 @@ def ray():
 
 
 def test_a_cluster_gives_the_same_results(ray):
-    found = list(ray.ordered(square, range(9), lower=LOWER))
+    found = list(ray.ordered(square, range(9), memory_knob=LOWER))
     assert [result for result, _ in found] == [task * task for task in range(9)]
     assert os.getpid() not in {process for _, process in found}
-    (result,) = ray.ordered(square, [3], lower=LOWER, worth=1)
+    (result,) = ray.ordered(square, [3], memory_knob=LOWER, parallel=1)
     assert result == (9, os.getpid())  # too little to be sent anywhere
 
 
 def test_a_clusters_tasks_run_in_the_project(ray, monkeypatch):
-    assert list(ray.ordered(inside, [0], lower=LOWER)) == [os.getcwd()]
+    assert list(ray.ordered(inside, [0], memory_knob=LOWER)) == [os.getcwd()]
     monkeypatch.setattr(os, "getcwd", lambda: "/nowhere")
     with pytest.raises(
         InputError, match=r"^/nowhere: cannot be entered on .*; the project needs to lie there, on a file"
     ):
-        list(ray.ordered(inside, [0], lower=LOWER))
+        list(ray.ordered(inside, [0], memory_knob=LOWER))
 
 
 def test_a_function_is_made_once_in_a_process_of_a_cluster(ray, tmp_path):
     """Models are part of it, and tasks are graphs: hundreds."""
-    found = list(ray.ordered(Large(tmp_path).called, range(20), lower=LOWER))
+    found = list(ray.ordered(Large(tmp_path).called, range(20), memory_knob=LOWER))
     assert [task for task, _ in found] == list(range(20))
     assert len(list(tmp_path.iterdir())) == len({process for _, process in found}) < 20
     (tmp_path / "other").mkdir()
-    other = [task for task, _ in ray.ordered(Large(tmp_path / "other").called, "ab", lower=LOWER)]
+    other = [task for task, _ in ray.ordered(Large(tmp_path / "other").called, "ab", memory_knob=LOWER)]
     assert other == ["a", "b"] and list((tmp_path / "other").iterdir())
 
 
 def test_a_clusters_errors_are_the_functions_own(ray):
     with pytest.raises(InputError, match=r"^file \d: is empty; leave it out$"):
-        list(ray.spread(refused, range(3), lower=LOWER))
+        list(ray.spread(refused, range(3), memory_knob=LOWER))
     with pytest.raises(ZeroDivisionError, match="task"):
-        list(ray.spread(broken, range(3), lower=LOWER))
+        list(ray.spread(broken, range(3), memory_knob=LOWER))
 
 
 def test_a_lost_task_is_done_again(ray, tmp_path):
-    assert list(ray.ordered(partial(marked, folder=str(tmp_path)), range(3), lower=LOWER)) == [0, 1, 2]
+    assert list(ray.ordered(partial(marked, folder=str(tmp_path)), range(3), memory_knob=LOWER)) == [0, 1, 2]
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -183,7 +183,7 @@ def test_a_task_that_always_loses_its_process_is_told(ray, monkeypatch):
     with pytest.raises(
         InputError, match=r"^a Ray worker was killed, .*lower gnn\.configurations, or raise engine\.memory"
     ):
-        list(ray.spread(killed, range(2), lower=LOWER))
+        list(ray.spread(killed, range(2), memory_knob=LOWER))
 
 
 def test_what_ray_says_of_its_nodes_is_on_no_page(ray, capsys):
@@ -202,22 +202,24 @@ def test_a_head_that_answers_no_more_is_told(ray, monkeypatch):
     answers = iter([False, True, False, True])
     with monkeypatch.context() as patched:
         patched.setattr(Engine, "_answers", lambda *_: next(answers, True))
-        assert list(ray.spread(slow, [1.5], lower=LOWER)) == [(0, 1.5)]
+        assert list(ray.spread(slow, [1.5], memory_knob=LOWER)) == [(0, 1.5)]
     assert next(answers, None) is None
 
     monkeypatch.setattr(Engine, "_answers", lambda *_: False)
     with pytest.raises(InputError, match=r"^engine\.address: the Ray cluster was lost, its head answers no more"):
-        list(ray.spread(slow, [4], lower=LOWER))
+        list(ray.spread(slow, [4], memory_knob=LOWER))
 
 
 def test_what_stands_for_a_lost_task_and_fresh_processes(ray, monkeypatch):
     """As the collector wants it: a program that crashes the compiler is left for later, and processes do not grow."""
     monkeypatch.setattr(engine, "RETRIES", 0)
     tasks = [1, -1, 2, 3]
-    ends = dict(ray.spread(partial(pool.ended, task=measured), tasks, lower=LOWER, calls=1, lost=("later", "it died")))
+    ends = dict(
+        ray.spread(partial(pool.ended, task=measured), tasks, memory_knob=LOWER, calls=1, fallback=("later", "it died"))
+    )
     assert [ends[place][0] for place in range(4)] == ["done", "later", "failed", "done"]
     assert ends[1][1] == "it died" and ends[2][1] == "ValueError: two"
-    processes = [process for _, process in ray.ordered(square, range(3), lower=LOWER, calls=1)]
+    processes = [process for _, process in ray.ordered(square, range(3), memory_knob=LOWER, calls=1)]
     assert len(set(processes)) == 3
 
 
@@ -239,7 +241,7 @@ def test_a_network_trained_by_two_workers_of_a_cluster_ranks_like_one(ray, tmp_p
 
     from stages import gnn
     from stages.graphs.collection import SPLITS
-    from tests.gnn.test_team import FREE
+    from tests.gnn.test_worker_group import FREE
     from tests.support.graphs import LAYOUT, TINY, TINY_SEGMENTS, sample, write_data
 
     knobs = TINY | TINY_SEGMENTS | {"gst": "gst", "graphs": 4, "dropout": 0.0, "epochs": 3, "loss": "logistic"}

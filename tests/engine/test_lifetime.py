@@ -25,7 +25,7 @@ CELL = """\
 import toy_tasks
 from stages import engine
 
-running = engine.configured().spread(toy_tasks.write, [(word, seconds)] * 2, lower="toy.seconds", worth=2)
+running = engine.configured().spread(toy_tasks.write, [(word, seconds)] * 2, memory_knob="toy.seconds", parallel=2)
 print([name for _, name in running])
 """
 TASKS = """\

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from stages.gbdt import models
 from stages.gbdt.ensemble import Ensemble, combined, fit
+from stages.gbdt.feature_table import Sheet, drawn, statistic
 from stages.gbdt.folds import folds
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, drawn, statistic
 from stages.graphs.families import family
 from stages.statistics import describe, standardised
 

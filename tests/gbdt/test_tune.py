@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from stages.gbdt import tune
-from stages.gbdt.sheet import labelled
+from stages.gbdt.feature_table import labelled
 from stages.prune import stage as prune
 from tests.support.samples import write_root
 

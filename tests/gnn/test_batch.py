@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.gnn import batch as batches
-from stages.gnn import states, store
+from stages.gnn import state_files, states
 from stages.gnn.batch import join, prepare
 from stages.gnn.segments import PARTITIONS, partition
 from stages.gnn.settings import Settings
@@ -233,14 +233,14 @@ def test_states_come_back_from_disk_as_they_were_found(tmp_path, monkeypatch, kn
 def test_states_of_another_graph_are_not_taken(change):
     graph = sample(LAYOUT, configurable=6)
     view = Settings(**SEGMENTS | {"partition": "node_splits"}).view(LAYOUT)
-    first, second = store.identity(graph, view), store.identity(replace(graph, packed=change(graph)), view)
-    assert first != second and first == store.identity(graph, view)
+    first, second = state_files.identity(graph, view), state_files.identity(replace(graph, packed=change(graph)), view)
+    assert first != second and first == state_files.identity(graph, view)
 
 
 def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
     graph, chosen = sample(LAYOUT), Settings(**SEGMENTS)
     found = segments_of(tmp_path, graph, chosen)
-    files = sorted(store.folder(tmp_path, LAYOUT).rglob("*.safetensors"))
+    files = sorted(state_files.folder(tmp_path, LAYOUT).rglob("*.safetensors"))
     assert len(files) == len(found) > 1
     whole = files[0].read_bytes()
     other = segments_of(tmp_path, graph, replace(chosen, layers=1))
@@ -254,7 +254,7 @@ def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
 def test_the_states_of_a_kernel_come_back_too(tmp_path):
     graph, chosen = sample(TILE), Settings(**TINY)
     found = segments_of(tmp_path, graph, chosen)
-    assert len(list(store.folder(tmp_path, TILE).rglob("*.safetensors"))) == 1
+    assert len(list(state_files.folder(tmp_path, TILE).rglob("*.safetensors"))) == 1
     assert all(map(equal, found, segments_of(tmp_path, graph, chosen)))
 
 

@@ -15,7 +15,7 @@ from torch_geometric.nn import GCNConv, SAGEConv
 from stages import pad
 from stages.errors import InputError
 from stages.gnn import batch as batches
-from stages.gnn import inference, layouts
+from stages.gnn import inference, layout_columns
 from stages.gnn.batch import join, prepare
 from stages.gnn.inference import predict
 from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages
@@ -395,13 +395,13 @@ def test_the_encoder_is_a_dense_layer_over_all_that_a_state_is(seed, configurabl
             parts = [
                 torch.from_numpy(graph.x[node]).double(),
                 encoder.opcodes(torch.tensor(graph.opcode[node])),
-                encoder.vocabulary(torch.from_numpy(layouts.tokens(own))).flatten(),
-                torch.from_numpy(layouts.own_columns(own))[0].double(),
+                encoder.vocabulary(torch.from_numpy(layout_columns.tokens(own))).flatten(),
+                torch.from_numpy(layout_columns.own_columns(own))[0].double(),
             ]
             bias = encoder.node.bias
             if node in places:
                 code = graph.codes[configuration, places[node]]
-                triple = torch.from_numpy(layouts.tokens(graph.triples[code]))
+                triple = torch.from_numpy(layout_columns.tokens(graph.triples[code]))
                 facts = static.moves.state_columns(np.array([places[node]]), np.array([code]))
                 parts += [encoder.vocabulary(triple).flatten(), torch.from_numpy(facts)[0].double()]
                 bias = bias + encoder.facts.bias

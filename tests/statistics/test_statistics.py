@@ -17,7 +17,7 @@ from stages.prune import stage as prune
 from stages.statistics import (
     Hardware,
     copies,
-    default,
+    default_distance,
     describe,
     layout_statistics,
     orders,
@@ -197,7 +197,7 @@ def test_operations_by_hand():
     operands = [[0, 1], [3, 4], [5, -1], [-1, -1]]
     graph = packed(nodes, [2, 5, 6, 7], operands, [], [(((3, 2, 1, 0),), ((2, 1, 0),), ((0,),), ((1, 0),))])
     graph.node_feat[2, 100] = 3
-    found = default.operations(graph.node_feat[graph.config_nodes], copies.slot_tensors(graph))
+    found = default_distance.operations(graph.node_feat[graph.config_nodes], copies.slot_tensors(graph))
     assert found.tolist() == [2 * 8 * 6 * 6 * 16 * 3 * 3 * 4, 2 * 2 * 8 * 16 * 4, 256, 49]
 
 
@@ -323,7 +323,10 @@ def test_a_reshape_is_a_view_exactly_when_memory_says_so(operand, data):
     given_, made = (tuple(data.draw(st.permutations(range(len(shape))))) for shape in (operand, result))
     view = np.array_equal(memory(operand, given_), memory(result, made))
     runs = orders.groups(result, operand)
-    pair = [orders.collapsed(made, result, runs[0], "output"), orders.collapsed(given_, operand, runs[1], "input")]
+    pair = [
+        orders.collapsed(made, result, runs[0], "output"),
+        orders.collapsed(given_, operand, runs[1], "input"),
+    ]
     assert (orders.differ(pair)[0, 1] == 0) == view
 
 

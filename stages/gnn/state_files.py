@@ -17,8 +17,8 @@ from scipy.sparse import csr_array
 from stages import files
 from stages.engine import code
 from stages.errors import InputError
+from stages.gnn.graph_view import View
 from stages.gnn.states import Level, Whole
-from stages.gnn.view import View
 from stages.graphs.collection import slug
 from stages.graphs.dataset import ModelGraph, graph_file, read_tensors
 

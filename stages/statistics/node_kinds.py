@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
 from stages.statistics.hardware import Hardware
-from stages.statistics.pairs import Pairs, bits, padding
+from stages.statistics.layout_pairs import Pairs, bits, padding
 
 SLOTS = ("output", "input", "kernel")
 #: opcodes that a column of their own is worth

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.statistics.pairs import Pairs
+from stages.statistics.layout_pairs import Pairs
 
 #: below this share of the configurations a choice is rare
 RARE = 0.1

@@ -14,8 +14,8 @@ from stages.graphs.opcodes import CONVOLUTION, DOT
 from stages.graphs.tensors import LAYOUT, MAX_RANK
 from stages.statistics import orders
 from stages.statistics.copies import Tensors
-from stages.statistics.kinds import ROLES
-from stages.statistics.pairs import Pairs
+from stages.statistics.layout_pairs import Pairs
+from stages.statistics.node_kinds import ROLES
 
 COLUMNS = {
     "default_distance": "pairs of dimensions that stand the other way round than in the default layouts",
