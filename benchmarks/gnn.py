@@ -45,8 +45,8 @@ from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.graphs.dataset import ModelGraph, model_graphs
 from stages.prune import stage as prune
 from stages.runner import params
-from stages.score import read_solution
 from stages.scoring.metrics import collection_score, kendall
+from stages.scoring.score import read_solution
 
 LAYOUT_COLLECTIONS = [name for name in COLLECTIONS if not is_tile(name)]
 REAL = "layout:xla:default"

@@ -2,7 +2,11 @@
 
 import sys
 
+from stages.errors import InputError
 from stages.studies.tpu import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))

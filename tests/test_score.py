@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import score
 from stages.errors import InputError
 from stages.graphs.collection import COLLECTIONS, is_tile
-from stages.scoring import submission
+from stages.scoring import score, submission
 
 
 @pytest.fixture

@@ -101,8 +101,8 @@ class Engine:
         task, result) as they are done.
 
         parallel: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this
-        process, on a cluster too. threads: the function works outside of Python, and so threads of this process do for it. gpu:
-        on a cluster each task is given `gpus`, even where only one task at a time pays here. memory_knob: the
+        process, on a cluster too. threads: the function works outside of Python, and so threads of this process do for
+        it. gpu: on a cluster each task is given `gpus`, even where only one task at a time pays here. memory_knob: the
         parameter with which a task takes less memory.
 
         A task of a cluster whose process or machine is lost is done again elsewhere; where the machine is only cut off,

@@ -29,9 +29,9 @@ from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, slug
 from stages.reporting import figures
 from stages.runner import params
-from stages.score import read_solution
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_scores
+from stages.scoring.score import read_solution
 
 TABLE = Path("reports", "recipes.csv")
 SCHEMA = {

@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -163,10 +162,3 @@ def main(arguments: list[str] | None = None) -> None:
         print(means(table))
         print(f"{LAYOUT}: trained on {TRAIN}, Kendall tau-b on the official configurations of {VALID}")
         print(layouts(root, settings(LAYOUT), network()))
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(str(error))

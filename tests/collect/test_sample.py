@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import score
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.leaderboard.stage import PROGRAM_COLUMNS
+from stages.scoring import score
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 ROOT = SAMPLE / "npz_all"

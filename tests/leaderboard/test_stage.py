@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import score
 from stages.blend import stage as blend
 from stages.errors import InputError
 from stages.graphs import dataset
@@ -15,7 +14,7 @@ from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
 from stages.leaderboard import stage as leaderboard
 from stages.prune import stage as prune
 from stages.reporting import figures, findings
-from stages.scoring import baselines, metrics, scores, submission
+from stages.scoring import baselines, metrics, score, scores, submission
 from tests.support import samples
 
 SPLIT_GRAPHS = {"train": 2, "valid": 3, "test": 4}
