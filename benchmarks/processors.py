@@ -35,7 +35,8 @@ EMULATOR = "qemu-x86_64"
 EMULATED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3"}
 #: in a process of its own: the libraries choose their code when they are loaded
 RUN = """\
-import hashlib, importlib, json, pathlib, sys
+import hashlib, importlib, json, os, pathlib, sys
+os.cpu_count = lambda: 1  # no further processes: each would load all libraries once more
 knobs = json.loads(sys.argv[1])
 digests = {}
 for stage, given in knobs.items():
