@@ -32,7 +32,7 @@ from stages import checks, files
 from stages.engine import code, engine
 from stages.errors import InputError
 from stages.graphs import dataset, npz
-from stages.graphs.collection import SPLITS, is_tile, slug
+from stages.graphs.collection import SPLITS, is_tile, npz_files, slug
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODES, PARAMETER, RESHAPE
 from stages.graphs.operands import config_operands
 from stages.graphs.tensors import ELEMENTS, ROOT, element_bytes
@@ -80,7 +80,7 @@ def run(
     file (all others are packed by then, and kept for the next run), a full disk, or a process that was killed.
     """
     _check(hops, direction, duplicates)
-    found = {split: npz.files(root, collection, split) for split in SPLITS}
+    found = {split: npz_files(root, collection, split) for split in SPLITS}
     folder = dataset.prune_folder(data, collection)
     (folder / "manifest.json").unlink(missing_ok=True)  # so that a run cut short is not taken for a finished one
     options = {"hops": hops, "neighbour_edges": neighbour_edges, "direction": direction, "duplicates": duplicates}
