@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from stages.errors import InputError
-from stages.graphs import dataset
 from stages.graphs.npz import LAYOUT_RANGE
+from stages.graphs.tensor_files import Pieces
 from stages.graphs.tensors import LAYOUT_FEATURES, SLOTS
 
 DUPLICATES = ("first", "mean", "minimum")
@@ -104,7 +104,7 @@ class Configurations:
         self._scratch.flush()
         self._group.extend(map(self._group_of, codes))
 
-    def tensors(self, runtime: np.ndarray, duplicates: str | None) -> dict[str, np.ndarray | dataset.Pieces]:
+    def tensors(self, runtime: np.ndarray, duplicates: str | None) -> dict[str, np.ndarray | Pieces]:
         """The configurations as tensors of a packed graph.
 
         Args:
@@ -121,7 +121,7 @@ class Configurations:
         if duplicates:
             index = np.array(self._first)
             runtime = _group_runtime(runtime, index, np.array(self._group), duplicates)
-        codes = dataset.Pieces((len(index), len(self._codes)), self._pieces(ranks, index))
+        codes = Pieces((len(index), len(self._codes)), self._pieces(ranks, index))
         return {"codes": codes, "triples": triples, "runtime": runtime, "config_index": index}
 
     def _group_of(self, codes: np.ndarray) -> int:

@@ -8,6 +8,7 @@ import safetensors.numpy
 from stages import pad
 from stages.errors import InputError
 from stages.graphs import dataset
+from stages.graphs.tensor_files import Pieces
 from stages.prune import stage as prune
 from tests.support.samples import write_root
 
@@ -93,14 +94,14 @@ def test_an_array_in_pieces_is_written_as_in_one(tmp_path):
     tensors = example()
     expected = store(tmp_path / "whole", tensors).read_bytes()
     pieces = iter([tensors["codes"][:1], tensors["codes"][1:1], tensors["codes"][1:]])
-    in_pieces = tensors | {"codes": dataset.Pieces(tensors["codes"].shape, pieces)}
+    in_pieces = tensors | {"codes": Pieces(tensors["codes"].shape, pieces)}
     assert store(tmp_path / "pieces", in_pieces).read_bytes() == expected
 
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_pieces_of_another_shape_are_a_mistake(tmp_path, rows):
     tensors = example()
-    codes = dataset.Pieces((rows, 2), [tensors["codes"]])
+    codes = Pieces((rows, 2), [tensors["codes"]])
     with pytest.raises(ValueError, match="the pieces of a tensor are not of its shape"):
         dataset.write_packed(tmp_path / "graph.safetensors", tensors | {"codes": codes}, {})
     assert not list(tmp_path.iterdir())
