@@ -29,7 +29,7 @@ from stages.errors import InputError
 from stages.graphs import dataset, npz
 from stages.hlo.__main__ import convert
 from stages.prune.packing import Options, pack
-from tests.hlo.test_hlo import layout_tuning, tile_tuning
+from tests.support.hlo import layout_tuning, tile_tuning
 from tests.support.samples import layout_arrays, tile_arrays
 
 SECONDS = 20  # that one input may take
