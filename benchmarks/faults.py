@@ -464,8 +464,8 @@ def made_long(folder: Path) -> Path:
     pipeline.copy(folder)
     for name, pattern, instead in (
         ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
-        ("prune/stage.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
-        ("prune/stage.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
+        ("prune/jobs.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
+        ("prune/jobs.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
     ):
         file = folder / "stages" / name
         text, count = re.subn(pattern, instead, file.read_text(), flags=re.MULTILINE)

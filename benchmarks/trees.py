@@ -28,7 +28,6 @@ from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
-from stages.prune import stage as prune
 from stages.runner import params
 from stages.statistics import statistics
 
@@ -48,20 +47,23 @@ def write(folder: str | Path, nodes: int, configurable: int, configurations: int
     Its codes are made directly: in the official format they would fill 6 GB and more.
     """
     made = min(MADE, configurations)
-    tensors, whole = prune.pack(synthetic.arrays(nodes, made, configurable, seed))
-    rng, known = np.random.default_rng(seed), tensors["codes"]
+    pruned = dataset.prune_folder(folder, synthetic.COLLECTION)
+    file = dataset.graph_file(pruned, "train", "synthetic")
+    synthetic.pack(synthetic.arrays(nodes, made, configurable, seed), file)
+    listed = {split: [{"id": "synthetic"}] if split == "train" else [] for split in SPLITS}
+    dataset.write_json(pruned / "manifest.json", {"collection": synthetic.COLLECTION, "graphs": listed})
+    packed = dataset.graph(folder, synthetic.COLLECTION, "train", "synthetic")
+    rng, known = np.random.default_rng(seed), packed.codes
     codes = np.empty((configurations, configurable), np.uint16)
     for start in range(0, configurations, 10_000):
         part = codes[start : start + 10_000]
         part[:] = known[rng.integers(made, size=len(part))]
         changed = rng.random(part.shape) < MUTATED
         part[changed] = known[rng.integers(made, size=changed.sum()), np.nonzero(changed)[1]]
+    tensors = {name: getattr(packed, name) for name in dataset.PACKED_LAYOUT if name != "whole_stats"}
     tensors |= {"codes": codes, "runtime": rng.integers(1, 10**9, configurations)}
     tensors |= {"config_index": np.arange(configurations)}
-    pruned = dataset.prune_folder(folder, synthetic.COLLECTION)
-    dataset.write_packed(dataset.graph_file(pruned, "train", "synthetic"), tensors, whole)
-    listed = {split: [{"id": "synthetic"}] if split == "train" else [] for split in SPLITS}
-    dataset.write_json(pruned / "manifest.json", {"collection": synthetic.COLLECTION, "graphs": listed})
+    dataset.write_packed(file, tensors, packed.whole)
 
 
 def timed(folder: str) -> dict:

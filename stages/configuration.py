@@ -18,8 +18,8 @@ from stages import checks
 from stages.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.collection import folder, is_tile
-from stages.graphs.opcodes import OPCODE_NUMBERS
-from stages.graphs.tensors import MAX_RANK, dimensions, shape
+from stages.graphs.opcodes import OPCODE_NAMES
+from stages.graphs.tensors import MAX_RANK, SLOTS, dimensions, shape
 from stages.graphs.topology import topological_order, within
 from stages.reporting import figures
 from stages.statistics import copies, orders
@@ -32,8 +32,6 @@ POINTS = 400  # in the picture of run times
 DEEPEST = 14  # inches of a drawing
 ENDS = 5  # tiles shown at either end of a kernel's
 LABELLED = 60  # nodes of a drawing beyond which their names would cover each other
-_NAMES = {number: name for name, number in OPCODE_NUMBERS.items()}
-SLOTS = ("output", "input", "kernel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +99,7 @@ def _example(graph: dataset.PackedGraph, root: str, hops: int | str, direction: 
     return Example(
         id=graph.id,
         hops=hops,
-        opcodes=[_NAMES.get(int(number), "other") for number in opcode],
+        opcodes=[OPCODE_NAMES.get(int(number), "other") for number in opcode],
         shapes=shapes,
         edges=edges,
         configurable=ids,
@@ -122,7 +120,7 @@ def _kernel(graph: dataset.PackedGraph) -> Example:
     return Example(
         id=graph.id,
         hops="all",
-        opcodes=[_NAMES.get(int(number), "other") for number in graph.node_opcode],
+        opcodes=[OPCODE_NAMES.get(int(number), "other") for number in graph.node_opcode],
         shapes=["×".join(map(str, shape(row))) or "scalar" for row in dimensions(graph.node_feat)],
         edges=graph.edge_index,
         configurable=np.zeros(0, np.int64),

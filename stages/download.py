@@ -318,13 +318,13 @@ def _place(name: str, source: str | Path) -> str | None:
     folder, file = "/".join(parts[:-1]), parts[-1]
     if folder not in _SPLITS or not file.endswith(".npz"):
         return None
-    if fault := npz.name_fault(Path(file).stem):
+    if fault := collections.name_fault(Path(file).stem):
         raise InputError(f"{source}: holds {_shown(name)}, whose name {fault}; give another --source")
     return f"{folder}/{file}"
 
 
 def _shown(name: str) -> str:
-    return ascii(name[: npz.LONGEST_NAME])
+    return ascii(name[: collections.LONGEST_NAME])
 
 
 def _write(content: BinaryIO, target: Path, graph: str | None) -> None:

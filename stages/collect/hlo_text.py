@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.graphs.tensors import MAX_RANK
+
 #: opcodes whose layouts a configuration chooses. TpuGraphs configures convolution, dot and reshape; on XLA:CPU
 #: transposes and reductions are where a relayout costs, so they are configurable here too.
 CONFIGURABLE = ("convolution", "dot", "reshape", "transpose", "reduce")
 #: below this a relayout costs less than the clock can tell
 MIN_ELEMENTS = 1024
-MAX_RANK = 6
-#: the slots of a configuration row, in the order of the official 18 columns
-SLOTS = ("output", "input", "kernel")
 
 _INSTRUCTION = re.compile(
     r"^\s+(?P<root>ROOT )?(?P<name>%[\w.\-]+) = (?P<type>[a-z]\w*)\[(?P<dims>[\d,]*)\](?:\{(?P<layout>[\d,]*)[^}]*\})?"

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
+from stages.graphs.tensors import SLOTS
 from stages.statistics import copies, default_distance, layout_pairs, node_kinds, occurrences, orders
 from stages.statistics.hardware import DEFAULT, Hardware
-from stages.statistics.node_kinds import KINDS, SLOTS
+from stages.statistics.node_kinds import KINDS
 
 #: values held at once, so that memory does not grow with the number of configurations or of nodes
 _CELLS = 2_000_000

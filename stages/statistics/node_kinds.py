@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.tensors import SLOTS
 from stages.statistics.hardware import Hardware
 from stages.statistics.layout_pairs import Pairs, bits, padding
 
-SLOTS = ("output", "input", "kernel")
 #: opcodes that a column of their own is worth
 KINDS = {"convolution": CONVOLUTION, "dot": DOT, "reshape": RESHAPE, "transpose": TRANSPOSE, "reduce": REDUCE}
 #: how many dimensions row-major has after the minor one

@@ -26,6 +26,7 @@ from stages.statistics import (
     statistics,
 )
 from stages.statistics import layout as layout_module
+from tests.support import packing
 from tests.support.samples import F32_COLUMN, write_root
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
@@ -249,9 +250,7 @@ def test_a_reduce_by_hand():
         node_config_ids=np.array([3]),
         config_runtime=np.arange(1, 6),
     )
-    tensors, whole = prune.pack(arrays)
-    about = {"id": "made", "split": "train", "collection": "layout:xla:random", "config_feat": None, "normalizer": None}
-    graph = dataset.PackedGraph(whole=whole, **about, **tensors)
+    graph = packing.packed(arrays)
     found = columns(graph)
     # kept of the operand's (0, 1, 2) is (0, 2), as the result numbers them (0, 1); of (1, 2, 0) it is (1, 0)
     assert found["copies_reduce"].tolist() == [0, 1, 0, 0, 0]
