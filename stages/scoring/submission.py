@@ -13,22 +13,11 @@ import numpy as np
 from stages import files
 from stages.errors import InputError
 from stages.graphs import dataset
-from stages.graphs.collection import COLLECTIONS, SUFFIXES, from_slug, is_tile
+from stages.graphs.collection import COLLECTIONS, SUFFIXES, is_tile
 from stages.scoring.metrics import TOP
 
 HEADER = ["ID", "TopConfigs"]
 Row = tuple[str, Sequence[int]]
-
-
-def ordered(collections: Iterable[str]) -> list[str]:
-    """The collections by their official names, each once, in the order of the submission's rows.
-
-    Raises InputError for an empty list and for a name that is none of the five.
-    """
-    known = sorted({from_slug(name) for name in collections}, key=COLLECTIONS.index)
-    if not known:
-        raise InputError(f"collections: the list is empty; give some of {', '.join(COLLECTIONS)}")
-    return known
 
 
 def order(score: np.ndarray) -> np.ndarray:

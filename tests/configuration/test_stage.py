@@ -1,11 +1,12 @@
 """The drawn program: what is kept of it, where its nodes stand, and the copy that is marked."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
-from stages import configuration
+from stages.configuration import report
+from stages.configuration import stage as configuration
 from stages.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
@@ -55,19 +56,19 @@ def test_the_copy_is_one_that_the_statistics_count_in_the_slowest_and_not_in_the
     packed = dataset.graphs(made / "data", LAYOUT, "train")
     for example, graph in zip(shown, packed, strict=True):
         if example.copy is not None:
-            consumer, producer, size, slot = example.copy
+            consumer, producer, size, slot = astuple(example.copy)
             names, values = statistics(graph, np.array([example.slowest]))
             between = values[0, names.index("copies_direct_bytes")] + values[0, names.index("copies_indirect_bytes")]
             assert 0 < size <= between and slot in (1, 2)
             assert {consumer, producer} <= set(example.configurable.tolist())
-            assert f"so {size:,} bytes are copied" in configuration.pruned(example)
+            assert f"so {size:,} bytes are copied" in report.pruned(example)
     assert any(example.copy for example in shown)
     assert run(made).copy is not None  # of the smallest the one that has a copy
 
 
 def test_a_node_stands_below_its_operands_and_no_two_in_one_place(made):
     example = run(made)
-    x, y = configuration._positions(len(example.opcodes), example.edges)
+    x, y = report._positions(len(example.opcodes), example.edges)
     consumer, producer = example.edges.T
     assert (y[consumer] < y[producer]).all()
     assert len(set(zip(x.tolist(), y.tolist(), strict=True))) == len(x)
@@ -76,18 +77,18 @@ def test_a_node_stands_below_its_operands_and_no_two_in_one_place(made):
 def test_layouts_as_xla_writes_them():
     layouts = np.full((1, 1, 18), -1, np.int8)
     layouts[0, 0, :2], layouts[0, 0, 6:9] = (1, 0), (2, 0, 1)
-    assert configuration._texts(layouts).tolist() == [[["{1,0}", "{2,0,1}", "–"]]]
+    assert configuration._layout_texts(layouts).tolist() == [[["{1,0}", "{2,0,1}", "–"]]]
 
 
 def test_every_picture_and_sentence_can_be_made(made):
     for example in (run(made), replace(run(made), copy=None)):
-        for draw in (configuration.drawing, configuration.times):
+        for draw in (report.drawing, report.times):
             shown = figures.responsive(draw, "a picture", example)
             assert shown == figures.responsive(draw, "a picture", example) and shown.count("base64,") == 2
-        for say in (configuration.introduction, configuration.pruned, configuration.differing, configuration.spread):
+        for say in (report.introduction, report.pruned, report.differing, report.spread):
             text = say(example)
             assert text.endswith(".") and "None" not in text and "nan" not in text
-        assert configuration.table(example).height == len(example.configurable)
+        assert report.table(example).height == len(example.configurable)
 
 
 def test_of_kernels_the_smallest_is_shown_with_its_tiles(made, tmp_path):
@@ -99,15 +100,15 @@ def test_of_kernels_the_smallest_is_shown_with_its_tiles(made, tmp_path):
     example = configuration.run(collection="tile:xla", root="", data=str(tmp_path / "data"))
     assert example.id == "small" and len(example.opcodes) == 5 and example.kept.all()
     (packed,) = (graph for graph in dataset.graphs(tmp_path / "data", "tile:xla", "train") if graph.id == "small")
-    table = configuration.table(example)
+    table = report.table(example)
     bounds = packed.config_feat[packed.runtime.argmin(), 8:11].astype(int)
     assert table.row(0) == ("×".join(map(str, bounds)), f"{packed.runtime.min() / 1e6:.3f} ms", "1.00")
     assert table.height == 10  # of 14 the five at either end
     assert table.row(-1)[2] == f"{packed.runtime.max() / packed.runtime.min():.2f}"
-    for draw in (configuration.drawing, configuration.times):
+    for draw in (report.drawing, report.times):
         assert figures.responsive(draw, "a picture", example).count("base64,") == 2
     for say in ("introduction", "pruned", "chosen", "differing", "spread"):
-        text = getattr(configuration, say)(example)
+        text = getattr(report, say)(example)
         assert text.endswith(".") and "None" not in text and "nan" not in text and "layout" not in text
     given = configuration.run(collection="tile:xla", program="large", root="", data=str(tmp_path / "data"))
     assert given.id == "large" and len(given.opcodes) == 9
