@@ -88,7 +88,10 @@ def disagreement(board: Board) -> pl.DataFrame:
 
 
 def nested(table: pl.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """The content of metrics.json: {split: {collection or "mean": {member: score}}}, from the `scores`, six decimals."""
+    """The content of metrics.json, from what `scores` returns: {split: {collection or "mean": {member: score}}}.
+
+    A score has six decimals.
+    """
     result: dict = {}
     for split, collection, member, value in table.select("split", "collection", "member", "score").iter_rows():
         result.setdefault(split, {}).setdefault(collection, {})[member] = round(value, 6)

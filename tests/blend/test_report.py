@@ -13,6 +13,7 @@ from tests.support.blending import (
     recorded,
     run,
 )
+from tests.support.frames import RULES
 
 
 def test_three_members(tmp_path, packed):
@@ -85,3 +86,13 @@ def test_the_page_says_that_valid_is_optimistic(tmp_path, packed):
     assert "valid is optimistic; the honest figure is the leaderboard's on test." in text
     text = report.gain(run(tmp_path, rule="zscore"))
     assert "optimistic" not in text and "Weights by `zscore` are equal, whatever valid would choose;" in text
+
+
+def test_the_lead_of_the_choice_over_equal_weights():
+    (panel,) = report.choice_dots(RULES).axes
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["tile:xla", "layout:xla:random"]
+    drawn = {line.get_label(): line.get_xdata() for line in panel.lines if line.get_label().startswith("judged")}
+    assert drawn["judged on families left out"][0] == pytest.approx(-0.1)
+    assert drawn["judged on the graphs that chose"][0] == pytest.approx(0.1)
+    assert all(np.isnan(leads[1]) for leads in drawn.values())  # a collection without a score has a row without dots
+    assert figures.svg(report.choice_dots(RULES)) == figures.svg(report.choice_dots(RULES))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputError
-from stages.graphs.collection import COLLECTIONS, folder, from_slug, is_tile, slug
+from stages.graphs.collection import COLLECTIONS, folder, from_slug, is_tile, ordered, slug
 
 
 @pytest.mark.parametrize("collection", COLLECTIONS)
@@ -31,3 +31,9 @@ def test_folders_are_the_official_ones():
 
 def test_only_tile_is_tile():
     assert [is_tile(collection) for collection in COLLECTIONS] == [True, False, False, False, False]
+
+
+def test_collections_are_ordered_and_named_officially():
+    assert ordered(["layout-nlp-random", "tile:xla", "tile-xla"]) == ["tile:xla", "layout:nlp:random"]
+    with pytest.raises(InputError, match="layout:nlp:default"):
+        ordered([])
