@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from stages import files, pad
 from stages.blend import stage as blend
+from stages.blend.rules import SCALES
 from stages.engine import code
 from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
@@ -64,7 +65,7 @@ VARIANTS: dict[str, dict[str, dict]] = {
     "attention": {"off": {"gnn": {"cross_attention": False}}},
     "segments": {name: {"gnn": {"gst": name}} for name in ("full", "gst", "gst+e", "gst+ef", "gst+ed")},
     "trees": {f"without {name}": {"without": name} for name in (*layout.GROUPS, "program")},
-    "blend": {rule: {"rule": rule} for rule in blend.SCALES},
+    "blend": {rule: {"rule": rule} for rule in SCALES},
     "network": {
         "1 segment": {"gnn": {"segments": 1}},
         "1 segment, keep .5": {"gnn": {"segments": 1, "keep": 0.5}},
@@ -255,7 +256,7 @@ def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, fl
                     raise InputError(f"data/{member}/{slug(collection)}: has no seed {seed}; give fewer --seeds")
                 one = table.filter(pl.col("seed") == seed)
                 scores.write(one, Path(data, member, slug(collection), "scores.parquet"))
-            rules = blend.run(collections=[collection], data=data, **section)["rules"]
+            rules = blend.run(collections=[collection], data=data, **section).rules
         nested = rules.filter(pl.col("collection") == collection).select("rule", "nested").drop_nulls()
         if nested.is_empty():
             raise InputError(f"{collection}: valid has one family of programs, none is left to choose weights on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from stages.errors import InputError
@@ -20,6 +21,18 @@ def slug(collection: str) -> str:
 def from_slug(text: str) -> str:
     """Official name of a collection given in either form; InputError lists the five for anything else."""
     return _checked(text.replace("-", ":"), text)
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """The official names of collections given in either form, each once, in the order of `COLLECTIONS`.
+
+    Raises:
+        InputError: there is no name, or one that is none of the five.
+    """
+    collections = sorted({from_slug(name) for name in names}, key=COLLECTIONS.index)
+    if not collections:
+        raise InputError(f"collections: the list is empty; give some of {', '.join(COLLECTIONS)}")
+    return collections
 
 
 def is_tile(collection: str) -> bool:

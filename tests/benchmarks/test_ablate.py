@@ -37,7 +37,7 @@ gbdt:
   leaves: 4
   objectives: [ridge, pairwise]
   searched: {"layout:*:default": true, "*": false}
-blend: {members: [gnn, gbdt], rule: rank, shrink: 0.5}
+blend: {members: [gnn, gbdt], rule: rank}
 """
 FEW = {"pruning": ["none"], "trees": ["without copies"], "blend": ["rank", "borda"]}
 

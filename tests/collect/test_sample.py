@@ -8,7 +8,7 @@ import pytest
 
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
-from stages.leaderboard.stage import PROGRAM_COLUMNS
+from stages.leaderboard.inputs import PROGRAM_COLUMNS
 from stages.scoring import score
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputError
-from stages.graphs.collection import COLLECTIONS, folder, from_slug, is_tile, npz_files, slug
+from stages.graphs.collection import COLLECTIONS, folder, from_slug, is_tile, npz_files, ordered, slug
 from tests.support.samples import write_tile
 
 
@@ -69,3 +69,9 @@ def test_names_of_any_language_and_the_published_ones_pass(tmp_path):
     for name in names:
         write_tile(tmp_path / "npz/tile/xla/valid", name)
     assert {file.stem for file in npz_files(tmp_path, "tile:xla", "valid")} == set(names)
+
+
+def test_collections_are_ordered_and_named_officially():
+    assert ordered(["layout-nlp-random", "tile:xla", "tile-xla"]) == ["tile:xla", "layout:nlp:random"]
+    with pytest.raises(InputError, match="layout:nlp:default"):
+        ordered([])

@@ -95,7 +95,7 @@ def test_a_changed_knob_reruns_nothing_before_its_stage(reproduced):
     file = folder / "params.yaml"
     text = file.read_text()
     try:
-        file.write_text(text.replace("shrink: 0.5", "shrink: 0.25"))
+        file.write_text(text.replace("rule: rank", "rule: borda"))
         shown = dvc(folder, "repro", "--dry")
     finally:
         file.write_text(text)
