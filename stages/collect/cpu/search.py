@@ -24,25 +24,32 @@ CHILD_RATES = (0.02, 0.1, 0.3)
 def mutated(
     parent: np.ndarray, nodes: list[ConfigurableNode], rate: float, theme_share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Copy of ``parent`` (nc, 3, 6) in which at least one node, and each with probability ``rate``, has new layouts."""
+    """Copy of a configuration in which some nodes have new layouts.
+
+    Args:
+        parent: (nc, 3, 6) int8, minor-to-major, padded with -1.
+        rate: Probability that a node changes, but for `MOST_CHANGED`; at least one changes.
+        theme_share: Probability that a changed tensor takes the configuration's common permutation.
+    """
     child = parent.copy()
     theme = rng.permutation(MAX_RANK)
     chosen = rng.random(len(nodes)) < min(rate, MOST_CHANGED / len(nodes))
     chosen[rng.integers(len(nodes))] = True
     for position in np.flatnonzero(chosen):
-        slots = [slot for slot, rank in enumerate(nodes[position].ranks) if rank >= 2]
+        ranks = nodes[position].ranks
+        slots = [slot for slot, rank in enumerate(ranks) if rank >= 2]
         always = rng.choice(slots)
         for slot in slots:
             if slot != always and rng.random() >= SLOT_RATE:
                 continue
-            rank = nodes[position].ranks[slot]
+            rank = ranks[slot]
             themed = rng.random() < theme_share
             child[position, slot, :rank] = theme[theme < rank] if themed else rng.permutation(rank)
     return child
 
 
 class Population:
-    """Distinct configurations in the order in which they were found."""
+    """Distinct configurations, in the order in which a search came upon them."""
 
     def __init__(self, first: np.ndarray, accept: Callable[[np.ndarray], bool]):
         self.members: list[np.ndarray] = []
@@ -70,9 +77,15 @@ def random_search(
     rng: np.random.Generator,
     accept: Callable[[np.ndarray], bool] = everything,
 ) -> np.ndarray:
-    """Up to ``count`` distinct configurations (c, nc, 3, 6): ``start`` and random changes of it, sparse to heavy.
+    """Distinct configurations: ``start`` and random changes of it, sparse to heavy.
 
-    accept: says of a configuration whether it can be had; the compiler refuses some.
+    Args:
+        start: (nc, 3, 6) int8.
+        count: Configurations at most.
+        accept: Says of a configuration whether it can be had; the compiler refuses some.
+
+    Returns:
+        (c, nc, 3, 6) int8, c <= count.
     """
     population = Population(start, accept)
     for _ in range(20 * count):
@@ -90,21 +103,27 @@ def evolutionary_search(
     measure: Callable[[list[np.ndarray]], np.ndarray],
     accept: Callable[[np.ndarray], bool] = everything,
 ) -> np.ndarray:
-    """Up to ``count`` distinct configurations (c, nc, 3, 6), bred from the compiler's own choice by measured time.
+    """Distinct configurations, bred from ``start`` by their times over `GENERATIONS`.
 
-    measure: takes the configurations found so far, returns their times (same unit, same length). accept: as in
-    ``random_search``.
+    Args:
+        start: (nc, 3, 6) int8: the compiler's own choice.
+        count: Configurations at most.
+        measure: Takes the configurations so far and returns their times, (c,), in any one unit.
+        accept: As in `random_search`.
+
+    Returns:
+        (c, nc, 3, 6) int8, c <= count.
     """
     population = Population(start, accept)
     for generation in range(GENERATIONS):
-        wanted = round(count * (generation + 1) / GENERATIONS)
+        size = round(count * (generation + 1) / GENERATIONS)
         parents = [start]
         if generation:
             times = measure(population.members)
             fastest = np.argsort(times, kind="stable")[: max(2, len(times) // 4)]
             parents = [population.members[index] for index in fastest]
         for _ in range(20 * count):
-            if len(population.members) >= wanted:
+            if len(population.members) >= size:
                 break
             parent = parents[rng.integers(len(parents))]
             if generation and rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""The type every registry of measured programs shares."""
+"""The type that both lists of measured programs share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Program:
     """
 
     id: str  # unique, file-name safe: family, size, batch, forward or train
-    source: str  # 'xla' or 'nlp'
+    source: str  # 'xla' or 'nlp', as TpuGraphs' sources
     family: str
     split: str  # 'train', 'valid' or 'test'
-    kin: str  # 'sibling' (its family is trained on), 'unseen' (its family never is); 'train' for training programs
     build: Callable[[], tuple[Callable, tuple]]
+    kin: str = ""  # 'sibling' (its family is trained on), 'unseen' (it never is), 'train'; the registry fills it in

@@ -43,9 +43,15 @@ def _schedule(threads: list[int], policy: int, priority: int) -> None:
 
 
 def rounds(executables: list, arguments: list, count: int, rng: np.random.Generator, repeats: int = 1) -> np.ndarray:
-    """(count, executables) int64: nanoseconds of the fastest of ``repeats`` runs in a row.
+    """Times in rounds: within a round every executable has one turn, in an order drawn anew.
 
-    Within a round every executable has one turn, in an order drawn anew.
+    Args:
+        arguments: Of all executables alike.
+        count: Rounds.
+        repeats: Runs in a row in one turn, of which the fastest counts.
+
+    Returns:
+        (count, executables) int64 nanoseconds.
     """
     times = np.full((count, len(executables)), np.iinfo(np.int64).max)
     with undisturbed():
@@ -60,7 +66,11 @@ def rounds(executables: list, arguments: list, count: int, rng: np.random.Genera
 
 
 def two_passes(executables: list, arguments: list, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Minima of the two interleaved passes, (2, executables) int64 nanoseconds, and Kendall tau-b between them."""
+    """Times in two passes, interleaved round by round.
+
+    Returns:
+        Minima of each pass, (2, executables) int64 nanoseconds, and Kendall tau-b between the two.
+    """
     warm = rounds(executables, arguments, 2, rng)  # first runs fault memory in
     repeats = int(np.clip(TURN_NS // np.median(warm[1]), 1, MOST_REPEATS))
     passes = np.full((2, len(executables)), np.iinfo(np.int64).max)

@@ -41,13 +41,13 @@ class Line:
 
     def attribute(self, name):
         """Text of `name=value` up to the next comma."""
-        found = re.search(rf"(?:^|, ){name}=([^,{{]+)", self.attributes)
-        return found[1] if found else None
+        match = re.search(rf"(?:^|, ){name}=([^,{{]+)", self.attributes)
+        return match[1] if match else None
 
     def list(self, name):
         """Integers of `name={1,2,3}`."""
-        found = re.search(rf"(?:^|, ){name}=\{{([\d,]*)\}}", self.attributes)
-        return integers(found[1]) if found else []
+        match = re.search(rf"(?:^|, ){name}=\{{([\d,]*)\}}", self.attributes)
+        return integers(match[1]) if match else []
 
 
 def integers(text):
@@ -66,7 +66,7 @@ def closing(text, start):
 
 def lines_of(text):
     """Instructions of a module's text by name."""
-    found, computation = {}, ""
+    lines, computation = {}, ""
     for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
         if header := re.match(r"(?:ENTRY )?%([\w.\-]+) \(.*\{$", line):
             computation = header[1]
@@ -76,8 +76,8 @@ def lines_of(text):
             shape, call = rest[:end], rest[end + 1 :]
             opening = call.index("(")
             close = closing(call, opening)
-            assert start[2] not in found
-            found[start[2]] = Line(
+            assert start[2] not in lines
+            lines[start[2]] = Line(
                 start[2],
                 computation,
                 bool(start[1]),
@@ -86,7 +86,7 @@ def lines_of(text):
                 call[opening + 1 : close],
                 call[close + 1 :].removeprefix(", "),
             )
-    return found
+    return lines
 
 
 @cache
@@ -217,9 +217,9 @@ def test_same_instructions_in_the_same_computations(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_opcodes(name):
     lines, arrays = read(name)
-    known = {node: OPCODE_NUMBERS.get(lines[node].opcode, 0) for node in lines}
-    assert dict(zip(arrays.names, arrays.node_opcode.tolist(), strict=True)) == known
-    assert 0 not in known.values()
+    expected = {node: OPCODE_NUMBERS.get(lines[node].opcode, 0) for node in lines}
+    assert dict(zip(arrays.names, arrays.node_opcode.tolist(), strict=True)) == expected
+    assert 0 not in expected.values()
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -237,11 +237,11 @@ def test_every_feature_column(name):
 def expected_left_out(line):
     """The 28 columns of `left_out`."""
     dot = ("lhs_contracting_dims", "rhs_contracting_dims", "lhs_batch_dims", "rhs_batch_dims")
-    lists = [(name, 3) for name in (*dot, "offset_dims", "collapsed_slice_dims", "start_index_map")]
-    found = [(line.list(name) + [-1] * count)[:count] for name, count in lists]
-    found.append([int(line.attribute("index_vector_dim") or -1)] if line.opcode == "gather" else [-1])
-    found.append((line.list("slice_sizes") + [-1] * 5)[:5])
-    return [*(value for values in found for value in values), int("indices_are_sorted=true" in line.attributes)]
+    names = [(name, 3) for name in (*dot, "offset_dims", "collapsed_slice_dims", "start_index_map")]
+    columns = [(line.list(name) + [-1] * count)[:count] for name, count in names]
+    columns.append([int(line.attribute("index_vector_dim") or -1)] if line.opcode == "gather" else [-1])
+    columns.append((line.list("slice_sizes") + [-1] * 5)[:5])
+    return [*(value for part in columns for value in part), int("indices_are_sorted=true" in line.attributes)]
 
 
 @pytest.mark.parametrize("name", MODULES)
