@@ -30,7 +30,7 @@ from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
 from stages.prune import stage as prune
 from stages.runner import params
-from stages.statistics import statistics
+from stages.statistics.columns import statistics
 
 #: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many
 #: configurations as the largest published file has

@@ -147,7 +147,7 @@ def _copy(graph: dataset.PackedGraph) -> tuple[int, int, int, int] | None:
     slowest configuration forces and the fastest does not; of equal ones the first."""
     layouts, slots = distinct_layouts(graph.triples)
     sides = copies.Sides(layouts)
-    event = copies.events(graph, slot_tensors(graph), sides)
+    event = copies.possible_copies(graph, slot_tensors(graph), sides)
     if not len(event.kind):
         return None
     ids = slots[graph.codes[list(_ends(graph))]]
@@ -156,7 +156,7 @@ def _copy(graph: dataset.PackedGraph) -> tuple[int, int, int, int] | None:
     if not len(found):
         return None
     first = found[event.bytes[found].argmax()]
-    return tuple(int(part[first]) for part in (event.consumer, event.producer, event.bytes, event.slot))
+    return tuple(int(part[first]) for part in (event.consumer, event.producer, event.bytes, event.arrival.slot))
 
 
 def _texts(layouts: np.ndarray) -> np.ndarray:

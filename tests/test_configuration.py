@@ -10,7 +10,7 @@ from stages.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from stages.reporting import figures
-from stages.statistics import statistics
+from stages.statistics.columns import statistics
 from tests.support import samples
 
 LAYOUT = "layout:xla:random"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from stages import checks, gnn, pad
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
-from stages.gbdt.feature_table import Sheet, sheet
+from stages.gbdt.feature_table import FeatureTable, feature_table
 from stages.gbdt.settings import Settings
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
@@ -67,7 +67,7 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
         for split in ("valid", "test"):  # the stage wants every split filled; these are not looked at
             _link(files[0], collection.folder(data, TILE, split))
         prune.run(collection=TILE, root=data, data=data)
-        found = [sheet(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
+        found = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
     rows = []
     for held_out in tqdm(found, "kernels", delay=5):
         rest = [other for other in found if other is not held_out]
@@ -95,7 +95,7 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
         prune.run(collection=LAYOUT, root=data, data=data)
         pad.run(collection=LAYOUT, data=data)
         (train,), (judged,) = (
-            [sheet(graph, knobs, limit) for graph in dataset.graphs(data, LAYOUT, split)]
+            [feature_table(graph, knobs, limit) for graph in dataset.graphs(data, LAYOUT, split)]
             for split, limit in (("train", knobs.configurations), ("test", None))
         )
         gnn.run(collection=LAYOUT, data=data, **network)
@@ -131,7 +131,7 @@ def means(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _members(
-    ensemble: Ensemble, train: list[Sheet], held_out: Sheet, columns: Mapping[str, tuple[str, int]]
+    ensemble: Ensemble, train: list[FeatureTable], held_out: FeatureTable, columns: Mapping[str, tuple[str, int]]
 ) -> dict[str, np.ndarray]:
     """member -> scores (c,): gbdt, the baselines' ridge on the same train graphs, rankings by one column."""
     seeds = [combined(ensemble.scores(held_out, seed)) for seed in range(ensemble.settings.seeds)]
