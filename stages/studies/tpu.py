@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -76,7 +75,9 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
             tops = [1 - metrics.slowdown_score(score, held_out.target, top) for top in TOPS]
             rows.append((held_out.id, held_out.rows, member, *tops))
         best = held_out.target.min()
-        rows.append((held_out.id, held_out.rows, "random", *(expected(held_out.target, k) / best - 1 for k in TOPS)))
+        rows.append(
+            (held_out.id, held_out.rows, "random", *(metrics.random_best(held_out.target, k) / best - 1 for k in TOPS))
+        )
     schema = ["kernel", "configurations", "member", *(f"top{top}" for top in TOPS)]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -115,14 +116,6 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
 def network(path: str | Path = "params.yaml") -> dict:
     """Knobs of the gnn stage for layouts, with epochs enough for a single program."""
     return params.section(path, "gnn", LAYOUT) | {"epochs": EPOCHS, "patience": EPOCHS}
-
-
-def expected(target: np.ndarray, k: int) -> float:
-    """Expected smallest target of k drawn without replacement: the i-th smallest of c is it in C(c-1-i, k-1) drawings
-    of C(c, k)."""
-    count, k = len(target), min(k, len(target))
-    chances = np.array([math.comb(count - 1 - place, k - 1) / math.comb(count, k) for place in range(count)])
-    return float(chances @ np.sort(target))
 
 
 def means(table: pl.DataFrame) -> pl.DataFrame:

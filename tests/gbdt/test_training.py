@@ -62,8 +62,8 @@ def test_what_it_writes_and_returns(data):
     valid = objectives.row(by_predicate=(pl.col("split") == "valid") & (pl.col("objective") == "gbdt"), named=True)
     assert valid["score"] == pytest.approx(result.valid["score"].mean())
     text = report.findings(result)
-    assert f"is {result['valid']['score'].mean():.3f}" in text and "no program of its family" in text
-    assert f"`{result['gains']['column'][0]}`" in report.looked_at(result)
+    assert f"is {result.valid['score'].mean():.3f}" in text and "no program of its family" in text
+    assert f"`{result.gains['column'][0]}`" in report.looked_at(result)
 
 
 def test_same_seed_same_bytes_and_earlier_models_go(data):
