@@ -1,4 +1,8 @@
-"""Trained models on disk: models/OBJECTIVE-SEED-FOLD.txt as LightGBM writes them; a ridge as .json."""
+"""Trained models on disk.
+
+models/OBJECTIVE-SEED-FOLD.txt   a model as LightGBM writes it; a ridge is .json, the weight of each column
+trees.json                       trees asked of each objective's models, seed by seed
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,14 @@ from stages.gbdt.models import Bag, Model
 from stages.gbdt.settings import Settings
 from stages.scoring import baselines
 
+TREES = "trees.json"
+
 
 def write(folder: Path, ensemble: Ensemble) -> None:
     """Writes the models of an ensemble; models of earlier runs go.
 
     Args:
-        folder: where the models lie.
+        folder: the outputs.
         ensemble: which is written.
     """
     texts = {}
@@ -31,26 +37,32 @@ def write(folder: Path, ensemble: Ensemble) -> None:
             for fold, model in enumerate(bag.models):
                 suffix, text = _text(model)
                 texts[f"{bag.objective}-{seed}-{fold}{suffix}"] = text
-    for stale in set(folder.glob("*")) - {folder / name for name in texts}:
+    models = folder / "models"
+    for stale in set(models.glob("*")) - {models / name for name in texts}:
         stale.unlink()
     for name, text in texts.items():
-        files.replace(folder / name, text.encode())
+        files.replace(models / name, text.encode())
+    trees = {name: [] for name in ensemble.settings.objectives}
+    for bags in ensemble.bags:
+        for bag in bags:
+            trees[bag.objective].append(bag.trees)
+    files.replace(folder / TREES, (json.dumps(trees) + "\n").encode())
 
 
 def read(folder: Path, settings: Settings, graphs: Sequence[tuple[str, str]]) -> Ensemble:
     """Reads what `write` wrote.
 
     Args:
-        folder: where the models lie.
+        folder: the outputs.
         settings: those of the training.
         graphs: (n,) split and id of the graphs that were trained on, in the order of the training.
     """
-    bags = [[Bag(name, _models(folder, f"{name}-{seed}")) for name in settings.objectives] for seed in _seeds(settings)]
-    return Ensemble(settings, bags, [held_out(graphs, settings.folds, seed) for seed in _seeds(settings)])
-
-
-def _seeds(settings: Settings) -> range:
-    return range(settings.seeds)
+    trees = json.loads((folder / TREES).read_text())
+    bags = [
+        [Bag(name, _models(folder / "models", f"{name}-{seed}"), trees[name][seed]) for name in settings.objectives]
+        for seed in range(settings.seeds)
+    ]
+    return Ensemble(settings, bags, [held_out(graphs, settings.folds, seed) for seed in range(settings.seeds)])
 
 
 def _text(model: Model) -> tuple[str, str]:

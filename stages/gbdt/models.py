@@ -43,15 +43,12 @@ class Bag:
     Attributes:
         objective: the member's name.
         models: of each fold, one that never saw the fold's families.
+        trees: asked of each LightGBM model, which has fewer where nothing is left to split; 0 of a ridge.
     """
 
     objective: str
     models: list[Model]
-
-    @property
-    def trees(self) -> int:
-        """Trees of each LightGBM model; 0 of a ridge."""
-        return max((model.num_trees() for model in self.models if isinstance(model, lgb.Booster)), default=0)
+    trees: int
 
     def score(self, table: FeatureTable, fold: int | None, settings: Settings) -> np.ndarray:
         """Scores one graph.
@@ -85,21 +82,22 @@ def train(objective: str, tables: Sequence[FeatureTable], fold: np.ndarray, sett
     """
     count = int(fold.max()) + 1
     if objective == "ridge":
-        return Bag(objective, _ridges(tables, fold, count))
+        return Bag(objective, _ridges(tables, fold, count), 0)
     rows = training_rows(objective, tables, settings, seed)
     fold_of_row = np.repeat(fold, rows.group)
     used = np.unique(fold_of_row)  # of graphs that order nothing there are no pairs
     if not len(used):
-        return Bag(objective, [_UNDECIDED] * count)
+        return Bag(objective, [_UNDECIDED] * count, 0)
     options = _options(objective, settings, seed, rows)
     if len(used) == 1:
         alone = lgb.train(options, rows.dataset(objective), TREES_ALONE)
-        return Bag(objective, [_UNDECIDED if count > 1 and number in used else alone for number in range(count)])
+        models = [_UNDECIDED if count > 1 and number in used else alone for number in range(count)]
+        return Bag(objective, models, TREES_ALONE)
     models, trees = _cross_validated(objective, rows, fold_of_row, options, settings)
     if len(models) < count:
         of_all_rows = lgb.train(options, rows.dataset(objective), trees)
         models |= {number: of_all_rows for number in range(count) if number not in models}
-    return Bag(objective, [models[number] for number in range(count)])
+    return Bag(objective, [models[number] for number in range(count)], trees)
 
 
 def _ridges(tables: Sequence[FeatureTable], fold: np.ndarray, count: int) -> list[baselines.Ridge]:

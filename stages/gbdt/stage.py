@@ -42,7 +42,7 @@ class Result:
         objectives: frame of split (train, valid), objective, graphs, score and sd: the metric out of fold of each
             member, mean over the graphs where it is defined; then mean and standard deviation over the seeds.
         gains: frame of column (a statistic), gain, shap, slower and description, see `explanation.explanation`.
-        trees: frame of objective, seed and trees: those of each of its models, 0 of a ridge.
+        trees: frame of objective, seed and trees, see `models.Bag`.
         graphs: number of graphs trained on.
         seconds: that the training took by the clock; None where an earlier run trained.
     """
@@ -92,7 +92,7 @@ def run(*, collection: str, data: str | Path = "data", **knobs) -> Result:
         seconds = training.train(collection, data, settings)
         kept.keep(folder, kept_folder, trained)
     graphs = [(split, id) for split in LABELLED for id in dataset.graph_ids(data, collection, split)]
-    ensemble = model_files.read(folder / "models", settings, graphs)
+    ensemble = model_files.read(folder, settings, graphs)
 
     def to_explain() -> tuple[Ensemble, Sequence[FeatureTable]]:
         return ensemble, labelled(data, collection, settings, ("valid",))

@@ -44,10 +44,11 @@ def train(collection: str, data: str | Path, settings: Settings) -> float:
     """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
 
     Writes below DATA/gbdt/SLUG:
-        models/          see `model_files`.
-        scores.parquet   of the configurations of valid and test graphs, see `stages.scoring.scores`.
-        metrics.parquet  official metric of each member and of all together on train and valid graphs, out of fold.
-        statistics.json  what each column of the models measures.
+        models/, trees.json   see `model_files`.
+        scores.parquet        of the configurations of valid and test graphs, see `stages.scoring.scores`.
+        metrics.parquet       official metric of each member and of all together, on train and valid graphs, out of fold.
+        statistics.json       what each column of the models measures.
+
     The training's processor seconds lie in DATA/seconds, see `elapsed_times`.
 
     Args:
@@ -67,7 +68,7 @@ def train(collection: str, data: str | Path, settings: Settings) -> float:
     ensemble = fit(tables, settings, partial(tqdm, desc=f"gbdt {collection}", delay=SILENCE))
     seconds, processor = time.perf_counter() - begin, time.process_time() - begin_processor
     scored = _scored(ensemble, tables, collection, data)
-    model_files.write(folder / "models", ensemble)
+    model_files.write(folder, ensemble)
     columns = {name: described(name) for name in (*tables[0].feature_names, *tables[0].pair_names)}
     files.replace(folder / "statistics.json", (json.dumps(columns, indent=1) + "\n").encode())
     _write_metrics([row for graph in scored for row in graph.metrics], folder / METRICS)

@@ -18,7 +18,7 @@ from stages.graphs.families import family
 from stages.scoring import metrics, scores
 from tests.support.trees import LAYOUT, QUICK, TILE, files, forget, packed, scored
 
-OTHERS = {"scores.parquet", "metrics.parquet", "statistics.json", "parameters.json"}
+OTHERS = {"scores.parquet", "trees.json", "metrics.parquet", "statistics.json", "parameters.json"}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
