@@ -46,7 +46,7 @@ def train(collection: str, data: str | Path, settings: Settings) -> float:
     Writes below DATA/gbdt/SLUG:
         models/, trees.json   see `model_files`.
         scores.parquet        of the configurations of valid and test graphs, see `stages.scoring.scores`.
-        metrics.parquet       official metric of each member and of all together, on train and valid graphs, out of fold.
+        metrics.parquet       official metric of each member and of all, out of fold, on train and valid graphs.
         statistics.json       what each column of the models measures.
 
     The training's processor seconds lie in DATA/seconds, see `elapsed_times`.
