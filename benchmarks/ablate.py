@@ -36,7 +36,7 @@ from stages.blend.rules import SCALES
 from stages.engine import code
 from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
-from stages.gbdt.feature_table import Sheet, labelled
+from stages.gbdt.feature_table import FeatureTable, labelled
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.batch import Memory, prepare
 from stages.gnn.inference import predict
@@ -232,7 +232,7 @@ def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int
     }
 
 
-def kept(sheet: Sheet, without: str) -> Sheet:
+def kept(sheet: FeatureTable, without: str) -> FeatureTable:
     """A graph without a group of statistics; `program`: those that all its configurations share."""
     grouped = {name for group, names in layout.GROUPS.items() if group != without for name in names}
     program = set(sheet.names) - {name for names in layout.GROUPS.values() for name in names}

@@ -181,7 +181,7 @@ def _copy(graph: dataset.PackedGraph, configurable: np.ndarray | None = None) ->
     """
     layouts, slots = distinct_layouts(graph.triples)
     sides = copies.Sides(layouts)
-    events = copies.events(graph, slot_tensors(graph), sides)
+    events = copies.possible_copies(graph, slot_tensors(graph), sides)
     if not len(events.kind):
         return None
     ids = slots[graph.codes[list(_ends(graph))]]
@@ -193,7 +193,7 @@ def _copy(graph: dataset.PackedGraph, configurable: np.ndarray | None = None) ->
     consumer, producer = int(events.consumer[largest]), int(events.producer[largest])
     if configurable is not None:
         consumer, producer = int(configurable[consumer]), int(configurable[producer])
-    return Copy(consumer, producer, int(events.bytes[largest]), int(events.slot[largest]))
+    return Copy(consumer, producer, int(events.bytes[largest]), int(events.arrival.slot[largest]))
 
 
 def _opcode_names(numbers: np.ndarray) -> list[str]:

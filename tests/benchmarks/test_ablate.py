@@ -11,7 +11,7 @@ from benchmarks import ablate
 from stages import gbdt, gnn, pad, run
 from stages.blend import stage as blend
 from stages.errors import InputError
-from stages.gbdt.feature_table import sheet
+from stages.gbdt.feature_table import feature_table
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import NAMES, Settings
 from stages.graphs import dataset
@@ -168,7 +168,7 @@ def test_blends_need_families_to_choose_on(piped):
 
 def test_a_group_of_statistics_is_left_out(project):
     prune.run(collection=LAYOUT, root="sample/npz_all")
-    whole = sheet(dataset.graphs("data", LAYOUT, "train")[0], TreeSettings())
+    whole = feature_table(dataset.graphs("data", LAYOUT, "train")[0], TreeSettings())
     assert ablate.kept(whole, "").names == whole.names
     less = ablate.kept(whole, "copies")
     assert [name for name in whole.names if name not in less.names] == list(layout.GROUPS["copies"])

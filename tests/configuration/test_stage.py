@@ -10,7 +10,7 @@ from stages.configuration import stage as configuration
 from stages.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
-from stages.statistics import statistics
+from stages.statistics.columns import statistics
 from tests.support import samples
 from tests.support.programs import LAYOUT, run_configuration
 
