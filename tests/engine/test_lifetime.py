@@ -16,14 +16,14 @@ from benchmarks.faults import processes
 from stages.engine import lifetime
 from stages.errors import InputError
 from stages.graphs.collection import SPLITS
-from tests.runner.test_run import write_notebook
 from tests.support.pipeline import dvc
+from tests.support.toy import write_notebook
 
 PARAMETERS = 'word = ""\nseconds = 0.0\ndata = "data"'
 #: two processes, the kernel and a worker, write their word over and over
 CELL = """\
 import toy_tasks
-from stages import engine
+from stages.engine import engine
 
 running = engine.configured().spread(toy_tasks.write, [(word, seconds)] * 2, memory_knob="toy.seconds", parallel=2)
 print([name for _, name in running])
@@ -165,7 +165,8 @@ def test_a_stage_waits_for_an_earlier_run_of_itself_and_then_refuses(tmp_path, m
 
 def test_a_lock_is_had_as_soon_as_the_other_ends(tmp_path):
     path = tmp_path / "toy.lock"
-    code = f"from stages import lifetime; lifetime.lock(lifetime.Path({str(path)!r}), str); print(flush=True); input()"
+    hold = f"lifetime.lock(lifetime.Path({str(path)!r}), str); print(flush=True); input()"
+    code = f"from stages.engine import lifetime; {hold}"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1)
     other.stdout.readline()
     with pytest.raises(InputError, match=str(other.pid)):

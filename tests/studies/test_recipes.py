@@ -10,13 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import run
 from stages.engine import elapsed_times
 from stages.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import params
+from stages.runner import notebook, parameters, params
 from stages.scoring.metrics import kendall
 from stages.studies import recipes
 from tests.support import pipeline
@@ -46,7 +45,7 @@ def test_a_recipe_fits_the_stages(name, tmp_path):
     (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
     for stage in ("prune", "pad", "gnn", "gbdt"):
         for collection in COLLECTIONS:
-            run.parameters(run._read(PROJECT, stage), stage, {"collection": collection}, tmp_path)
+            parameters.of(notebook.read(PROJECT, stage), stage, {"collection": collection}, tmp_path)
 
 
 @pytest.mark.parametrize("name", EIGHT.split(", "))
