@@ -1,10 +1,32 @@
-"""The pipeline's run on tiny data, once for all tests that look at what it makes."""
+"""What all tests share: one thread a process, and the pipeline's run on tiny data, made once."""
+
+# ruff: noqa: E402
+
+import os
+
+#: A worker of pytest-xdist works on each core, and sums depend on the number of threads. NumPy and torch read these
+#: variables when they are loaded, the processes that tests start inherit them.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support import pipeline
+
+PIPELINE = "pipeline"
+
+
+def pytest_collection_modifyitems(items):
+    """Gives tests that share what takes long to make to one worker, by `--dist loadgroup`.
+
+    All that look at the pipeline's run are one group, which comes first, because it is the longest. Of the others each
+    file is one, for its fixtures' sake.
+    """
+    groups = {item: PIPELINE if "copies" in item.fixturenames else item.path.as_posix() for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] != PIPELINE)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.faults import processes
+from benchmarks.faults.runs import processes
 from stages.engine import lifetime
 from stages.errors import InputError
 from stages.graphs.collection import SPLITS
