@@ -66,10 +66,10 @@ toy:
 LIMIT = 5  # seconds in which all of a run that was killed has ended
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A project of one stage, whose worker goes on for minutes where nobody ends it; no process is left there."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project of one stage, whose workers go on for minutes where nobody ends them."""
+    folder = tmp_path_factory.mktemp("lifetime") / "template"
     write_notebook(folder.mkdir() or folder / "notebooks" / "toy.ipynb", [("parameters", PARAMETERS), ("code", CELL)])
     for name in ("blend", "leaderboard"):
         shutil.copy(folder / "notebooks" / "toy.ipynb", folder / "notebooks" / f"{name}.ipynb")
@@ -82,6 +82,13 @@ def project(tmp_path):
     (folder / "Makefile").write_text(f"repro:\n\t{sys.executable} -m stages.repro\n")
     (folder / "stages").symlink_to(Path("stages").absolute())
     dvc(folder, "init", "--no-scm", "--quiet")
+    return folder
+
+
+@pytest.fixture
+def project(template, tmp_path):
+    """A copy of the template; no process is left there."""
+    folder = shutil.copytree(template, tmp_path / "project", symlinks=True)
     yield folder
     left = processes(folder)
     for number in left:
