@@ -44,7 +44,7 @@ FEW = {"pruning": ["none"], "trees": ["without copies"], "blend": ["rank", "bord
 
 
 def forget():
-    for function in (ablate._section, ablate._code, ablate._given, ablate._scored):
+    for function in (ablate._section, ablate._given, ablate._scored):
         function.cache_clear()
 
 
