@@ -17,16 +17,22 @@ from tests.support import pipeline
 PIPELINE = "pipeline"
 
 
-def pytest_collection_modifyitems(items):
-    """Gives tests that share what takes long to make to one worker, by `--dist loadgroup`.
+def group(item):
+    """The name of the tests that one worker is to have, because they share what takes long to make.
 
-    All that look at the pipeline's run are one group, which comes first, because it is the longest. Of the others each
-    file is one, for its fixtures' sake.
+    All that look at the pipeline's run are one group. Of the others each file is one, for its fixtures' sake.
     """
-    groups = {item: PIPELINE if "copies" in item.fixturenames else item.path.as_posix() for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] != PIPELINE)
+    return PIPELINE if "copies" in getattr(item, "fixturenames", ()) else item.path.as_posix()
+
+
+def pytest_itemcollected(item):
+    """Marks each test with its group, for `--dist loadgroup`, before xdist reads the marks."""
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the pipeline's group first, because it is the longest."""
+    items.sort(key=lambda item: group(item) != PIPELINE)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,8 @@
-"""Each notebook as a reader runs it: in JupyterLab, from top to bottom, with its defaults, in its own folder."""
+"""Each notebook as a reader runs it: in JupyterLab, from top to bottom, with its defaults, in its own folder.
+
+Each begins with a cell that goes to the project's folder. It cannot be a helper's: before it, nothing of the project
+can be imported in JupyterLab, VS Code or on Kaggle.
+"""
 
 import os
 import shutil
