@@ -14,30 +14,40 @@ import pytest
 
 from tests.support import pipeline
 
-PIPELINE = "pipeline"
-
-
-def group(item):
-    """The name of the tests that one worker is to have, because they share what takes long to make.
-
-    All that look at the pipeline's run are one group. Of the others each file is one, for its fixtures' sake.
-    """
-    return PIPELINE if "copies" in getattr(item, "fixturenames", ()) else item.path.as_posix()
-
-
-def pytest_itemcollected(item):
-    """Marks each test with its group, for `--dist loadgroup`, before xdist reads the marks."""
-    item.add_marker(pytest.mark.xdist_group(group(item)))
+#: files whose tests look at the pipeline's run, or most of them; one worker has them all
+PIPELINE = (
+    "tests/benchmarks/test_faults.py",
+    "tests/engine/test_ray_cluster.py",
+    "tests/notebooks/test_by_hand.py",
+    "tests/notebooks/test_pages.py",
+    "tests/pipeline/test_pipeline.py",
+    "tests/pipeline/test_remote.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the pipeline's group first, because it is the longest."""
-    items.sort(key=lambda item: group(item) != PIPELINE)
+    """Puts the pipeline's tests first, because together they are the longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(PIPELINE))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Gives a file to one worker, for its fixtures' sake, and all files of the pipeline's run to one.
+
+    pytest-xdist's own `loadgroup` does not see its marks under pytest 9.2, which keeps a test's id elsewhere.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "pipeline" if nodeid.startswith(PIPELINE) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def copies(tmp_path_factory):
-    """Return [(folder, what the console showed)] of two runs from nothing, made side by side to save time."""
+    """[(folder, what the console showed)] of two runs from nothing, made side by side to save time."""
     folders = [pipeline.copy(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
     with ThreadPoolExecutor(2) as pool:
         shown = list(pool.map(lambda folder: pipeline.dvc(folder, "repro"), folders))
