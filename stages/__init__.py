@@ -4,12 +4,13 @@ import os
 import platform
 import sys
 
-#: For the libraries of linear algebra, which read it when they are loaded: the code that every x86-64 processor with
-#: AVX2 runs alike. Left to themselves they take other code on another processor, and sums end with other last digits.
-#: MKL is torch's, OpenBLAS NumPy's.
+#: For the libraries of arithmetic, which read it when they are loaded: the code that every x86-64 processor with AVX2
+#: runs alike. Left to themselves they take other code on another processor, and sums end with other last digits. MKL
+#: (matrix products) and oneDNN (GELU) are torch's, OpenBLAS is NumPy's. One function of torch's stays different on
+#: another vendor's processor, the square root in float32: fused AdamW, which the networks are trained with, has its own.
 PROCESSOR = {}
 if platform.machine().lower() in ("x86_64", "amd64"):
-    PROCESSOR = {"MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Haswell"}
+    PROCESSOR = {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 os.environ.update(PROCESSOR)
 
 # jsonschema, which nbformat and Ray use, would build a grammar of internationalised addresses on import: a second, and

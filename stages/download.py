@@ -6,6 +6,9 @@ FOLDER/fetched, so that a run that was broken off goes on: with the next byte of
 
 Archives are not trusted: of a tar or zip only files named npz/COLLECTION/SPLIT/ID.npz are written, each is opened as
 the pipeline will (all arrays but the configurations are read, which prune checks), and nothing else leaves them.
+
+The retries are our own: urllib3's Retry ends where an answer begins, and pooch fetches a file anew. What matters here,
+going on within an archive of the same version, neither does.
 """
 
 from __future__ import annotations

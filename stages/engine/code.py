@@ -14,7 +14,8 @@ STAGES = Path(__file__).parents[1]
 def closure(*modules: str) -> list[Path]:
     """The files below stages/ that modules need: their own, and those of all that they import, and so on.
 
-    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed.
+    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed. The __init__ of
+    stages itself is left out, here as in dvc.yaml: all of the project would depend on it.
 
     Args:
         modules: dotted names, such as "stages.gnn.training".
