@@ -21,9 +21,9 @@ PARAMETERS = params.read(PROJECT / "params.yaml")
 def needed(source):
     """Return the files below stages/ that a source text needs, as paths relative to the project.
 
-    All of them, also what a package's __init__ imports for its users.
+    All of them, also what a package's __init__ imports for its users, and the __init__ of stages itself.
     """
-    reached, waiting = set(), set(imported(source))
+    reached, waiting = {PROJECT / "stages" / "__init__.py"}, set(imported(source))
     while waiting:
         file = waiting.pop()
         reached.add(file)
