@@ -30,7 +30,7 @@ from stages.graphs.dataset import model_graphs
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_score
 from tests.support import samples
-from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, prepared, sample, write_data
+from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, made_up, outputs, prepared, sample, write_data
 
 # layouts
 
@@ -84,18 +84,9 @@ def test_learns_tiles_better_than_random(fusion):
 # what it writes
 
 
-def outputs(data, collection):
-    folder = data / "gnn" / slug(collection)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def leftovers(data):
     """Files below data/checkpoints: there are none after a run that ended."""
     return [path for path in (data / "checkpoints").rglob("*") if path.is_file()]
-
-
-def made_up(collection, **sizes):
-    return {split: [sample(collection, 10 * i + j, **sizes) for j in range(2)] for i, split in enumerate(SPLITS)}
 
 
 @pytest.mark.parametrize(("collection", "seeds"), [(LAYOUT, 2), (TILE, 1)])

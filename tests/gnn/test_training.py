@@ -43,7 +43,7 @@ from tests.support.graphs import (
 from tests.support.pipeline import PROJECT
 
 PAIRWISE = {name: loss for name, loss in LOSSES.items() if name != "listmle"}
-SEGMENTS = TINY | TINY_SEGMENTS | {"dropout": 0.0, "loss": "logistic"}
+SMOOTH = TINY | TINY_SEGMENTS | {"dropout": 0.0, "loss": "logistic"}
 
 
 def gradient(loss, score, order, *rest):
@@ -303,7 +303,7 @@ def reference_loss(network, statics, chosen, fresh, weights, stale):
 @pytest.mark.parametrize("gst", ["gst", "gst+e", "gst+ed"])
 @pytest.mark.parametrize("readout", ["sum", "mean"])
 def test_with_every_segment_sampled_the_gradient_is_that_of_the_sum_of_all(gst, readout):
-    chosen = Settings(**SEGMENTS | {"gst": gst, "segments": 9, "readout": readout})
+    chosen = Settings(**SMOOTH | {"gst": gst, "segments": 9, "readout": readout})
     found, network, statics = recorder(cut_graphs(), chosen)
     assert [len(static.segments) for static in statics] == [2, 3]
     found._network_step(np.array([0, 1]), np.random.default_rng(0))
@@ -314,7 +314,7 @@ def test_with_every_segment_sampled_the_gradient_is_that_of_the_sum_of_all(gst, 
 @pytest.mark.parametrize("gst", ["gst", "gst+e", "gst+ed"])
 def test_the_gradient_flows_through_the_sampled_segments_alone(gst):
     """The others add embeddings that are constants: computed anew, or from the table, where some are dropped."""
-    chosen = Settings(**SEGMENTS | {"gst": gst, "segments": 1, "keep": 0.6})
+    chosen = Settings(**SMOOTH | {"gst": gst, "segments": 1, "keep": 0.6})
     found, network, statics = recorder(cut_graphs(seed=7), chosen)
     order = np.array([1, 0])
     statics = [statics[place] for place in order]
@@ -342,7 +342,7 @@ def test_the_gradient_flows_through_the_sampled_segments_alone(gst):
 
 
 def test_a_step_writes_what_its_sampled_segments_add_and_nothing_else():
-    chosen = Settings(**SEGMENTS | {"gst": "gst+e"})
+    chosen = Settings(**SMOOTH | {"gst": "gst+e"})
     found, network, statics = recorder(cut_graphs(3), chosen)
     found.history.array[:] = 0
     found._network_step(np.array([2, 0]), np.random.default_rng(5))
@@ -363,7 +363,7 @@ def test_where_no_edge_is_cut_segments_train_as_the_whole_graph():
     """A graph of two parts without an edge between them, a segment each: the same gradient as without segments."""
     halves = [layout_arrays(seed, nodes=6, configurable=3, configurations=6) for seed in (1, 2)]
     graph = model_graph(LAYOUT, side_by_side(*halves))
-    cut = Settings(**SEGMENTS | {"gst": "gst+e", "segment_nodes": 6, "segments": 2, "graphs": 1})
+    cut = Settings(**SMOOTH | {"gst": "gst+e", "segment_nodes": 6, "segments": 2, "graphs": 1})
     found = []
     for chosen in (cut, replace(cut, gst="full")):
         record, _, statics = recorder([graph], chosen)
@@ -729,7 +729,7 @@ def test_other_settings_seeds_and_collections_make_another_training():
 def test_chunks_of_embeddings_are_those_of_prediction(monkeypatch):
     """The table is filled with what the best network would add in the chunks it is scored in."""
     monkeypatch.setattr(inference, "chunk_size", lambda nodes: 3)
-    chosen = Settings(**SEGMENTS | {"gst": "gst+e"})
+    chosen = Settings(**SMOOTH | {"gst": "gst+e"})
     found, network, statics = recorder([sample(LAYOUT, nodes=12, configurations=8)], chosen)
     table = torch.from_numpy(found.history.read(0, np.arange(8), np.arange(len(statics[0].segments))))
     with torch.no_grad():
