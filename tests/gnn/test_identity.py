@@ -79,7 +79,9 @@ def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
     """And the code of a page is not: what is changed there trains nothing."""
     files = {path.relative_to(PROJECT / "stages").as_posix() for path in code.closure(*identities.CODE)}
     assert {"gnn/network.py", "gnn/loss.py", "gnn/states.py", "statistics/copies.py", "graphs/opcodes.py"} <= files
-    assert not {"gnn/report.py", "gnn/stage.py", "reporting/figures.py", "runner/page.py"} & files
+    assert {"gnn/tasks.py", "gnn/training.py", "gnn/inference.py", "gnn/batch.py", "scoring/scores.py"} <= files
+    assert not {"gnn/report.py", "gnn/stage.py", "gnn/attention.py", "runner/page.py"} & files
+    assert not any(file.startswith("reporting/") for file in files)
 
 
 def test_other_settings_seeds_and_collections_make_another_training():

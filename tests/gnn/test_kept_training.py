@@ -117,8 +117,9 @@ def project(tmp_path):
 def trains(project):
     """Whether a run of the stage trains, by what it prints."""
     command = [sys.executable, "-c", RUN, json.dumps(TINY)]
-    shown = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stderr
-    return "epoch" in shown
+    ended = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return " epoch " in ended.stderr
 
 
 def changed(file, pattern, replacement):

@@ -61,9 +61,9 @@ def test_large_graphs_keep_no_states(monkeypatch):
     (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**TINY))
     monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12 - 1)
     batch = join([static], [np.array([2, 5])])
-    assert not static.keeps_states and not static.found
+    assert not static.keeps_states and not static.in_memory
     monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12)
-    assert len(join([static], [np.array([2, 5])]).graph) == len(batch.graph) and static.found
+    assert len(join([static], [np.array([2, 5])]).graph) == len(batch.graph) and static.in_memory
 
 
 def test_the_cells_of_all_segments_count():
