@@ -121,7 +121,7 @@ def _train_and_score(
     train = partial(tasks.train_seed, **shared)
     if executor.workers > 1:  # they leave the checkpoint of a finished training
         for seed in range(seeds):
-            executor.worker_group(train, seed, folder / f"team-{seed}", gpu=gpu)
+            executor.worker_group(train, seed, folder / f"workers-{seed}", gpu=gpu)
     results = list(executor.ordered(train, range(seeds), **options))
     weights = [result.weights for result in results]
     graphs = [(split, id) for split in tasks.SCORED for id in graph_ids(data, collection, split)]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stages.gnn import sampling
 from stages.gnn.settings import CHOICES, Settings
 from tests.support.graphs import (
     LAYOUT,
@@ -12,9 +13,9 @@ from tests.support.graphs import (
 )
 
 
-@pytest.mark.parametrize("sampling", CHOICES["sampling"])
-def test_a_sample_is_distinct_and_ascending_and_reaches_every_configuration(sampling):
-    chosen = Settings(**TINY | {"sampling": sampling})
+@pytest.mark.parametrize("method", CHOICES["sampling"])
+def test_a_sample_is_distinct_and_ascending_and_reaches_every_configuration(method):
+    chosen = Settings(**TINY | {"sampling": method})
     few, many = prepared([sample(LAYOUT, 0, configurations=6), sample(LAYOUT, 1, configurations=20)], chosen)
     rng = np.random.default_rng(0)
     assert sampling.sample(few, chosen, rng).tolist() == list(range(6))
@@ -25,4 +26,4 @@ def test_a_sample_is_distinct_and_ascending_and_reaches_every_configuration(samp
     ends = [0, 3, 6, 10, 13, 16, 20]
     ranking = np.argsort(many.graph.target, kind="stable").argsort()
     stretches = np.array([np.histogram(ranking[draw], ends)[0] for draw in draws])
-    assert (stretches == 1).all() == (sampling == "spread")
+    assert (stretches == 1).all() == (method == "spread")
