@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from stages import pad
-from stages.gnn.batch import Static, prepare
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import PreparedGraph, prepare
 from stages.gnn.settings import Settings
-from stages.gnn.training import build
 from stages.graphs import npz
-from stages.graphs.collection import SPLITS, is_tile
+from stages.graphs.collection import SPLITS, is_tile, slug
 from stages.graphs.dataset import (
     PACKED_LAYOUT,
     PACKED_TILE,
@@ -100,13 +100,13 @@ def side_by_side(*parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def untrained(static: Static, settings: Settings, seed: int = 0) -> nn.Module:
+def untrained(static: PreparedGraph, settings: Settings, seed: int = 0) -> nn.Module:
     """A network for graphs like this one, in double precision and not training."""
     torch.manual_seed(seed)
     return build(static.graph.collection, static, settings).double().eval()
 
 
-def prepared(graphs: list[ModelGraph], settings: Settings) -> list[Static]:
+def prepared(graphs: list[ModelGraph], settings: Settings) -> list[PreparedGraph]:
     return [prepare(graph, settings.view(graph.collection)) for graph in graphs]
 
 
@@ -126,3 +126,14 @@ def write_data(data: Path, collection: str, graphs: Mapping[str, list[ModelGraph
                 padded["tile_config"] = graph.tile_config
             write_packed(graph_file(prune_folder(data, collection), split, graph.id), tensors, graph.packed.whole)
             write_padded(graph_file(pad_folder(data, collection), split, graph.id), padded)
+
+
+def made_up(collection: str, **sizes) -> dict[str, list[ModelGraph]]:
+    """Two made-up graphs of every split."""
+    return {split: [sample(collection, 10 * i + j, **sizes) for j in range(2)] for i, split in enumerate(SPLITS)}
+
+
+def outputs(data: Path, collection: str) -> dict[str, bytes]:
+    """The files that the gnn stage wrote, by name."""
+    folder = data / "gnn" / slug(collection)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
