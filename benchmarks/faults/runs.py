@@ -206,7 +206,7 @@ def left(folder: Path) -> list[str]:
 def parts(folder: Path) -> list[str]:
     """Files of outputs that are not written to their end and stand where whole ones are looked for."""
     paths = (path.relative_to(folder) for name in ("data", "reports") for path in (folder / name).rglob("*.part"))
-    return sorted(str(path) for path in paths if path.parts[1] not in ("checkpoints", "states"))
+    return sorted(str(path) for path in paths if path.parts[1] not in ("checkpoints", "states", "trained"))
 
 
 def kernel(folder: Path, process: subprocess.Popen) -> int | None:
