@@ -37,10 +37,12 @@ from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import Sheet, labelled
 from stages.gbdt.settings import Settings as TreeSettings
-from stages.gnn.batch import Memory, prepare
 from stages.gnn.inference import predict
+from stages.gnn.memory import Caches
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import prepare
 from stages.gnn.settings import NAMES, Settings
-from stages.gnn.training import Training, build, deterministic
+from stages.gnn.training import Training, deterministic
 from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
 from stages.graphs.dataset import model_graphs, prune_folder
 from stages.prune import stage as prune
@@ -199,9 +201,9 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
     settings = Settings(
         **{key: value for key, value in knobs("gnn", collection, variant).items() if key in NAMES} | {"device": "cpu"}
     )
-    view, memory = settings.view(collection), Memory()
+    view, caches = settings.view(collection), Caches()
     graphs = {split: model_graphs(data, collection, split) for split in ("train", "valid")}
-    statics = {split: [prepare(graph, view, memory=memory) for graph in graphs[split]] for split in graphs}
+    statics = {split: [prepare(graph, view, caches=caches) for graph in graphs[split]] for split in graphs}
     with deterministic(seed):
         start = time.process_time()
         network = build(collection, statics["train"][0], settings)

@@ -35,12 +35,15 @@ from benchmarks import measure, reference, synthetic
 from stages import pad
 from stages.errors import InputError
 from stages.gnn import states
-from stages.gnn.batch import Memory, join, prepare
-from stages.gnn.checkpoint import identity
+from stages.gnn.batch import join
+from stages.gnn.identity import of_training
 from stages.gnn.inference import predict
 from stages.gnn.loss import LOSSES
+from stages.gnn.memory import Caches
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import prepare
 from stages.gnn.settings import NAMES, Settings
-from stages.gnn.training import CLIP, Training, adamw, build, deterministic
+from stages.gnn.training import CLIP, Training, adamw, deterministic
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.graphs.dataset import ModelGraph, model_graphs
 from stages.prune import stage as prune
@@ -79,7 +82,7 @@ class Ours:
 
     def infer_first(self, sample: np.ndarray) -> np.ndarray:
         """As on a graph that was not looked at before, but for its states."""
-        return predict(self.network, replace(self.static, memory=Memory()), sample)
+        return predict(self.network, replace(self.static, caches=Caches()), sample)
 
 
 class Theirs:
@@ -149,7 +152,7 @@ def sharing(graph: ModelGraph, settings: Settings, sample: int = 64) -> dict:
     start = time.perf_counter()
     static = prepare(graph, settings.view(graph.collection))
     prepared = time.perf_counter()
-    levels = static.whole(0).levels
+    levels = static.states(0).levels
     found = time.perf_counter()
     count = min(sample, graph.configurations)
     picked = states.pick(levels, np.random.default_rng(0).choice(graph.configurations, count, replace=False))
@@ -385,7 +388,7 @@ def quality(
     for name in collections:
         graphs = [graph for split in ("train", "valid") for graph in model_graphs(data, name, split)]
         for seed in range(seeds):
-            training = identity(name, seed, Settings(**knobs[name]), graphs)
+            training = of_training(name, seed, Settings(**knobs[name]), graphs)
             known[name, seed] = measure.identity(training, sizes)
     before = measure.read("gnn_quality", out).get("runs", []) if out else []
     results["runs"] = [

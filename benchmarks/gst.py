@@ -28,12 +28,15 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, synthetic
-from stages.gnn import state_files
-from stages.gnn.batch import Batch, join, prepare
-from stages.gnn.graph_view import View
+from stages.gnn import memory
+from stages.gnn.batch import Batch, join
+from stages.gnn.graph_view import GraphView
 from stages.gnn.inference import embeddings
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import prepare
+from stages.gnn.sampling import sample
 from stages.gnn.settings import Settings
-from stages.gnn.training import Training, build, sample
+from stages.gnn.training import Training
 
 NODES = (5_000, 20_000, 43_615, 160_000)  # the largest published graph has 43,615
 REFERENCE_NODES = 43_615
@@ -52,7 +55,7 @@ def settings(variant: str, width: int, configurations: int, segment_nodes: int) 
     )
 
 
-def view(variant: str, knobs: Settings) -> View:
+def view(variant: str, knobs: Settings) -> GraphView:
     return replace(knobs.view(synthetic.COLLECTION), shared=variant != "dense")
 
 
@@ -63,7 +66,7 @@ def make(folder: str, nodes: int, configurations: int, width: int, segment_nodes
     knobs = settings("gst+efd", width, configurations, segment_nodes)
     static = prepare(synthetic.read(folder), view("gst+efd", knobs), folder)
     for number in range(len(static.segments)):
-        static.whole(number)
+        static.states(number)
 
 
 def step(
@@ -100,7 +103,7 @@ def step(
     row["estimate"] = held_bytes(row["states"], width)
     if row["estimate"] > most_bytes:
         return row | {"fits": False}
-    state_files.trim()
+    memory.trim()
     prepared, begun = measure.peak_bytes(), measure.resident_bytes()
     measure.reset_peak()
     seconds, repeats = measure.median_seconds(lambda: training._network_step(np.array([0]), rng), repeat)

@@ -22,6 +22,7 @@ def keep(outputs: Path, folder: Path, identity: str) -> None:
         folder: where to keep them; made where it is missing.
         identity: a digest of all that decides the result: code, settings, data.
     """
+    (folder / NAME).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(outputs, folder)
     files.replace(folder / NAME, identity.encode())

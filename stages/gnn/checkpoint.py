@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,14 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from stages import files
-from stages.engine import code
-from stages.gnn import state_files
-from stages.gnn.settings import Settings
 from stages.gnn.training import Training
-from stages.graphs.dataset import ModelGraph
 
-#: modules that shape a training's result, with all that they import
-CODE = ("stages.gnn.training", "stages.gnn.inference")
 SECONDS = 5
 #: a checkpoint is written at most in this share of the time
 SHARE = 0.05
@@ -61,18 +52,18 @@ class Checkpoint:
     def after_step(self, training: Training) -> None:
         """Writes the checkpoint when it is time, when the training is done, and before leaving on SIGTERM.
 
-        Of a team the process that leads writes, when one of them finds that it is time.
+        Of a worker group the process that leads writes, when one of them finds that it is time.
         """
-        done, team = training.progress.part == "done", training.team
+        done, group = training.progress.part == "done", training.group
         due = torch.tensor([float(done or self._asked or time.monotonic() >= self._next), float(self._asked)])
-        due, asked = team.total(due.to(training.device)).tolist() if team.size > 1 else due.tolist()
+        due, asked = group.total(due.to(training.device)).tolist() if group.size > 1 else due.tolist()
         if not due:
             return
         start = time.monotonic()
         arrays, progress = training.state()
         spent = torch.tensor([self.seconds - self._earlier], dtype=torch.float64)
-        spent = self._earlier + float(team.total(spent.to(training.device)))
-        if team.leads:
+        spent = self._earlier + float(group.total(spent.to(training.device)))
+        if group.leads:
             head = json.dumps({"identity": self.identity, "progress": progress, "seconds": spent})
             files.replace(self.path, save(arrays, {"training": head}))
         took = time.monotonic() - start
@@ -83,19 +74,3 @@ class Checkpoint:
     def ask(self, *_) -> None:
         """Write at the end of this step and leave: the handler of SIGTERM."""
         self._asked = True
-
-
-def identity(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
-    """Digest of all that decides what a training does: the code, torch's too, the settings and the data."""
-    digest = hashlib.sha256(code.digest(*CODE).encode())
-    digest.update(torch.__version__.encode())
-    digest.update(json.dumps([collection, seed, asdict(settings)]).encode())
-    for graph in graphs:
-        digest.update(f"{graph.split}/{graph.id}".encode())
-        packed = graph.packed
-        state_files.update(
-            digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config]
-        )
-        state_files.update(digest, [graph.config_nodes, graph.codes, graph.triples])
-        state_files.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class View:
+class GraphView:
     """What decides the states of a graph.
 
     layers: message passing steps. contracted: only configurable nodes, an edge where a path between two meets no other.

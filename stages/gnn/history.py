@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.gnn import state_files
+from stages.gnn import memory
 
 #: bytes of the table beyond which it lies in a file, memory-mapped
 BUDGET = 2**24
@@ -47,9 +47,9 @@ class History:
 
     def read(self, graph: int, sample: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """(k, width) float32: sum over the segments (s,)."""
-        found = self.array[self.rows(graph, sample, segments)].sum(axis=1, dtype=np.float32)
+        total = self.array[self.rows(graph, sample, segments)].sum(axis=1, dtype=np.float32)
         self._release()
-        return found
+        return total
 
     def write(self, graph: int, sample: np.ndarray, segment: int, values: np.ndarray) -> None:
         """values (k, width): embeddings of a segment in these configurations."""
@@ -59,7 +59,7 @@ class History:
 
     def _release(self) -> None:
         if self._folder is not None:
-            state_files.release(self.array)
+            memory.release(self.array)
 
 
 def sampled(segments: int, count: int, rng: np.random.Generator) -> np.ndarray:

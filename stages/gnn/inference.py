@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.gnn.batch import Static, join
+from stages.gnn.batch import join
+from stages.gnn.prepared_graph import PreparedGraph
 from stages.graphs.dataset import ModelGraph
 
 CHUNK = 2048  # configurations scored, and attended to, at a time
@@ -20,7 +21,9 @@ def chunk_size(nodes: int) -> int:
     return max(32, min(CHUNK, CELLS // max(1, nodes)))
 
 
-def predict(network: nn.Module, static: Static, sample: np.ndarray | None = None, permutations: int = 1) -> np.ndarray:
+def predict(
+    network: nn.Module, prepared: PreparedGraph, sample: np.ndarray | None = None, permutations: int = 1
+) -> np.ndarray:
     """(c,) float64 scores of the configurations of a graph, all or a sample of them; smaller is faster.
 
     Cross-configuration attention compares the configurations of a chunk. Where one chunk holds all, their order does
@@ -28,44 +31,46 @@ def predict(network: nn.Module, static: Static, sample: np.ndarray | None = None
     and drawn anew for each of `permutations`, over which the scores are averaged (first-place solution). Segments are
     scored one after the other, so that memory does not grow with the graph.
     """
-    configurations = np.arange(static.graph.configurations) if sample is None else sample
-    count, rng = len(configurations), drawn(static.graph)
+    configurations = np.arange(prepared.graph.configurations) if sample is None else sample
+    count, rng = len(configurations), generator(prepared.graph)
     scores = np.zeros(count)
-    rounds = permutations if count > chunk_size(static.nodes) else 1
+    rounds = permutations if count > chunk_size(prepared.nodes) else 1
     network.eval()
     with torch.inference_mode():
         for _ in range(rounds):
-            for places in chunks(static, count, rng):
-                scores[places] += _scores(network, static, configurations[places]) / rounds
+            for indices in chunks(prepared, count, rng):
+                scores[indices] += _scores(network, prepared, configurations[indices]) / rounds
     return scores
 
 
-def embeddings(network: nn.Module, static: Static, sample: np.ndarray, segment: int) -> torch.Tensor:
+def embeddings(network: nn.Module, prepared: PreparedGraph, sample: np.ndarray, segment: int) -> torch.Tensor:
     """(k, width) what a segment adds to its graph, before the head, in these configurations."""
-    batch = join([static], [sample], [np.array([segment])]).to(next(network.parameters()).device)
+    batch = join([prepared], [sample], [np.array([segment])]).to(next(network.parameters()).device)
     return network.embeddings(network.states(batch), batch)[0]
 
 
-def drawn(graph: ModelGraph) -> np.random.Generator:
+def generator(graph: ModelGraph) -> np.random.Generator:
     """Random numbers that are the same for a graph in every run and of every seed."""
     return np.random.default_rng(zlib.crc32(graph.id.encode()))
 
 
-def chunks(static: Static, count: int | None = None, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+def chunks(
+    prepared: PreparedGraph, count: int | None = None, rng: np.random.Generator | None = None
+) -> list[np.ndarray]:
     """0 ... count - 1, by default all configurations of a graph, in the chunks that `predict` takes.
 
-    rng: where the chunks are drawn from if there are several, by default `drawn` anew.
+    rng: where the chunks are drawn from if there are several, by default `generator` anew.
     """
-    count = static.graph.configurations if count is None else count
-    pieces = -(-count // chunk_size(static.nodes))
-    order = np.arange(count) if pieces == 1 else (rng or drawn(static.graph)).permutation(count)
-    return [np.sort(places) for places in np.array_split(order, pieces)]
+    count = prepared.graph.configurations if count is None else count
+    pieces = -(-count // chunk_size(prepared.nodes))
+    order = np.arange(count) if pieces == 1 else (rng or generator(prepared.graph)).permutation(count)
+    return [np.sort(indices) for indices in np.array_split(order, pieces)]
 
 
-def _scores(network: nn.Module, static: Static, sample: np.ndarray) -> np.ndarray:
+def _scores(network: nn.Module, prepared: PreparedGraph, sample: np.ndarray) -> np.ndarray:
     device = next(network.parameters()).device
     total = np.zeros(len(sample))
-    for segment in range(len(static.segments)):
-        batch = join([static], [sample], [np.array([segment])]).to(device)
+    for segment in range(len(prepared.segments)):
+        batch = join([prepared], [sample], [np.array([segment])]).to(device)
         total += network(batch)[0].double().cpu().numpy()
     return total

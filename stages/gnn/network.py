@@ -13,10 +13,12 @@ from torch.nn.functional import dropout, gelu, linear
 from torch_geometric.nn import GATv2Conv, InstanceNorm, global_max_pool, global_mean_pool
 
 from stages.gnn.batch import Batch, Copies, Layer
-from stages.gnn.graph_view import View
+from stages.gnn.graph_view import GraphView
 from stages.gnn.layout_columns import OWN_COLUMNS, TRIPLE, VOCABULARY
+from stages.gnn.prepared_graph import PreparedGraph
 from stages.gnn.relayout_copies import COPY_COLUMNS, STATE_COLUMNS
 from stages.gnn.settings import Settings
+from stages.graphs.collection import is_tile
 from stages.graphs.opcodes import OPCODES
 
 OPCODE_CHANNELS = 16
@@ -37,7 +39,7 @@ class SageMessages(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out))
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
-        return layer.messages @ _said(x, layer.spoken, self.linear.weight) + self.bias
+        return layer.messages @ _sent(x, layer.senders, self.linear.weight) + self.bias
 
 
 class GatMessages(nn.Module):
@@ -53,9 +55,9 @@ class GatMessages(nn.Module):
         matrix = layer.messages.matrix
         column = matrix.col_indices().long()
         row = torch.repeat_interleave(matrix.crow_indices().diff().long())
-        kinds = torch.cat([torch.full_like(rows, kind) for kind, rows in enumerate(layer.spoken)])
+        kinds = torch.cat([torch.full_like(rows, kind) for kind, rows in enumerate(layer.senders)])
         kind = nn.functional.one_hot(kinds[column], self.kinds).to(x.dtype)
-        return self.conv((x, x[layer.own]), torch.stack([torch.cat(layer.spoken)[column], row]), kind)
+        return self.conv((x, x[layer.own]), torch.stack([torch.cat(layer.senders)[column], row]), kind)
 
 
 class GcnMessages(nn.Module):
@@ -70,9 +72,9 @@ class GcnMessages(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out))
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
-        own, around = layer.spoken
-        said = self.linear(x.index_select(0, around))
-        return layer.messages @ torch.cat([said.new_zeros(len(own), said.shape[1]), said]) + self.bias
+        own, around = layer.senders
+        sent = self.linear(x.index_select(0, around))
+        return layer.messages @ torch.cat([sent.new_zeros(len(own), sent.shape[1]), sent]) + self.bias
 
 
 MESSAGES = {"sage": SageMessages, "gatv2": GatMessages, "gcn": GcnMessages}
@@ -167,9 +169,9 @@ class Block(nn.Module):
             state = self.channels(state)
         if self.attention is not None:
             state = torch.cat([state, self.attention(state, layer)], dim=-1)
-        kept = _kept(state, layer.node, len(layer.total), self.dropout * self.training)
+        mask = _dropout_mask(state, layer.node, len(layer.total), self.dropout * self.training)
         below, state = x.index_select(0, layer.own), gelu(state)
-        return below + state if kept is None else torch.addcmul(below, state, kept)
+        return below + state if mask is None else torch.addcmul(below, state, mask)
 
 
 class CopyStates(nn.Module):
@@ -187,11 +189,11 @@ class CopyStates(nn.Module):
         self.dropout = settings.dropout
 
     def forward(self, x: torch.Tensor, copies: Copies) -> torch.Tensor:
-        said = _said(x, copies.spoken, self.ends.weight, self.ends.bias)
-        state = copies.facts @ torch.cat([said, self.columns.weight.T]) + self.columns.bias
+        sent = _sent(x, copies.senders, self.ends.weight, self.ends.bias)
+        state = copies.facts @ torch.cat([sent, self.columns.weight.T]) + self.columns.bias
         state = gelu(self.last(gelu(state)))
-        kept = _kept(state, copies.copy, copies.number, self.dropout * self.training)
-        return state if kept is None else state * kept
+        mask = _dropout_mask(state, copies.copy, copies.number, self.dropout * self.training)
+        return state if mask is None else state * mask
 
 
 class Encoder(nn.Module):
@@ -235,7 +237,7 @@ class LayoutNetwork(nn.Module):
     states before the last, linear layer are for comparison with published networks.
     """
 
-    def __init__(self, columns: int, settings: Settings, view: View):
+    def __init__(self, columns: int, settings: Settings, view: GraphView):
         super().__init__()
         self.encoder = Encoder(columns, settings)
         self.blocks = nn.ModuleList(Block(view.relations, settings, layout=True) for _ in range(settings.layers))
@@ -298,7 +300,7 @@ class TileNetwork(nn.Module):
     of the kernel, as the data set's own network and the first place do, and so encodes the kernel once per tile.
     """
 
-    def __init__(self, columns: int, tile_columns: int, settings: Settings, view: View):
+    def __init__(self, columns: int, tile_columns: int, settings: Settings, view: GraphView):
         super().__init__()
         width = settings.width
         self.encoder = Encoder(columns, settings)
@@ -337,30 +339,45 @@ class TileNetwork(nn.Module):
         return self.head(torch.cat([kernel, tile, kernel * tile], dim=-1)).squeeze(-1)
 
 
-def _said(
-    x: torch.Tensor, spoken: list[torch.Tensor], weight: torch.Tensor, bias: torch.Tensor | None = None
+def build(collection: str, prepared: PreparedGraph, settings: Settings) -> nn.Module:
+    """An untrained network for graphs with the columns of this one."""
+    graph, view = prepared.graph, prepared.view
+    if is_tile(collection):
+        return TileNetwork(graph.x.shape[1], graph.tile_config.shape[1], settings, view)
+    return LayoutNetwork(graph.x.shape[1], settings, view)
+
+
+def _sent(
+    x: torch.Tensor, senders: list[torch.Tensor], weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
     """(sum of r_kind, out) a linear layer of each kind's rows (r_kind,) of x; weight (kinds * out, width) and bias
     (kinds * out,) hold one kind after the other."""
-    weights = weight.chunk(len(spoken))
-    biases = [None] * len(spoken) if bias is None else bias.chunk(len(spoken))
-    rows = [x if len(index) == len(x) else x.index_select(0, index) for index in spoken]
+    weights = weight.chunk(len(senders))
+    biases = [None] * len(senders) if bias is None else bias.chunk(len(senders))
+    rows = [x if len(index) == len(x) else x.index_select(0, index) for index in senders]
     return torch.cat([linear(*part) for part in zip(rows, weights, biases, strict=True)])
 
 
-def _kept(state: torch.Tensor, group: torch.Tensor, groups: int, share: float) -> torch.Tensor | None:
-    """What the states (s, width) are times where channels are dropped, the same ones in all states of a group (s,):
-    0 with probability `share`, to 16 bits, else 1 / (1 - share); None where nothing is.
+def _dropout_mask(state: torch.Tensor, group: torch.Tensor, groups: int, p: float) -> torch.Tensor | None:
+    """Dropout mask (s, width): one draw per group and channel, so that all states of a group share it; None if p = 0.
 
-    Sixteen bits a channel, and not a number as torch's dropout draws it, which takes several times as long.
+    An entry is 0 with probability p, to 16 bits, else 1 / (1 - p). Each channel's draw is 16 of the 64 bits of a random
+    word, compared as an integer: torch's own dropout draws a number a channel, which takes several times as long. The
+    step of `python -m benchmarks.gnn` pays for it.
+
+    Args:
+        state: (s, width), whose type and device the mask gets.
+        group: (s,) int64: the group of each state, its node or its copy.
+        groups: their number.
+        p: probability that a channel is dropped.
     """
-    if not share:
+    if not p:
         return None
     size = groups * state.shape[1]
     words = torch.empty(-(-size // 4), dtype=torch.int64, device=state.device).random_(-(2**63), None)
     bits = words.view(torch.int16)[:size].view(groups, state.shape[1])
-    kept = (bits >= round(share * 2**16) - 2**15).to(state.dtype).div_(1 - share)
-    return kept.index_select(0, group)
+    mask = (bits >= round(p * 2**16) - 2**15).to(state.dtype).div_(1 - p)
+    return mask.index_select(0, group)
 
 
 def _largest(state: torch.Tensor, batch: Batch) -> torch.Tensor:

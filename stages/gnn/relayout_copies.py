@@ -38,7 +38,7 @@ STATE_COLUMNS = len(_COUNTS) + len(_BYTES) + _PER_COPY * len(_INSIDE)
 COPY_COLUMNS = _PER_COPY
 
 
-class Moves:
+class RelayoutCopies:
     """Possible copies of one layout graph.
 
     between (e, 2) int64: places [consumer, producer] among the configurable nodes of each possible copy between two.

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import matplotlib
 import polars as pl
 from matplotlib.figure import Figure
 
+from stages.gnn.stage import Result
 from stages.graphs.collection import is_tile
 from stages.reporting import figures
 
 SEEDS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.VERMILION, figures.DARK)
 NODES = 20  # in the picture of attention
-TELLING = 0.05  # standard deviation of a gate, about 1 in the mean, that is more than nothing
+VARIES = 0.05  # standard deviation of a gate, whose mean is about 1, from which on attention tells configurations apart
 
 
-def introduction(result: Mapping) -> str:
-    """What the network of this collection does and how it was trained, in words; from `run`'s result."""
-    settings = result["settings"]
-    if is_tile(result["collection"]):
+def introduction(result: Result) -> str:
+    """What the network of this collection does and how it was trained, in words."""
+    settings = result.settings
+    if is_tile(result.collection):
         meet = {
             "late": "each tile by itself; the two meet late, in the layers that give the score",
             "early": "once per tile, which is added to every node before the first layer",
@@ -36,8 +35,8 @@ def introduction(result: Mapping) -> str:
     )
 
 
-def _segments(result: Mapping) -> str:
-    settings, segments = result["settings"], result["segments"]
+def _segments(result: Result) -> str:
+    settings, segments = result.settings, result.segments
     if settings.gst == "full":
         return "It is trained on whole graphs."
     several = segments.filter(pl.col("segments") > 1)
@@ -56,8 +55,8 @@ def _segments(result: Mapping) -> str:
 
 
 @matplotlib.rc_context(figures.STYLE)
-def curves(result: Mapping, narrow: bool = False) -> Figure:
-    """Loss and validation metric by epoch, a line per seed, the best epoch of each a dot; from `run`'s result.
+def curves(result: Result, narrow: bool = False) -> Figure:
+    """Loss and validation metric by epoch, a line per seed, the best epoch of each a dot.
 
     Epochs of the last layer's own training follow, dotted, after those of the network.
     """
@@ -74,16 +73,16 @@ def curves(result: Mapping, narrow: bool = False) -> Figure:
         kept = best.filter(pl.col("seed") == seed)
         panels[1].plot(kept["row"], kept["valid"], "o", color=colour)
     panels[0].set_title("on train")
-    panels[0].set_ylabel(f"loss ({result['settings'].loss})")
+    panels[0].set_ylabel(f"loss ({result.settings.loss})")
     panels[1].set_title("on valid")
-    panels[1].set_ylabel(result["watched"])
+    panels[1].set_ylabel(result.watched)
     for panel in panels:
         panel.set_xlabel("epoch")
     panels[0].legend()
     return figure
 
 
-def training(result: Mapping) -> str:
+def training(result: Result) -> str:
     """Which epoch won, of how many, and how many trainings overfitted after it, in words."""
     best = _best(result)
     if not best.height:
@@ -98,9 +97,9 @@ def training(result: Mapping) -> str:
     )
 
 
-def findings(result: Mapping) -> str:
+def findings(result: Result) -> str:
     """The metric on valid, what several seeds gain, and which graph is ranked worst, in words."""
-    valid, seeds = result["valid"].drop_nans("all"), result["curves"]["seed"].n_unique()
+    valid, seeds = result.valid.drop_nans("all"), result.curves["seed"].n_unique()
     if not valid.height:
         return "No validation graph can be ranked."
     worst = valid.row(0, named=True)
@@ -108,16 +107,16 @@ def findings(result: Mapping) -> str:
     members = f"the mean rank of {seeds} seeds, {gain:+.3f} against a single seed" if seeds > 1 else "the one seed"
     graphs = f"{valid.height} validation graphs" if valid.height > 1 else "one validation graph"
     return (
-        f"Over {graphs} the {result['metric']} is **{valid['all'].mean():.3f}** for {members}. These graphs chose the "
+        f"Over {graphs} the {result.metric} is **{valid['all'].mean():.3f}** for {members}. These graphs chose the "
         "epoch, so this flatters; the honest figure is that of test. Worst ranked is "
         f"`{worst['graph']}` with {worst['all']:.3f} ({worst['nodes']} nodes, {worst['configurations']} "
         f"configurations, standard deviation over seeds {worst['sd']:.3f})."
     )
 
 
-def sharing(result: Mapping) -> str:
+def sharing(result: Result) -> str:
     """What computing equal states once saves, in words."""
-    table = result["sharing"]
+    table = result.sharing
     if not table.height:
         return "Nothing is shared here: every node is computed for every configuration."
     top = table.columns[-1]
@@ -129,11 +128,11 @@ def sharing(result: Mapping) -> str:
 
 
 @matplotlib.rc_context(figures.STYLE)
-def attention_map(result: Mapping, narrow: bool = False) -> Figure:
-    """The gate of each configuration at the nodes that tell most between them; from `run`'s result."""
-    table = result["attention"]
-    chosen = _telling(table).head(NODES)["node"].to_list()
-    order = table.filter(pl.col("node").is_in(chosen)).sort("place", maintain_order=True)
+def attention_map(result: Result, narrow: bool = False) -> Figure:
+    """The gate of each configuration at the nodes that tell most between them."""
+    table = result.attention
+    chosen = _by_spread(table).head(NODES)["node"].to_list()
+    order = table.filter(pl.col("node").is_in(chosen)).sort("rank", maintain_order=True)
     rows = [order.filter(node=node)["gate"].to_numpy() for node in chosen]
     opcodes = dict(table.select("node", "opcode").iter_rows())
     size = (figures.NARROW if narrow else 7.5, 1.2 + 0.22 * len(chosen))
@@ -147,18 +146,18 @@ def attention_map(result: Mapping, narrow: bool = False) -> Figure:
     return figure
 
 
-def attended(result: Mapping) -> str:
+def attended(result: Result) -> str:
     """Where attention tells configurations apart, and whether it passes more of the faster ones, in words."""
-    table = result["attention"]
+    table = result.attention
     if table.is_empty():
         return "There is no attention across configurations to show."
-    telling = _telling(table)
-    most = telling.row(0, named=True)
-    means = table.group_by("place").agg(pl.col("gate").mean()).sort("place")
-    going = pl.DataFrame({"a": means["place"].rank(), "b": means["gate"].rank()}).select(pl.corr("a", "b")).item()
+    nodes = _by_spread(table)
+    most = nodes.row(0, named=True)
+    means = table.group_by("rank").agg(pl.col("gate").mean()).sort("rank")
+    going = pl.DataFrame({"a": means["rank"].rank(), "b": means["gate"].rank()}).select(pl.corr("a", "b")).item()
     text = (
-        f"On `{table['graph'][0]}`, seed 0, the gate varies by more than {TELLING:g} (standard deviation) at "
-        f"{telling.filter(pl.col('spread') > TELLING).height} of {telling.height} nodes, most at node {most['node']}, "
+        f"On `{table['graph'][0]}`, seed 0, the gate varies by more than {VARIES:g} (standard deviation) at "
+        f"{nodes.filter(pl.col('spread') > VARIES).height} of {nodes.height} nodes, most at node {most['node']}, "
         f"{most['opcode']}, from {most['low']:.2f} to {most['high']:.2f}."
     )
     if going is None or going != going:
@@ -171,7 +170,7 @@ def attended(result: Mapping) -> str:
     )
 
 
-def _telling(table: pl.DataFrame) -> pl.DataFrame:
+def _by_spread(table: pl.DataFrame) -> pl.DataFrame:
     """Nodes of the attention frame with the spread of their gates, the widest first."""
     spread = table.group_by("node", "opcode", maintain_order=True).agg(
         spread=pl.col("gate").std(ddof=0), low=pl.col("gate").min(), high=pl.col("gate").max()
@@ -179,12 +178,12 @@ def _telling(table: pl.DataFrame) -> pl.DataFrame:
     return spread.sort("spread", "node", descending=[True, False])
 
 
-def _numbered(result: Mapping) -> pl.DataFrame:
+def _numbered(result: Result) -> pl.DataFrame:
     """The curves with `row`, an epoch's number counted on from the network's part to the head's."""
-    return result["curves"].with_columns(row=pl.int_range(1, pl.len() + 1).over("seed"))
+    return result.curves.with_columns(row=pl.int_range(1, pl.len() + 1).over("seed"))
 
 
-def _best(result: Mapping) -> pl.DataFrame:
+def _best(result: Result) -> pl.DataFrame:
     """Every seed's best epoch, the first of equal ones; no row for seeds whose validation says nothing."""
     rows = _numbered(result).filter(pl.col("valid").is_not_nan())
     return rows.sort("valid", "row", descending=[True, False]).unique("seed", keep="first", maintain_order=True)

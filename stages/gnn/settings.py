@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from stages import checks
 from stages.errors import InputError
-from stages.gnn.graph_view import View
+from stages.gnn.graph_view import GraphView
 from stages.gnn.segments import PARTITIONS
 from stages.graphs.collection import is_tile
 
@@ -102,10 +102,10 @@ class Settings:
         if self.gst != "full" and self.readout == "max":
             raise InputError("params.yaml, gnn.readout: is 'max', which segments can't be summed up to; take 'sum'")
 
-    def view(self, collection: str) -> View:
+    def view(self, collection: str) -> GraphView:
         """How the network of a collection sees a graph."""
         tile = is_tile(collection)
-        return View(
+        return GraphView(
             layers=self.layers,
             contracted=self.graph == "contracted",
             direction=self.direction,

@@ -148,7 +148,7 @@ def pairs(bottom: Level, first: np.ndarray, second: np.ndarray) -> Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
+class SegmentStates:
     """A segment's states over some configurations, with all that a network needs of them.
 
     levels: as `find` gives them; rows (m,) int64: nodes of level 0, numbered as in the graph; code (s,) int64:

@@ -9,28 +9,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import nn
 
 from stages.errors import InputError
-from stages.gnn import state_files
-from stages.gnn.batch import Static, join
-from stages.gnn.history import History, sampled, stale_weights
+from stages.gnn import memory, sampling
+from stages.gnn.batch import Batch, join
+from stages.gnn.history import History
 from stages.gnn.inference import chunks, embeddings, predict
 from stages.gnn.loss import LOSSES
-from stages.gnn.network import LayoutNetwork, TileNetwork
+from stages.gnn.prepared_graph import PreparedGraph
+from stages.gnn.progress import Progress, line
+from stages.gnn.sampling import GraphDraw
 from stages.gnn.settings import Settings
-from stages.gnn.worker_group import Team
+from stages.gnn.validation import quality
+from stages.gnn.worker_group import WorkerGroup
 from stages.graphs.collection import is_tile
-from stages.scoring.metrics import collection_score, kendall
 
 PRINT_SECONDS = 2
 TRIM_SECONDS = 1  # of work between two times that freed memory is handed back
 CLIP = 1.0
-TOP = 10
 
 
 @contextmanager
@@ -56,41 +57,11 @@ def _precision(device: torch.device) -> AbstractContextManager:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def build(collection: str, static: Static, settings: Settings) -> nn.Module:
-    """An untrained network for graphs with the columns of this one."""
-    if is_tile(collection):
-        return TileNetwork(static.graph.x.shape[1], static.graph.tile_config.shape[1], settings, static.view)
-    return LayoutNetwork(static.graph.x.shape[1], settings, static.view)
-
-
 def adamw(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """AdamW in one pass over each parameter, not the dozen of torch's default on a CPU."""
     return torch.optim.AdamW(
         module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-
-
-@dataclass
-class Progress:
-    """Where a training stands; with weights, moments and embeddings, all that it needs to go on from there.
-
-    part: "network", then "head" if that is trained on alone, then "done"; epoch counts from 1 and step from 0 within
-    it; losses: of the steps of this epoch; curve: a row per finished epoch; best: the row of the best valid metric.
-    """
-
-    part: str = "network"
-    epoch: int = 1
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    curve: list[dict] = field(default_factory=list)
-    best: int | None = None
-
-    def patience_left(self, patience: int) -> bool:
-        """Whether one of the last `patience` epochs of this part was the best, or validation says nothing."""
-        if self.best is None:
-            return True
-        rows = sum(row["part"] == self.part for row in self.curve)
-        return min(rows, len(self.curve) - 1 - self.best) < patience
 
 
 class Training:
@@ -102,8 +73,8 @@ class Training:
     def __init__(
         self,
         network: nn.Module,
-        train: list[Static],
-        valid: list[Static],
+        train: list[PreparedGraph],
+        valid: list[PreparedGraph],
         settings: Settings,
         collection: str,
         seed: int,
@@ -114,12 +85,10 @@ class Training:
         self.averaged = copy.deepcopy(network) if settings.average else network
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.optimizer = adamw(network, settings)
-        self.team = Team()
+        self.group = WorkerGroup()
         self.history: History | None = None
         if settings.stores() and not is_tile(collection):
-            kept = [static.graph.configurations * self.team.owns(place) for place, static in enumerate(train)]
-            shapes = [(count, len(static.segments)) for count, static in zip(kept, train, strict=True)]
-            self.history = History(shapes, settings.width)
+            self.history = History(self._table_shapes(), settings.width)
         self._printed = self._trimmed = 0.0
 
     def run(self, after_step: Callable[[], None] = lambda: None) -> list[dict]:
@@ -147,7 +116,7 @@ class Training:
             self.optimizer = adamw(self.network.head, settings) if finetunes else self.optimizer
         if progress.part == "head":
             self._refresh()
-            pooled = [_pooled(self.network, static) if own else None for static, own in self._watched()]
+            pooled = self._pooled_by_position()
             self._epochs(settings.finetune, self._head_step, lambda: self._head_predictions(pooled), after_step)
             progress.part = "done"
         self._restore()
@@ -155,8 +124,8 @@ class Training:
         return progress.curve
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
-        """All that `resume` needs: arrays, and what goes into JSON. Of a team every process takes part, and the one
-        that leads has it whole."""
+        """All that `resume` needs: arrays, and what goes into JSON. Of a worker group every process takes part, and
+        the one that leads has it whole."""
         arrays = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         if self.averaged is not self.network:
             arrays |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
@@ -197,24 +166,37 @@ class Training:
             self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         if "history" in parts:
             rows = np.split(parts["history"][""], np.cumsum(self._cells())[:-1])
-            for place in filter(self.team.owns, range(len(self.train))):
-                self.history.part(place)[:] = rows[place]
+            for position in filter(self.group.owns, range(len(self.train))):
+                self.history.part(position)[:] = rows[position]
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
         return -(-len(self.train) // self.settings.graphs)
 
+    def _table_shapes(self) -> list[tuple[int, int]]:
+        """Configurations and segments of each training graph in this process's table; 0 and segments of others'."""
+        counts = [
+            prepared.graph.configurations if self.group.owns(position) else 0
+            for position, prepared in enumerate(self.train)
+        ]
+        return [(count, len(prepared.segments)) for count, prepared in zip(counts, self.train, strict=True)]
+
     def _cells(self) -> list[int]:
         """Rows of the table of each training graph, whoever keeps them."""
-        return [static.graph.configurations * len(static.segments) for static in self.train]
+        return [prepared.graph.configurations * len(prepared.segments) for prepared in self.train]
 
     def _table(self) -> np.ndarray:
-        if self.team.size == 1:
+        """The table of historical embeddings, whole on the process that leads."""
+        if self.group.size == 1:
             return np.asarray(self.history.array)
-        empty = [np.broadcast_to(np.float16(0), (cells, self.settings.width)) for cells in self._cells()]
-        owned = [self.history.part(place) if self.team.owns(place) else part for place, part in enumerate(empty)]
-        return self.team.rows(owned, self.device)
+        parts = [
+            self.history.part(position)
+            if self.group.owns(position)
+            else np.broadcast_to(np.float16(0), (cells, self.settings.width))
+            for position, cells in enumerate(self._cells())
+        ]
+        return self.group.rows(parts, self.device)
 
     def _epochs(self, epochs: int, step: Callable, predictions: Callable, after_step: Callable[[], None]) -> None:
         progress = self.progress
@@ -225,8 +207,7 @@ class Training:
                     group["lr"] = self.settings.learning_rate * rate
                 draw = [self.seed, progress.part == "head", progress.epoch, progress.step]
                 torch.manual_seed(int(np.random.default_rng(draw).integers(2**62)))
-                chosen = self._graphs()
-                progress.losses.append(step(chosen, np.random.default_rng([*draw, 1])))
+                progress.losses.append(step(self._positions(), np.random.default_rng([*draw, 1])))
                 progress.step += 1
                 if progress.step == self.steps:
                     self._epoch_ends(predictions(), epochs)
@@ -234,8 +215,8 @@ class Training:
                     break
                 after_step()
 
-    def _graphs(self) -> np.ndarray:
-        """Places of the training graphs of this step."""
+    def _positions(self) -> np.ndarray:
+        """Positions of the training graphs of this step."""
         progress, size = self.progress, self.settings.graphs
         draw = [self.seed, progress.part == "head", progress.epoch]
         order = np.random.default_rng(draw).permutation(len(self.train))
@@ -257,118 +238,141 @@ class Training:
             progress.best, best = len(progress.curve) - 1, value
             self.best_weights = copy.deepcopy(self.averaged.state_dict())
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
-        if self.team.leads and time.monotonic() - self._printed >= PRINT_SECONDS:
+        if self.group.leads and time.monotonic() - self._printed >= PRINT_SECONDS:
             self._printed = time.monotonic()
-            print(_line(self.collection, row, epochs, best), file=sys.stderr, flush=True)
+            print(line(self.collection, row, epochs, best), file=sys.stderr, flush=True)
 
-    def _network_step(self, chosen: np.ndarray, rng: np.random.Generator) -> float:
-        """A step on the graphs at these places; every process of a team draws for all and computes its own."""
-        settings, network = self.settings, self.network
-        statics = [self.train[place] for place in chosen]
-        samples = [sample(static, settings, rng) for static in statics]
-        fresh = [sampled(len(static.segments), settings.segments, rng) for static in statics]
-        stale = None
-        if any(len(static.segments) > len(taken) for static, taken in zip(statics, fresh, strict=True)):
-            keep = settings.keep if settings.drops() else None
-            pairs = zip(statics, fresh, strict=True)
-            stale = [stale_weights(len(static.segments), taken, keep, rng) for static, taken in pairs]
-        network.train()
-        judged = [np.ptp(static.order[taken]) > 0 for static, taken in zip(statics, samples, strict=True)]
-        mine = [row for row, place in enumerate(chosen) if self.team.owns(place)]
-        loss = torch.zeros((), device=self.device)
-        if mine:
-            own, statics, samples, fresh = ([of[row] for row in mine] for of in (chosen, statics, samples, fresh))
-            batch = join(statics, samples, fresh).to(self.device)
-            others = weight = None
-            with _precision(self.device):
-                state = network.states(batch)
-            if stale is not None:
-                weight, others = self._others(own, samples, fresh, [stale[row] for row in mine], batch.order.shape[1])
-            with _precision(self.device):
-                score = network.scores(state, batch, weight, others)
-            loss = LOSSES[settings.loss](score, batch.order, settings.margin, batch.mask)
-            loss = loss * (sum(judged[row] for row in mine) / max(sum(judged), 1))
-        self._descend(loss, network)
-        if mine and self.history is not None:
-            with torch.no_grad():
-                units = iter(network.embeddings(state, batch).cpu().numpy())
-            for place, indices, numbers in zip(own, samples, fresh, strict=True):
-                for number in numbers:
-                    self.history.write(place, indices, number, next(units)[: len(indices)])
-        if settings.average:
-            with torch.no_grad():
-                for ours, theirs in zip(self.averaged.parameters(), network.parameters(), strict=True):
-                    ours.lerp_(theirs, 1 - settings.average)
-        if time.monotonic() - self._trimmed >= TRIM_SECONDS:
-            state_files.trim()
-            self._trimmed = time.monotonic()
-        return float(self.team.total(loss.detach().clone()))
+    def _network_step(self, positions: np.ndarray, rng: np.random.Generator) -> float:
+        """A step on the graphs at these positions; returns its loss.
 
-    def _others(self, chosen, samples, fresh, stale, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (units,) of the sampled segments, and what the others' embeddings add up to, (b, k, width)."""
-        weights, sums = [], np.zeros((len(chosen), k, self.settings.width), np.float32)
-        rows = zip(chosen, samples, fresh, stale, strict=True)
-        for row, (place, indices, numbers, (weight, kept)) in enumerate(rows):
-            weights += [weight] * len(numbers)
+        Every process of a worker group draws for all and computes its own graphs.
+        """
+        draws = sampling.draw(self.train, positions, self.settings, rng)
+        own = [each for each in draws if self.group.owns(each.position)]
+        self.network.train()
+        loss, batch, states = torch.zeros((), device=self.device), None, None
+        if own:
+            batch = self._batch(own)
+            with _precision(self.device):
+                states = self.network.states(batch)
+            # The mean over a step's graphs that can be ranked, of which this process has a part.
+            share = sum(each.rankable for each in own) / max(sum(each.rankable for each in draws), 1)
+            loss = self._loss(own, states, batch) * share
+        self._descend(loss, self.network)
+        if own and self.history is not None:
+            self._write_fresh(own, states, batch)
+        self._average()
+        self._trim()
+        return float(self.group.total(loss.detach().clone()))
+
+    def _batch(self, draws: list[GraphDraw]) -> Batch:
+        graphs, samples = [each.prepared for each in draws], [each.sample for each in draws]
+        return join(graphs, samples, [each.fresh for each in draws]).to(self.device)
+
+    def _loss(self, draws: list[GraphDraw], states: object, batch: Batch) -> torch.Tensor:
+        """The ranking loss of the batch, whose states the network has computed."""
+        weight = stale = None
+        if draws[0].stale is not None:
+            weights = [each.weight for each in draws for _ in each.fresh]
+            weight = torch.tensor(weights, device=self.device)
+            stale = self._stale_sums(draws, batch.order.shape[1])
+        with _precision(self.device):
+            score = self.network.scores(states, batch, weight, stale)
+        return LOSSES[self.settings.loss](score, batch.order, self.settings.margin, batch.mask)
+
+    def _stale_sums(self, draws: list[GraphDraw], k: int) -> torch.Tensor:
+        """(b, k, width) what the embeddings of the stale segments add up to: from the table, or computed anew."""
+        sums = np.zeros((len(draws), k, self.settings.width), np.float32)
+        for row, each in zip(sums, draws, strict=True):
+            own = row[: len(each.sample)]
             if self.history is not None:
-                sums[row, : len(indices)] = self.history.read(place, indices, kept)
+                own[:] = self.history.read(each.position, each.sample, each.stale)
                 continue
             with torch.no_grad():
-                for number in kept:
-                    found = embeddings(self.network, self.train[place], indices, int(number))
-                    sums[row, : len(indices)] += found.cpu().numpy()
-        return torch.tensor(weights, device=self.device), torch.from_numpy(sums).to(self.device)
+                for number in each.stale:
+                    own += embeddings(self.network, each.prepared, each.sample, int(number)).cpu().numpy()
+        return torch.from_numpy(sums).to(self.device)
 
-    def _head_step(self, chosen: np.ndarray, rng: np.random.Generator) -> float:
+    def _write_fresh(self, draws: list[GraphDraw], states: object, batch: Batch) -> None:
+        """Writes to the table what the fresh segments add, as the weights before the step give it."""
+        with torch.no_grad():
+            units = iter(self.network.embeddings(states, batch).cpu().numpy())
+        for each in draws:
+            for number in each.fresh:
+                self.history.write(each.position, each.sample, number, next(units)[: len(each.sample)])
+
+    def _average(self) -> None:
+        """Moves the averaged weights towards the network's."""
+        if not self.settings.average:
+            return
+        with torch.no_grad():
+            for averaged, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                averaged.lerp_(weight, 1 - self.settings.average)
+
+    def _trim(self) -> None:
+        """Hands freed memory back now and then."""
+        if time.monotonic() - self._trimmed >= TRIM_SECONDS:
+            memory.trim()
+            self._trimmed = time.monotonic()
+
+    def _head_step(self, positions: np.ndarray, rng: np.random.Generator) -> float:
+        """A step of the last layer alone, on embeddings from the table; returns its loss."""
         settings, losses = self.settings, []
-        for place in chosen:
-            static = self.train[place]
-            indices = sample(static, settings, rng)
-            if not self.team.owns(place):
+        for position in positions:
+            prepared = self.train[position]
+            sample = sampling.sample(prepared, settings, rng)
+            if not self.group.owns(position):
                 continue
-            rows = torch.from_numpy(self.history.read(place, indices, np.arange(len(static.segments))))
+            rows = torch.from_numpy(self.history.read(position, sample, np.arange(len(prepared.segments))))
             score = self.network.head(rows.to(self.device))[:, 0][None]
-            order = torch.from_numpy(static.order[indices])[None].to(self.device)
+            order = torch.from_numpy(prepared.order[sample])[None].to(self.device)
             losses.append(LOSSES[settings.loss](score, order, settings.margin))
-        share = len(losses) / len(chosen)
+        share = len(losses) / len(positions)
         loss = torch.stack(losses).mean() * share if losses else torch.zeros((), device=self.device)
         self._descend(loss, self.network.head)
-        return float(self.team.total(loss.detach().clone()))
+        return float(self.group.total(loss.detach().clone()))
 
     def _descend(self, loss: torch.Tensor, module: nn.Module) -> None:
         self.optimizer.zero_grad()
         if loss.requires_grad:  # a graph whose configurations are all alike says nothing
             loss.backward()
-        self.team.add_gradients(module)
+        self.group.add_gradients(module)
         nn.utils.clip_grad_norm_(module.parameters(), CLIP)
         self.optimizer.step()
 
     def _predictions(self) -> list[np.ndarray]:
-        return self._judged([predict(self.averaged, static) if own else None for static, own in self._watched()])
+        """Scores (c,) of every validation graph."""
+        return self._gathered(lambda position: predict(self.averaged, self.valid[position]))
 
-    def _head_predictions(self, pooled: list[torch.Tensor | None]) -> list[np.ndarray]:
+    def _head_predictions(self, pooled: dict[int, torch.Tensor]) -> list[np.ndarray]:
+        """The same, by the last layer alone from the graphs' embeddings."""
         with torch.no_grad():
-            return self._judged(
-                [None if rows is None else self.network.head(rows)[:, 0].double().cpu().numpy() for rows in pooled]
-            )
+            return self._gathered(lambda position: self.network.head(pooled[position])[:, 0].double().cpu().numpy())
 
-    def _watched(self) -> Iterator[tuple[Static, bool]]:
-        """The validation graphs, and whether they are this process's to score."""
-        return ((static, self.team.owns(place)) for place, static in enumerate(self.valid))
+    def _gathered(self, scored: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+        """Scores of all validation graphs, of which this process computes its own, by their positions."""
+        parts = [scored(position) if self.group.owns(position) else None for position in range(len(self.valid))]
+        return self.group.scores(parts, [prepared.graph.configurations for prepared in self.valid], self.device)
 
-    def _judged(self, parts: list[np.ndarray | None]) -> list[np.ndarray]:
-        return self.team.scores(parts, [static.graph.configurations for static in self.valid], self.device)
+    def _pooled_by_position(self) -> dict[int, torch.Tensor]:
+        """(c, width) embeddings of the validation graphs that this process scores."""
+        positions = filter(self.group.owns, range(len(self.valid)))
+        return {position: _pooled(self.network, self.valid[position]) for position in positions}
 
     def _refresh(self) -> None:
-        """Writes every segment's embeddings anew."""
+        """Writes the embeddings of every segment to the table, as the weights give them now."""
         self.network.eval()
         with torch.no_grad():
-            for place, static in enumerate(self.train):
-                for indices in chunks(static) if self.team.owns(place) else ():
-                    for number in range(len(static.segments)):
-                        values = embeddings(self.network, static, indices, number)
-                        self.history.write(place, indices, number, values.cpu().numpy())
-        state_files.trim()
+            for position in filter(self.group.owns, range(len(self.train))):
+                self._refresh_graph(position)
+        memory.trim()
+
+    def _refresh_graph(self, position: int) -> None:
+        prepared = self.train[position]
+        for sample in chunks(prepared):
+            for number in range(len(prepared.segments)):
+                values = embeddings(self.network, prepared, sample, number)
+                self.history.write(position, sample, number, values.cpu().numpy())
 
     def _restore(self) -> None:
         """The best epoch's weights, or the last ones where validation says nothing."""
@@ -380,63 +384,20 @@ class Training:
 
 
 def fit(
-    network: nn.Module, train: list[Static], valid: list[Static], settings: Settings, collection: str, seed: int
+    network: nn.Module,
+    train: list[PreparedGraph],
+    valid: list[PreparedGraph],
+    settings: Settings,
+    collection: str,
+    seed: int,
 ) -> list[dict]:
     """Trains a network in place, see `Training.run`, and returns the training curve."""
     return Training(network, train, valid, settings, collection, seed).run()
 
 
-def quality(predictions: list[np.ndarray], statics: list[Static]) -> float:
-    """Validation metric, larger is better: mean over the graphs that can be ranked; NaN where there are none.
-
-    predictions: scores of the configurations of each graph. Layout: Kendall tau-b. Tile: 2 - mean of the predicted ten
-    / mean of the best ten; the official best of five is too noisy to choose an epoch by (first-place solution).
-    """
-    pairs = zip(predictions, statics, strict=True)
-    return collection_score(_graph_quality(scores, static) for scores, static in pairs)
-
-
-def smoothed_slowdown(score: np.ndarray, target: np.ndarray, top: int = TOP) -> float:
-    """2 - mean target of the `top` first by score (stable) / mean of the `top` smallest targets; at most 1."""
-    chosen = target[np.argsort(score, kind="stable")[:top]]
-    return 2 - float(chosen.mean() / np.sort(target)[:top].mean())
-
-
-def sample(static: Static, settings: Settings, rng: np.random.Generator) -> np.ndarray:
-    """Configurations of a graph for one step, ascending: reading them from a memory-mapped file is then one pass.
-
-    All, where there are no more than wanted. uniform: any; spread: one of each of so many equal stretches of the
-    ranking, so that fast and slow ones are always there.
-    """
-    count, wanted = static.graph.configurations, settings.configurations
-    if count <= wanted:
-        return np.arange(count)
-    if settings.sampling == "uniform":
-        return np.sort(rng.choice(count, wanted, replace=False))
-    ranking = np.argsort(static.order, kind="stable")
-    ends = np.linspace(0, count, wanted + 1).astype(np.int64)
-    return np.sort(ranking[rng.integers(ends[:-1], ends[1:])])
-
-
-def _pooled(network: nn.Module, static: Static) -> torch.Tensor:
+def _pooled(network: nn.Module, prepared: PreparedGraph) -> torch.Tensor:
     """(c, width) the sum of all segments' embeddings of all configurations."""
     network.eval()
-    every = np.arange(static.graph.configurations)
+    every = np.arange(prepared.graph.configurations)
     with torch.no_grad():
-        return sum(embeddings(network, static, every, number) for number in range(len(static.segments)))
-
-
-def _graph_quality(scores: np.ndarray, static: Static) -> float:
-    target = np.asarray(static.graph.target)
-    if not is_tile(static.graph.collection):
-        return kendall(scores, target)
-    return smoothed_slowdown(scores, target) if len(np.unique(target)) > 1 else float("nan")
-
-
-def _line(collection: str, row: dict, epochs: int, best: float) -> str:
-    name = "top-10" if is_tile(collection) else "tau"
-    part = "" if row["part"] == "network" else f"{row['part']} "
-    return (
-        f"{collection} seed {row['seed']} {part}epoch {row['epoch']}/{epochs} loss {row['loss']:.2f} "
-        f"valid {name} {row['valid']:.3f} (best {best:.3f})"
-    )
+        return sum(embeddings(network, prepared, every, number) for number in range(len(prepared.segments)))

@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 
 
-class Team:
+class WorkerGroup:
     """The processes that `torch.distributed` connects, or this one alone."""
 
     def __init__(self) -> None:

@@ -170,7 +170,7 @@ def test_synthetic_graph_shares_states_as_real_ones_do(tmp_path):
     assert len(made.packed.contracted) < 40 * 6, "paths past configurable nodes are short"
     assert (made.packed.config_operands[:, 0] >= 0).all()
     static = graphs.prepared([made], Settings())[0]
-    found = share(static.whole(0).levels, static.nodes, made.configurations)
+    found = share(static.states(0).levels, static.nodes, made.configurations)
     assert 0.001 < found[0] < found[2] < 0.2
 
 

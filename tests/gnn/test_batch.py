@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cachetools import LRUCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.gnn import batch as batches
-from stages.gnn import state_files, states
-from stages.gnn.batch import join, prepare
+from stages.gnn import identity, memory, prepared_graph, state_files, states
+from stages.gnn.batch import join
+from stages.gnn.prepared_graph import prepare
 from stages.gnn.segments import PARTITIONS, partition
 from stages.gnn.settings import Settings
 from stages.graphs.opcodes import OPCODES
@@ -93,7 +94,7 @@ def test_segments_hold_the_nodes_of_the_graph_as_the_network_sees_it(method, for
     expected = range(25) if form == "pruned" else np.sort(graph.config_nodes).tolist()
     assert len(own) > 1 and sorted(np.concatenate(own).tolist()) == list(expected)
     copies = np.concatenate([segment.copies for segment in static.segments])
-    assert sorted(copies.tolist()) == list(range(len(static.moves.between))) and len(copies) > 0
+    assert sorted(copies.tolist()) == list(range(len(static.copies.between))) and len(copies) > 0
 
 
 # joining
@@ -112,7 +113,7 @@ def test_shorter_samples_are_padded_and_masked():
     assert batch.order[0].tolist() == statics[0].order[[4, 1, 7]].tolist()
     assert batch.order[1].tolist() == [statics[1].order[2]] * 3
     rows = batch.readout.matrix.to_dense().sum(dim=1).tolist()
-    nodes = [len(static.whole(0).levels[-1].nodes) for static in statics]
+    nodes = [len(static.states(0).levels[-1].nodes) for static in statics]
     assert rows == [nodes[0]] * 3 + [nodes[1], 0, 0]
     assert join(statics, [np.array([4, 1]), np.array([2, 0])]).mask is None
 
@@ -144,7 +145,7 @@ def test_a_segment_has_the_states_of_its_own_configurations():
     """One without a configurable node has none at all: it adds the same to every configuration."""
     arrays = layout_arrays(nodes=12, configurable=1)
     (static,) = prepared([model_graph(LAYOUT, arrays)], Settings(**SEGMENTS | {"segment_nodes": 4}))
-    sizes = [static.whole(number).levels[-1].size for number in range(3)]
+    sizes = [static.states(number).levels[-1].size for number in range(3)]
     there = [bool(np.isin(segment.nodes, static.graph.config_nodes).any()) for segment in static.segments]
     assert sum(there) == 1
     assert [size > 0 for size in sizes] == there
@@ -161,7 +162,7 @@ def test_a_segment_has_the_states_of_its_own_configurations():
 def test_the_facts_of_copies_are_those_of_the_trees_statistics(seed):
     """Summed over the copies between nodes, and over those inside, they are the counts of the statistics."""
     graph = sample(LAYOUT, seed, nodes=20, configurable=10, configurations=12)
-    moves = prepare(graph, Settings(**TINY).view(LAYOUT)).moves
+    moves = prepare(graph, Settings(**TINY).view(LAYOUT)).copies
     names, values = layout_statistics(graph.packed)
     counted = dict(zip(names, values.T, strict=True))
     between, inside = np.zeros((12, 2)), np.zeros((12, 2))  # it happens, its minor dimension moves
@@ -183,7 +184,7 @@ def test_the_facts_of_copies_are_those_of_the_trees_statistics(seed):
 
 def segments_of(data, graph, chosen):
     static = prepare(graph, chosen.view(graph.collection), str(data))
-    return [static.whole(number) for number in range(len(static.segments))]
+    return [static.states(number) for number in range(len(static.segments))]
 
 
 def equal(first, second):
@@ -233,8 +234,8 @@ def test_states_come_back_from_disk_as_they_were_found(tmp_path, monkeypatch, kn
 def test_states_of_another_graph_are_not_taken(change):
     graph = sample(LAYOUT, configurable=6)
     view = Settings(**SEGMENTS | {"partition": "node_splits"}).view(LAYOUT)
-    first, second = state_files.identity(graph, view), state_files.identity(replace(graph, packed=change(graph)), view)
-    assert first != second and first == state_files.identity(graph, view)
+    first, second = identity.of_states(graph, view), identity.of_states(replace(graph, packed=change(graph)), view)
+    assert first != second and first == identity.of_states(graph, view)
 
 
 def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
@@ -260,57 +261,60 @@ def test_the_states_of_a_kernel_come_back_too(tmp_path):
 
 def test_large_graphs_keep_no_states(monkeypatch):
     (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**TINY))
-    monkeypatch.setattr(batches, "KEPT_CELLS", 9 * 12 - 1)
+    monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12 - 1)
     batch = join([static], [np.array([2, 5])])
-    assert not static.keeps and not static.found
-    monkeypatch.setattr(batches, "KEPT_CELLS", 9 * 12)
+    assert not static.keeps_states and not static.found
+    monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12)
     assert len(join([static], [np.array([2, 5])]).graph) == len(batch.graph) and static.found
 
 
 def test_the_cells_of_all_segments_count():
     """However small its segments, a graph of too many states keeps none of them."""
     (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**SEGMENTS))
-    assert static.keeps and max(len(segment.nodes) for segment in static.segments) < 12
+    assert static.keeps_states and max(len(segment.nodes) for segment in static.segments) < 12
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "KEPT_CELLS", 9 * 12 - 1)
-        assert not static.keeps
+        patch.setattr(prepared_graph, "MOST_CELLS", 9 * 12 - 1)
+        assert not static.keeps_states
 
 
 def test_few_stored_states_are_open_and_none_is_found_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(batches, "OPEN", 2)
-    memory, chosen, found = batches.Memory(), Settings(**SEGMENTS), []
+    monkeypatch.setattr(memory, "OPEN_FILES", 2)
+    caches, chosen, found = memory.Caches(), Settings(**SEGMENTS), []
     find = states.find
     monkeypatch.setattr(states, "find", lambda *known: found.append(1) or find(*known))
-    statics = [prepare(sample(LAYOUT, seed), chosen.view(LAYOUT), str(tmp_path), memory) for seed in range(2)]
+    statics = [prepare(sample(LAYOUT, seed), chosen.view(LAYOUT), str(tmp_path), caches) for seed in range(2)]
     segments = [(static, number) for static in statics for number in range(len(static.segments))]
-    first = [weakref.ref(static.whole(number)) for static, number in segments]
+    first = [weakref.ref(static.states(number)) for static, number in segments]
     assert len(found) == len(segments) > 4
     gc.collect()
     assert [there() is not None for there in first] == [False] * (len(first) - 2) + [True] * 2
-    again = [static.whole(number) for static, number in segments]
-    assert len(found) == len(segments) and again[-1] is statics[1].whole(len(statics[1].segments) - 1)
+    again = [static.states(number) for static, number in segments]
+    assert len(found) == len(segments) and again[-1] is statics[1].states(len(statics[1].segments) - 1)
 
 
 def test_states_just_stored_are_those_of_the_file_and_not_of_memory(tmp_path):
     static = prepare(sample(LAYOUT), Settings(**SEGMENTS).view(LAYOUT), str(tmp_path))
     for _ in range(2):
-        assert not static.whole(0).code.flags.owndata  # it lies in the map
+        assert not static.states(0).code.flags.owndata  # it lies in the map
 
 
 # what is kept from step to step
 
 
 def test_the_least_recently_used_goes_first():
-    recent = batches.Recent(10)
-    for key, size in (("a", 4), ("b", 4), ("c", 2)):
-        recent.put(key, key.upper(), size)
-    assert [recent.get(key) for key in "bac"] == ["B", "A", "C"]
-    recent.put("d", "D", 3)  # 13 with all: b goes
-    assert [recent.get(key) for key in "abcd"] == ["A", None, "C", "D"]
-    recent.put("e", "E", 11)
-    assert [recent.get(key) for key in "acde"] == ["A", "C", "D", None]
-    recent.put("f", "F", 10)
-    assert [recent.get(key) for key in "acdf"] == [None, None, None, "F"]
+    """By the bytes of what is kept, and nothing that is larger than all together."""
+    cache = LRUCache(10, memory.held_bytes)
+    values = {key: np.zeros(size, np.int8) for key, size in zip("abcdef", (4, 4, 2, 3, 11, 10), strict=True)}
+    for key in "abc":
+        memory.keep(cache, key, values[key])
+    assert [cache.get(key) is values[key] for key in "bac"] == [True] * 3
+    memory.keep(cache, "d", values["d"])  # 13 with all: b goes
+    assert [key in cache for key in "abcd"] == [True, False, True, True]
+    assert [cache.get(key) is values[key] for key in "acd"] == [True] * 3
+    memory.keep(cache, "e", values["e"])
+    assert [cache.get(key) is values.get(key) for key in "acd"] == [True] * 3 and "e" not in cache
+    memory.keep(cache, "f", values["f"])
+    assert [key in cache for key in "acdf"] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
@@ -341,7 +345,7 @@ def test_what_is_kept_is_weighed():
     (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
     batch = join([static], [np.arange(8)])
     matrix = batch.readout.matrix
-    assert batches._bytes(batch.readout) == 2 * (4 + 4) * matrix.values().numel()
-    assert batches._bytes([batch.x, {"a": np.zeros(3)}, None, 7]) == batch.x.numel() * 4 + 24
+    assert memory.held_bytes(batch.readout) == 2 * (4 + 4) * matrix.values().numel()
+    assert memory.held_bytes([batch.x, np.zeros(3), None, 7]) == batch.x.numel() * 4 + 24
     parts = [getattr(batch, name) for name in batch.__dataclass_fields__]
-    assert batches._bytes(batch) == sum(map(batches._bytes, parts)) > batches._bytes(batch.readout)
+    assert memory.held_bytes(batch) == sum(map(memory.held_bytes, parts)) > memory.held_bytes(batch.readout)

@@ -14,11 +14,11 @@ from torch_geometric.nn import GCNConv, SAGEConv
 
 from stages import pad
 from stages.errors import InputError
-from stages.gnn import batch as batches
-from stages.gnn import inference, layout_columns
-from stages.gnn.batch import join, prepare
+from stages.gnn import inference, layout_columns, prepared_graph
+from stages.gnn.batch import join
 from stages.gnn.inference import predict
 from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages
+from stages.gnn.prepared_graph import prepare
 from stages.gnn.segments import PARTITIONS
 from stages.gnn.settings import Settings
 from stages.graphs import dataset, npz
@@ -136,8 +136,8 @@ def test_the_random_graphs_share_states_and_have_copies():
     chosen = Settings(**TINY)
     size = {"choices": 2, "nodes": 12, "configurable": 5, "configurations": 9}
     statics, _ = made([(size | {"seed": seed}, []) for seed in range(5)], chosen)
-    assert min(len(static.moves.between) for static in statics) > 0
-    tops = [static.whole(0).levels[-1] for static in statics]
+    assert min(len(static.copies.between) for static in statics) > 0
+    tops = [static.states(0).levels[-1] for static in statics]
     assert max(level.size / len(level.nodes) for level in tops) < 8
     assert min(level.size / len(level.nodes) for level in tops) > 2
 
@@ -175,7 +175,7 @@ def test_states_found_for_a_sample_alone_give_the_same_scores(size, chosen_setti
     network = untrained(static, chosen_settings)
     with pytest.MonkeyPatch.context() as patch:
         kept = double([static], [chosen])
-        patch.setattr(batches, "KEPT_CELLS", 0)
+        patch.setattr(prepared_graph, "MOST_CELLS", 0)
         found = double([static], [chosen])
     torch.testing.assert_close(centred(network(found), found), centred(network(kept), kept), rtol=1e-9, atol=1e-10)
 
@@ -402,7 +402,7 @@ def test_the_encoder_is_a_dense_layer_over_all_that_a_state_is(seed, configurabl
             if node in places:
                 code = graph.codes[configuration, places[node]]
                 triple = torch.from_numpy(layout_columns.tokens(graph.triples[code]))
-                facts = static.moves.state_columns(np.array([places[node]]), np.array([code]))
+                facts = static.copies.state_columns(np.array([places[node]]), np.array([code]))
                 parts += [encoder.vocabulary(triple).flatten(), torch.from_numpy(facts)[0].double()]
                 bias = bias + encoder.facts.bias
             known = torch.cat(parts)
@@ -463,7 +463,7 @@ def test_a_copy_adds_what_its_ends_and_its_own_facts_say():
     graph = next(
         graph
         for graph in (sample(LAYOUT, seed, nodes=9, configurable=7, configurations=5) for seed in range(20))
-        if len(prepare(graph, chosen.view(LAYOUT)).moves.between) > 2
+        if len(prepare(graph, chosen.view(LAYOUT)).copies.between) > 2
     )
     (static,) = dense(prepared([graph], chosen))
     network = untrained(static, chosen)
@@ -477,14 +477,14 @@ def test_a_copy_adds_what_its_ends_and_its_own_facts_say():
     consumer, producer = network.copies.ends.weight.chunk(2)
     expected = torch.zeros(5, dtype=torch.float64)
     happened = 0
-    for number, (asks, makes) in enumerate(static.moves.between):
+    for number, (asks, makes) in enumerate(static.copies.between):
         codes = graph.codes[:, asks], graph.codes[:, makes]
-        columns = torch.from_numpy(static.moves.copy_columns(np.full(5, number), *codes)).double()
+        columns = torch.from_numpy(static.copies.copy_columns(np.full(5, number), *codes)).double()
         happened += columns[:, 0].sum()
         ends = first[graph.config_nodes[asks]] @ consumer.T + first[graph.config_nodes[makes]] @ producer.T
         state = gelu(ends + sum(network.copies.ends.bias.chunk(2)) + network.copies.columns(columns))
         expected += network.head(gelu(network.copies.last(state)))[:, 0]
-    assert 0 < happened < 5 * len(static.moves.between)
+    assert 0 < happened < 5 * len(static.copies.between)
     torch.testing.assert_close(found, expected / np.sqrt(7), rtol=1e-6, atol=1e-8)  # the root is held in float32
 
 

@@ -14,13 +14,17 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import save
 
 from stages.errors import InputError
-from stages.gnn import layout_columns, report, run, stage
-from stages.gnn.attention import attention
-from stages.gnn.batch import join, prepare
+from stages.gnn import layout_columns, report, run, tasks
+from stages.gnn.attention import SCHEMA, attention
+from stages.gnn.batch import join
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.inference import predict
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import prepare
 from stages.gnn.settings import CHOICES, LEAST, Settings
-from stages.gnn.training import build, deterministic, fit, quality
+from stages.gnn.stage import Result
+from stages.gnn.training import deterministic, fit
+from stages.gnn.validation import quality
 from stages.graphs.collection import SPLITS, slug
 from stages.graphs.dataset import model_graphs
 from stages.scoring import scores
@@ -125,10 +129,10 @@ def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
     assert table.height == seeds * sum(g.configurations for split in ("valid", "test") for g in graphs[split])
     by_seed = table.partition_by("seed")
     assert len(by_seed) == seeds and (seeds == 1 or not by_seed[0]["score"].equals(by_seed[1]["score"]))
-    assert set(result["valid"]["graph"]) == {"graph_10", "graph_11"}
-    assert result["collection"] == collection and result["settings"].width == TINY["width"]
-    assert result["segments"].rows() == [(g.id, len(g.x), 1) for g in graphs["train"]]
-    assert result["sharing"].height == (2 if collection == LAYOUT else 0)
+    assert set(result.valid["graph"]) == {"graph_10", "graph_11"}
+    assert result.collection == collection and result.settings.width == TINY["width"]
+    assert result.segments.rows() == [(g.id, len(g.x), 1) for g in graphs["train"]]
+    assert result.sharing.height == (2 if collection == LAYOUT else 0)
 
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
@@ -137,7 +141,7 @@ def test_training_sees_some_configurations_and_scores_are_of_all(tmp_path, monke
     graphs, seen = made_up(collection, configurations=12), []
     write_data(tmp_path, collection, graphs)
 
-    class Seen(stage.Training):
+    class Seen(tasks.Training):
         def __init__(self, network, train, valid, *rest):
             seen.append([static.graph.config_index.tolist() for static in (*train, *valid)])
             whole = {graph.id: graph for part in graphs.values() for graph in part}
@@ -149,8 +153,8 @@ def test_training_sees_some_configurations_and_scores_are_of_all(tmp_path, monke
                 assert np.allclose(getattr(graph, name), getattr(given, name)[rows])
             super().__init__(network, train, valid, *rest)
 
-    monkeypatch.setattr(stage, "Training", Seen)
-    monkeypatch.setattr(stage, "WATCHED", 5)
+    monkeypatch.setattr(tasks, "Training", Seen)
+    monkeypatch.setattr(tasks, "WATCHED", 5)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     run(collection=collection, seeds=2, data=str(tmp_path), **TINY | {"pool": 7})
     assert seen[0] == seen[1] and [len(rows) for rows in seen[0]] == [7, 7, 5, 5]
@@ -168,9 +172,9 @@ def test_what_shared_states_save_is_counted(tmp_path):
             graphs[split][place] = replace(graph, codes=codes, packed=replace(graph.packed, codes=codes))
     write_data(tmp_path, LAYOUT, graphs)
     result = run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY | TINY_SEGMENTS | {"gst": "gst+e"})
-    table = result["sharing"]
+    table = result.sharing
     assert table.columns == ["graph", "nodes", "configurations", "segments", "level 0", "level 1", "level 2"]
-    assert table["segments"].to_list() == [3, 3] and result["segments"]["segments"].to_list() == [3, 3]
+    assert table["segments"].to_list() == [3, 3] and result.segments["segments"].to_list() == [3, 3]
     levels = table.select(pl.col("^level .*$")).to_numpy()
     assert (levels > 0).all() and (levels <= 0.5).all()
 
@@ -195,7 +199,7 @@ def test_a_run_cut_short_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypa
     run(collection=LAYOUT, seeds=1, data=str(tmp_path / "whole"), **knobs)
     taken = []
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "Checkpoint", CutShort)
+        patch.setattr(tasks, "Checkpoint", CutShort)
         with pytest.raises(InputError, match="a process was killed.*lower gnn.configurations.*goes on where it was"):
             run(collection=LAYOUT, seeds=1, data=str(tmp_path / "cut"), **knobs)
     assert CutShort.steps == 7 and len(leftovers(tmp_path / "cut")) == 1
@@ -215,7 +219,7 @@ def test_graphs_with_nothing_to_rank_train_and_score(tmp_path, collection):
     equal = replace(equal, id="equal", target=np.full(20, 3.0))
     write_data(tmp_path, collection, {split: [one, equal] for split in SPLITS})
     result = run(collection=collection, seeds=1, data=str(tmp_path), **TINY)
-    assert result["curves"]["loss"].is_finite().all()
+    assert result.curves["loss"].is_finite().all()
     assert scores.read(tmp_path / "gnn" / slug(collection) / "scores.parquet").height == 42
 
 
@@ -283,7 +287,7 @@ def test_every_field_of_the_settings_is_a_parameter(tmp_path):
 # report
 
 
-def made_up_result(knobs=None, collection=LAYOUT, **columns) -> dict:
+def made_up_result(knobs=None, collection=LAYOUT, **columns) -> Result:
     curves = {
         "seed": [0, 0, 0, 1, 1, 1],
         "part": ["network"] * 6,
@@ -297,8 +301,8 @@ def made_up_result(knobs=None, collection=LAYOUT, **columns) -> dict:
         "segments": pl.DataFrame({"graph": ["c", "d"], "nodes": [9, 2], "segments": [3, 1]}),
         "sharing": pl.DataFrame({"graph": ["a", "b"], "level 0": [0.5, 0.1], "level 1": [0.3, 0.5]}),
     }
-    names = {"metric": "Kendall tau-b", "watched": "Kendall tau-b", "train": 2, "collection": collection}
-    return frames | names | {"settings": Settings(**knobs or {})}
+    names = {"metric": "Kendall tau-b", "watched": "Kendall tau-b", "collection": collection}
+    return Result(**frames, **names, settings=Settings(**knobs or {}), attention=pl.DataFrame(schema=SCHEMA))
 
 
 def test_report_counts_best_epochs_and_overfitted_trainings():
@@ -343,7 +347,7 @@ def test_introduction_says_what_the_parameters_make_of_the_network():
 def test_report_says_what_sharing_saves():
     text = report.sharing(made_up_result())
     assert "40%" in text and "between 30% and 50%" in text
-    assert "Nothing is shared" in report.sharing(made_up_result() | {"sharing": pl.DataFrame()})
+    assert "Nothing is shared" in report.sharing(replace(made_up_result(), sharing=pl.DataFrame()))
 
 
 def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
@@ -355,7 +359,7 @@ def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
     torch.manual_seed(0)
     network = build(LAYOUT, static, chosen).eval()
     found = attention(LAYOUT, chosen, save(dict(network.named_parameters())), static)
-    assert found.height and found["place"].n_unique() == len(np.unique(graph.target))
+    assert found.height and found["rank"].n_unique() == len(np.unique(graph.target))
     dense = prepare(graph, replace(chosen.view(LAYOUT), shared=False))
     batch = join([dense], [np.arange(graph.configurations)])
     seen = []
@@ -375,7 +379,7 @@ def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
 @pytest.mark.parametrize("knobs", [{"cross_attention": False}, {"layers": 0}])
 def test_no_attention_is_shown_where_there_is_none(tmp_path, knobs):
     assert attention(LAYOUT, Settings(**knobs), b"", None).is_empty()
-    result = {"attention": attention(LAYOUT, Settings(**knobs), b"", None)}
+    result = replace(made_up_result(), attention=attention(LAYOUT, Settings(**knobs), b"", None))
     assert report.attended(result) == "There is no attention across configurations to show."
 
 
@@ -385,12 +389,13 @@ def test_what_attention_passes_by_hand():
             "graph": ["g"] * 6,
             "node": [3, 3, 3, 5, 5, 5],
             "opcode": ["dot"] * 3 + ["add"] * 3,
-            "place": [1.0, 2.0, 3.0] * 2,
+            "rank": [1.0, 2.0, 3.0] * 2,
             "gate": [1.5, 1.0, 0.5, 1.0, 1.0, 1.0],
         }
     )
-    text = report.attended({"attention": table})
+    result = replace(made_up_result(), attention=table)
+    text = report.attended(result)
     assert "at 1 of 2 nodes, most at node 3, dot, from 0.50 to 1.50" in text
     assert "clearly passes more of the faster configurations" in text and "-1.00" in text
-    image = report.attention_map({"attention": table}).axes[0].images[0]
+    image = report.attention_map(result).axes[0].images[0]
     assert image.get_array().tolist() == [[1.5, 1.0, 0.5], [1.0, 1.0, 1.0]]

@@ -17,14 +17,18 @@ from hypothesis import strategies as st
 from stages.engine import code
 from stages.errors import InputError
 from stages.gnn import checkpoint as checkpoints
-from stages.gnn import inference, stage, training
+from stages.gnn import identity as identities
+from stages.gnn import inference, sampling, tasks, training
 from stages.gnn.batch import join
-from stages.gnn.checkpoint import Checkpoint, identity
+from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.history import History, sampled, stale_weights
+from stages.gnn.identity import of_training
 from stages.gnn.inference import embeddings, predict
 from stages.gnn.loss import LOSSES, listmle, pairwise_hinge, pairwise_logistic, pairwise_margin
+from stages.gnn.network import build
 from stages.gnn.settings import CHOICES, Settings
-from stages.gnn.training import Training, build, deterministic, fit, quality, smoothed_slowdown
+from stages.gnn.training import Training, deterministic, fit
+from stages.gnn.validation import quality, smoothed_slowdown
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -176,8 +180,8 @@ def test_a_sample_is_distinct_and_ascending_and_reaches_every_configuration(samp
     chosen = Settings(**TINY | {"sampling": sampling})
     few, many = prepared([sample(LAYOUT, 0, configurations=6), sample(LAYOUT, 1, configurations=20)], chosen)
     rng = np.random.default_rng(0)
-    assert training.sample(few, chosen, rng).tolist() == list(range(6))
-    draws = [training.sample(many, chosen, rng) for _ in range(200)]
+    assert sampling.sample(few, chosen, rng).tolist() == list(range(6))
+    draws = [sampling.sample(many, chosen, rng) for _ in range(200)]
     assert all(len(draw) == 6 and (np.diff(draw) > 0).all() for draw in draws)
     count = np.bincount(np.concatenate(draws), minlength=20)
     assert count.min() > 30  # 60 are expected of each, but for stretches of three or four
@@ -433,8 +437,8 @@ def test_the_best_epochs_weights_are_left_in_place(monkeypatch, gst, values, bes
 def test_an_epoch_visits_every_training_graph_once_in_a_new_order(monkeypatch, gst):
     chosen = Settings(**TINY | TINY_SEGMENTS | {"gst": gst, "epochs": 6, "finetune": 6, "patience": 20})
     statics = prepared([sample(LAYOUT, seed) for seed in range(6)], chosen)
-    place, visits, draw = {id(static): number for number, static in enumerate(statics)}, [], training.sample
-    monkeypatch.setattr(training, "sample", lambda *known: visits.append(place[id(known[0])]) or draw(*known))
+    place, visits, draw = {id(static): number for number, static in enumerate(statics)}, [], sampling.sample
+    monkeypatch.setattr(sampling, "sample", lambda *known: visits.append(place[id(known[0])]) or draw(*known))
     with deterministic(0):
         fit(build(LAYOUT, statics[0], chosen), statics[:5], statics[5:], chosen, LAYOUT, 0)
     epochs = [visits[start : start + 5] for start in range(0, len(visits), 5)]
@@ -666,7 +670,7 @@ def test_sigterm_asks_for_a_checkpoint_and_is_handled_as_before_afterwards(tmp_p
     checkpoint.after_step(run)
     assert not checkpoint.path.exists()
     before = signal.getsignal(signal.SIGTERM)
-    with stage._on_sigterm(checkpoint.ask):
+    with tasks._on_sigterm(checkpoint.ask):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(SystemExit):
             checkpoint.after_step(run)
@@ -697,15 +701,15 @@ OTHER_DATA = {name: _flipped(name) for name in MODEL_FIELDS} | {name: _repacked(
 @pytest.mark.parametrize("name", [*OTHER_DATA, "id", "split"])
 def test_other_data_make_another_training(name):
     chosen, graph = Settings(**TINY), sample(LAYOUT, configurable=6)
-    first = identity(LAYOUT, 0, chosen, [graph, graph])
-    assert first == identity(LAYOUT, 0, chosen, [replace(graph, x=graph.x.copy()), graph])
+    first = of_training(LAYOUT, 0, chosen, [graph, graph])
+    assert first == of_training(LAYOUT, 0, chosen, [replace(graph, x=graph.x.copy()), graph])
     other = OTHER_DATA[name](graph) if name in OTHER_DATA else replace(graph, **{name: "another"})
-    assert identity(LAYOUT, 0, chosen, [graph, other]) != first
+    assert of_training(LAYOUT, 0, chosen, [graph, other]) != first
 
 
 def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
     """And the code of a page is not: what is changed there trains nothing."""
-    files = {path.relative_to(PROJECT / "stages").as_posix() for path in code.closure(*checkpoints.CODE)}
+    files = {path.relative_to(PROJECT / "stages").as_posix() for path in code.closure(*identities.CODE)}
     assert {"gnn/network.py", "gnn/loss.py", "gnn/states.py", "statistics/copies.py", "graphs/opcodes.py"} <= files
     assert not {"gnn/report.py", "gnn/stage.py", "reporting/figures.py", "runner/page.py"} & files
 
@@ -714,12 +718,12 @@ def test_other_settings_seeds_and_collections_make_another_training():
     graphs = [sample(LAYOUT)]
     chosen = Settings(**TINY)
     others = [("layout:nlp:default", 0, chosen), (LAYOUT, 1, chosen), (LAYOUT, 0, replace(chosen, dropout=0.2))]
-    found = {identity(*known, graphs) for known in [(LAYOUT, 0, chosen), *others]}
-    found |= {identity(LAYOUT, 0, chosen, graphs * 2), identity(LAYOUT, 0, chosen, [])}
+    found = {of_training(*known, graphs) for known in [(LAYOUT, 0, chosen), *others]}
+    found |= {of_training(LAYOUT, 0, chosen, graphs * 2), of_training(LAYOUT, 0, chosen, [])}
     assert len(found) == 6
     tile = sample(TILE)
     changed = replace(tile, tile_config=tile.tile_config * 2)
-    assert identity(TILE, 0, chosen, [tile]) != identity(TILE, 0, chosen, [changed])
+    assert of_training(TILE, 0, chosen, [tile]) != of_training(TILE, 0, chosen, [changed])
 
 
 def test_chunks_of_embeddings_are_those_of_prediction(monkeypatch):

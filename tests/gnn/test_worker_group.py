@@ -42,7 +42,7 @@ def trained(name, folder):
         checkpoint = Checkpoint(folder / "checkpoint", "identity")
         checkpoint.restore(run)
         after = run.run(lambda: checkpoint.after_step(run))
-    rank = run.team.rank
+    rank = run.group.rank
     weights = {name: value.numpy() for name, value in run.network.state_dict().items()}
     curve = {key: np.array([row[key] for row in after], float) for key in ("epoch", "loss", "valid")}
     rows = {"rows": np.array(0 if run.history is None else len(run.history.array))}

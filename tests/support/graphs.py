@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from stages import pad
-from stages.gnn.batch import Static, prepare
+from stages.gnn.network import build
+from stages.gnn.prepared_graph import PreparedGraph, prepare
 from stages.gnn.settings import Settings
-from stages.gnn.training import build
 from stages.graphs import npz
 from stages.graphs.collection import SPLITS, is_tile
 from stages.graphs.dataset import (
@@ -107,13 +107,13 @@ def side_by_side(*parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def untrained(static: Static, settings: Settings, seed: int = 0) -> nn.Module:
+def untrained(static: PreparedGraph, settings: Settings, seed: int = 0) -> nn.Module:
     """A network for graphs like this one, in double precision and not training."""
     torch.manual_seed(seed)
     return build(static.graph.collection, static, settings).double().eval()
 
 
-def prepared(graphs: list[ModelGraph], settings: Settings) -> list[Static]:
+def prepared(graphs: list[ModelGraph], settings: Settings) -> list[PreparedGraph]:
     return [prepare(graph, settings.view(graph.collection)) for graph in graphs]
 
 
