@@ -205,7 +205,7 @@ def copy(source: Path, folder: Path, *undone: str) -> Path:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             _forget(folder / ".dvc" / "cache" / "files" / "md5", out["md5"])
     (folder / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False))
-    for name in (".dvc/cache/runs", "data/states", "data/checkpoints") if undone else ():
+    for name in (".dvc/cache/runs", "data/states", "data/checkpoints", "data/trained") if undone else ():
         shutil.rmtree(folder / name, ignore_errors=True)
     return folder
 
@@ -244,7 +244,7 @@ def left(folder: Path) -> list[str]:
 def parts(folder: Path) -> list[str]:
     """Files of outputs that are not written to their end and stand where whole ones are looked for."""
     found = (path.relative_to(folder) for name in ("data", "reports") for path in (folder / name).rglob("*.part"))
-    return sorted(str(path) for path in found if path.parts[1] not in ("checkpoints", "states"))
+    return sorted(str(path) for path in found if path.parts[1] not in ("checkpoints", "states", "trained"))
 
 
 def kernel(folder: Path, process: subprocess.Popen) -> int | None:

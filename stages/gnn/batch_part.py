@@ -110,7 +110,7 @@ def _made(
     levels = zip(picked[:-1], picked[1:], of.matrices, inputs.own, strict=True)
     return BatchPart(
         inputs=inputs,
-        node=bottom.place,
+        node=bottom.index,
         triple=triple,
         columns=of.columns[inputs.columns[bottom.states[triple >= 0]]],
         layers=[_layer_part(*level, view.relations, view.shared, len(sample), k) for level in levels],
@@ -149,7 +149,7 @@ def _layer_part(
         kinds=kinds,
         messages=csr_array((rows.data, column, rows.indptr), shape=shape),
         own=below.number[own[above.states]],
-        node=above.place,
+        node=above.index,
         nodes=len(above.level.nodes),
         below=len(below.states),
         count=above.count,
@@ -167,7 +167,7 @@ def _copies_part(of: states.SegmentStates, bottom: states.Picked, sample: np.nda
     return CopiesPart(
         ends=csr_array((np.ones(ends.size, np.float32), ends.reshape(-1), pointer), shape=shape),
         columns=of.copy_columns[picked.states],
-        copy=picked.place,
+        copy=picked.index,
         number=len(of.copies.nodes),
         readout=_readout(picked, sample, k, np.ones(len(of.copies.nodes), bool)),
     )

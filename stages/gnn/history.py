@@ -24,8 +24,14 @@ class History:
     def __init__(
         self, shapes: list[tuple[int, int]], width: int, folder: str | Path | None = None, budget: int = BUDGET
     ):
-        """shapes: configurations and segments of each graph, no configurations of one that another process keeps;
-        folder: of the file, a temporary one if there is none."""
+        """A table of zeros.
+
+        Args:
+            shapes: configurations and segments of each graph, no configurations of one that another process keeps.
+            width: channels of an embedding.
+            folder: where a table beyond the budget lies; a temporary folder by default.
+            budget: bytes that are held in memory at most.
+        """
         cells = np.array([configurations * segments for configurations, segments in shapes])
         self._first = np.concatenate([[0], np.cumsum(cells)])
         self._segments = [segments for _, segments in shapes]
@@ -52,7 +58,14 @@ class History:
         return total
 
     def write(self, graph: int, sample: np.ndarray, segment: int, values: np.ndarray) -> None:
-        """values (k, width): embeddings of a segment in these configurations."""
+        """Writes the embeddings of a segment.
+
+        Args:
+            graph: its position.
+            sample: (k,) configurations.
+            segment: its number.
+            values: (k, width) its embeddings in these.
+        """
         rows = self.rows(graph, sample, np.array([segment]))[:, 0]
         self.array[rows] = np.clip(values, -_LARGEST, _LARGEST)
         self._release()
@@ -73,7 +86,16 @@ def stale_weights(
     """Weight of each fresh segment, and the stale segments that are kept, each with weight 1.
 
     Stale embedding dropout keeps a stale embedding with probability p = `keep` and gives the S fresh ones of J the
-    weight p + (1 - p) J / S, so that the expected total weight stays J. With None for `keep` nothing is dropped.
+    weight p + (1 - p) J / S, so that the expected total weight stays J.
+
+    Args:
+        segments: J.
+        fresh: (S,) numbers of the segments that gradients flow through.
+        keep: p; None to drop nothing.
+        rng: what the draw is taken from.
+
+    Returns:
+        The weight of each fresh segment, and the numbers of the stale ones that are kept.
     """
     stale = np.setdiff1d(np.arange(segments), fresh)
     if keep is None or not len(stale):

@@ -30,6 +30,12 @@ def predict(
     not matter; else chunks of equal size are drawn with a seed from the graph's id, so that they are always the same,
     and drawn anew for each of `permutations`, over which the scores are averaged (first-place solution). Segments are
     scored one after the other, so that memory does not grow with the graph.
+
+    Args:
+        network: trained, on the device that scores.
+        prepared: the graph.
+        sample: (c,) configurations; all by default.
+        permutations: draws of the chunks.
     """
     configurations = np.arange(prepared.graph.configurations) if sample is None else sample
     count, rng = len(configurations), generator(prepared.graph)
@@ -57,9 +63,15 @@ def generator(graph: ModelGraph) -> np.random.Generator:
 def chunks(
     prepared: PreparedGraph, count: int | None = None, rng: np.random.Generator | None = None
 ) -> list[np.ndarray]:
-    """0 ... count - 1, by default all configurations of a graph, in the chunks that `predict` takes.
+    """The chunks that `predict` takes.
 
-    rng: where the chunks are drawn from if there are several, by default `generator` anew.
+    Args:
+        prepared: the graph.
+        count: of the configurations to be scored; by default all.
+        rng: what chunks are drawn from if there are several; by default `generator` anew.
+
+    Returns:
+        0 ... count - 1 in chunks of about equal size, each ascending.
     """
     count = prepared.graph.configurations if count is None else count
     pieces = -(-count // chunk_size(prepared.nodes))

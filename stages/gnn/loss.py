@@ -36,9 +36,9 @@ def pairwise_margin(
     mask = torch.ones_like(order, dtype=torch.bool) if mask is None else mask
     faster = (order[:, None, :] < order[:, :, None]) & mask[:, None]
     slower = (order[:, None, :] > order[:, :, None]) & mask[:, None]
-    place = (faster.sum(dim=2) - slower.sum(dim=2)).to(score.dtype) / 2
+    rank = (faster.sum(dim=2) - slower.sum(dim=2)).to(score.dtype) / 2
     typical = (mask.sum(dim=1) + 1) / 3  # mean distance between two of so many places
-    distance = _differences(place).abs() / typical[:, None, None]
+    distance = _differences(rank).abs() / typical[:, None, None]
     return _pairs((margin * distance - _differences(score)).clamp(min=0), order, mask)
 
 

@@ -264,8 +264,11 @@ class LayoutNetwork(nn.Module):
     ) -> torch.Tensor:
         """Scores (b, k) of the last level's states.
 
-        weight (units,): of each segment in its graph's sum; stale (b, k, width): what the embeddings of segments that
-        are not in the batch add up to (see `embeddings`).
+        Args:
+            states: what `states` returns.
+            batch: that they are of.
+            weight: (units,) of each segment in its graph's sum.
+            stale: (b, k, width) what the embeddings of segments that are not in the batch add up to.
         """
         graphs, k = batch.order.shape
         if self.readout == "max":

@@ -71,7 +71,7 @@ class PreparedGraph:
 
     order (c,) int64: dense rank of the run times, equal where and only where they are equal (float32 run times would
     merge distinct ones). data: folder below which states are stored; without it they are found once, and stay in
-    `found`, by segment.
+    `in_memory`, by segment.
     """
 
     graph: ModelGraph
@@ -81,7 +81,7 @@ class PreparedGraph:
     segments: list[Segment]
     data: str | None = None
     caches: Caches = field(default_factory=Caches)
-    found: dict[int, states.SegmentStates] = field(default_factory=dict)
+    in_memory: dict[int, states.SegmentStates] = field(default_factory=dict)
 
     @property
     def nodes(self) -> int:
@@ -105,9 +105,9 @@ class PreparedGraph:
     def states(self, segment: int) -> states.SegmentStates:
         """States of a segment over all configurations: found once, then read from below `data`, if that is given."""
         if self.data is None:
-            if segment not in self.found:
-                self.found[segment] = find_states(self, segment)
-            return self.found[segment]
+            if segment not in self.in_memory:
+                self.in_memory[segment] = find_states(self, segment)
+            return self.in_memory[segment]
         key = self, segment
         if (opened := self.caches.states.get(key)) is None:
             opened = self._stored(segment)
@@ -186,16 +186,16 @@ def find_states(prepared: PreparedGraph, number: int, sample: np.ndarray | None 
     codes = _codes(prepared.graph, segment, sample)
     levels, copies = _levels(segment, codes, view)
     bottom = levels[0]
-    config = segment.config[bottom.nodes[bottom.place]]
+    config = segment.config[bottom.nodes[bottom.index]]
     configured = np.flatnonzero(config >= 0)
     code = np.full(bottom.size, -1)
     code[configured] = codes[bottom.example[configured], config[configured]]
-    ends = np.searchsorted(bottom.nodes, segment.ends)[copies.place]
+    ends = np.searchsorted(bottom.nodes, segment.ends)[copies.index]
     ends = np.stack([bottom.states(copies.example, ends[:, side]) for side in (0, 1)], axis=1)
     columns, copy_columns = np.zeros((0, STATE_COLUMNS), np.float32), np.zeros((0, COPY_COLUMNS), np.float32)
     if prepared.copies is not None:
         columns = prepared.copies.state_columns(config[configured], code[configured])
-        pairs = segment.copies[copies.place]
+        pairs = segment.copies[copies.index]
         copy_columns = prepared.copies.copy_columns(pairs, code[ends[:, 0]], code[ends[:, 1]])
     every = states.pick(levels, np.arange(len(codes)))
     return states.SegmentStates(

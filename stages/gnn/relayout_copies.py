@@ -51,8 +51,8 @@ class RelayoutCopies:
         self._events = copies.events(graph, self._tensors, sides)
         self._layouts = sides.layouts
         self._table, self._differs = sides.table, orders.differ(list(sides.orders))
-        there = self._tensors.bytes > 0
-        self._typical = self._tensors.bytes.sum() / max(1, there.sum()) or 1.0
+        computed = self._tensors.bytes > 0
+        self._typical = self._tensors.bytes.sum() / max(1, computed.sum()) or 1.0
         self._between = np.flatnonzero(self._events.consumer != self._events.producer)
         self._within = np.flatnonzero(self._events.consumer == self._events.producer)
 
@@ -60,24 +60,24 @@ class RelayoutCopies:
     def between(self) -> np.ndarray:
         return np.stack([self._events.consumer[self._between], self._events.producer[self._between]], axis=1)
 
-    def state_columns(self, place: np.ndarray, code: np.ndarray) -> np.ndarray:
-        """(p, STATE_COLUMNS) float32 of configurable nodes (p,), by place, with layouts (p,), by number."""
-        if not len(place):  # a segment without a configurable node, or all of whose configurations are alike
+    def state_columns(self, node: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """(p, STATE_COLUMNS) float32 of configurable nodes (p,), by their index, with layouts (p,), by number."""
+        if not len(node):  # a segment without a configurable node, or all of whose configurations are alike
             return np.zeros((0, STATE_COLUMNS), np.float32)
-        facts = node_facts(place, self._slots[code], self._layouts, self._tensors)
+        facts = node_facts(node, self._slots[code], self._layouts, self._tensors)
         columns = [facts[name] / unit for name, unit in _COUNTS.items()]
         columns += [self._size(facts[name]) for name in _BYTES]
-        inside = np.zeros((len(place), len(_INSIDE), _PER_COPY))
+        inside = np.zeros((len(node), len(_INSIDE), _PER_COPY))
         if len(self._within):
             order = self._within[np.argsort(self._events.consumer[self._within], kind="stable")]
-            nodes = self._events.consumer[order]
-            first, last = np.searchsorted(nodes, place), np.searchsorted(nodes, place, side="right")
-            row = np.repeat(np.arange(len(place)), last - first)
+            consumers = self._events.consumer[order]
+            first, last = np.searchsorted(consumers, node), np.searchsorted(consumers, node, side="right")
+            row = np.repeat(np.arange(len(node)), last - first)
             event = order[np.arange(len(row)) - np.repeat(np.cumsum(last - first) - last, last - first)]
             kinds = np.array([copies.EVENTS.index(kind) for kind in _INSIDE])
             column = np.searchsorted(kinds, self._events.kind[event])
             np.add.at(inside, (row, column), self._happening(event, code[row], code[row]))
-        return np.concatenate([np.stack(columns, axis=1), inside.reshape(len(place), -1)], axis=1).astype(np.float32)
+        return np.concatenate([np.stack(columns, axis=1), inside.reshape(len(node), -1)], axis=1).astype(np.float32)
 
     def copy_columns(self, copy: np.ndarray, consumer: np.ndarray, producer: np.ndarray) -> np.ndarray:
         """(q, COPY_COLUMNS) float32 of copies (q,), rows of `between`, with these layouts (q,) at their ends."""
@@ -86,9 +86,9 @@ class RelayoutCopies:
     def _happening(self, event: np.ndarray, consumer: np.ndarray, producer: np.ndarray) -> np.ndarray:
         asked, made = self._slots[consumer], self._slots[producer, 0]
         happens = copies.happening_at(self._events, event, asked, made, self._table, self._differs)
-        there = happens > 0
+        copied = happens > 0
         size = self._size(self._events.bytes[event])
-        return np.stack([there, happens & orders.MINOR > 0, there * size], axis=1)
+        return np.stack([copied, happens & orders.MINOR > 0, copied * size], axis=1)
 
     def _size(self, size: np.ndarray) -> np.ndarray:
         """Bytes, beside the graph's typical configured tensor: what slows a program is a copy that is large in it."""

@@ -70,8 +70,8 @@ def curves(result: Result, narrow: bool = False) -> Figure:
             for panel, column in zip(panels, ("loss", "valid"), strict=True):
                 label = f"seed {seed}" if part == "network" else None
                 panel.plot(shown["row"], shown[column], style, label=label, color=colour, linewidth=1.2)
-        kept = best.filter(pl.col("seed") == seed)
-        panels[1].plot(kept["row"], kept["valid"], "o", color=colour)
+        best_epoch = best.filter(pl.col("seed") == seed)
+        panels[1].plot(best_epoch["row"], best_epoch["valid"], "o", color=colour)
     panels[0].set_title("on train")
     panels[0].set_ylabel(f"loss ({result.settings.loss})")
     panels[1].set_title("on valid")

@@ -10,11 +10,18 @@ PARTITIONS = ("contiguous", "node_splits", "metis")
 
 
 def partition(edge_index: np.ndarray, splits: np.ndarray, method: str, budget: int) -> list[np.ndarray]:
-    """Node numbers of each segment, ascending; every node is in one segment of at most about `budget` nodes.
+    """Cuts a graph into segments; every node is in one of them.
 
-    edge_index (m, 2), [u, v]: u consumes the output of v; splits (n,): part of the published partition of each node.
-    contiguous: stretches of a topological order, equally long, as the published TpuGraphs code does. node_splits: the
-    published parts, small neighbours joined and large ones cut in stretches. metis: few cut edges, equal sizes.
+    Args:
+        edge_index: (m, 2) [u, v], where u consumes the output of v.
+        splits: (n,) the part of the published partition that each node is in.
+        method: contiguous: stretches of a topological order, equally long, as the published TpuGraphs code cuts;
+            node_splits: the published parts, small neighbours joined and large ones cut in stretches; metis: few cut
+            edges, about equal sizes.
+        budget: nodes of a segment at most, by metis about.
+
+    Returns:
+        The node numbers of each segment, ascending.
     """
     nodes = len(splits)
     count = -(-nodes // budget)

@@ -79,28 +79,28 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
         InputError: for parameters out of range, no train graph, and training that diverges.
     """
     settings = Settings(**knobs)
-    place = engine.configured()
-    _check(collection, seeds, settings, place, data)
+    executor = engine.configured()
+    _check(collection, seeds, settings, executor, data)
     outputs, trained = (Path(data, *folder, "gnn", slug(collection)) for folder in ((), ("trained",)))
     # On a cluster each machine chooses for itself what "auto" is.
-    device = tasks.device_of(settings) if place.kind == "local" else settings.device
+    device = tasks.device_of(settings) if executor.kind == "local" else settings.device
     of_result = identity.of_result(collection, seeds, replace(settings, device=device), data, SPLITS)
     if not kept.restored(outputs, trained, of_result):
-        _train_and_score(collection, seeds, settings, place, data, outputs)
+        _train_and_score(collection, seeds, settings, executor, data, outputs)
         kept.keep(outputs, trained, of_result)
     return _result(collection, settings, data, outputs)
 
 
-def _check(collection: str, seeds: int, settings: Settings, place: engine.Engine, data: str | Path) -> None:
+def _check(collection: str, seeds: int, settings: Settings, executor: engine.Engine, data: str | Path) -> None:
     """Raises InputError for what `run` cannot begin with."""
     if seeds < 1:
         raise InputError(f"params.yaml, gnn.seeds: is {seeds}; give at least 1")
-    if place.workers > settings.graphs:
+    if executor.workers > settings.graphs:
         raise InputError(
-            f"params.yaml, engine.workers: is {place.workers}, and a step has {settings.graphs} graphs to deal out to "
-            "them; lower it, or raise gnn.graphs"
+            f"params.yaml, engine.workers: is {executor.workers}, and a step has {settings.graphs} graphs to deal out "
+            "to them; lower it, or raise gnn.graphs"
         )
-    if place.kind == "local":
+    if executor.kind == "local":
         tasks.device_of(settings)
     folder = prune_folder(data, collection)
     if not manifest(folder)["graphs"]["train"]:
@@ -108,7 +108,7 @@ def _check(collection: str, seeds: int, settings: Settings, place: engine.Engine
 
 
 def _train_and_score(
-    collection: str, seeds: int, settings: Settings, place: engine.Engine, data: str | Path, outputs: Path
+    collection: str, seeds: int, settings: Settings, executor: engine.Engine, data: str | Path, outputs: Path
 ) -> None:
     """Writes the outputs."""
     outputs.mkdir(parents=True, exist_ok=True)
@@ -119,13 +119,13 @@ def _train_and_score(
     # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
     options = {"memory_knob": MEMORY_KNOBS, "gpu": gpu, "parallel": 1 if gpu and torch.cuda.is_available() else None}
     train = partial(tasks.train_seed, **shared)
-    if place.workers > 1:  # they leave the checkpoint of a finished training
+    if executor.workers > 1:  # they leave the checkpoint of a finished training
         for seed in range(seeds):
-            place.worker_group(train, seed, folder / f"team-{seed}", gpu=gpu)
-    results = list(place.ordered(train, range(seeds), **options))
+            executor.worker_group(train, seed, folder / f"workers-{seed}", gpu=gpu)
+    results = list(executor.ordered(train, range(seeds), **options))
     weights = [result.weights for result in results]
     graphs = [(split, id) for split in tasks.SCORED for id in graph_ids(data, collection, split)]
-    frames = list(place.ordered(partial(tasks.score_graph, **shared, weights=weights), graphs, **options))
+    frames = list(executor.ordered(partial(tasks.score_graph, **shared, weights=weights), graphs, **options))
     for seed, content in enumerate(weights):
         files.replace(outputs / f"weights-{seed}.safetensors", content)
     _remove_weights(outputs, from_seed=seeds)

@@ -26,7 +26,7 @@ class Level:
     """States of one level, numbered node by node.
 
     nodes (m,) int64, ascending: nodes whose state matters to the score; starts (m + 1,) int64: first state of each;
-    varying (v,) int64: places in `nodes` of those with several states; table (c, v) uint16 or uint32: which of its
+    varying (v,) int64: indices in `nodes` of those with several states; table (c, v) uint16 or uint32: which of its
     states each varying node is in, per configuration; example (s,) int64: a configuration in which a state occurs.
     """
 
@@ -42,27 +42,27 @@ class Level:
         return int(self.starts[-1])
 
     @cached_property
-    def place(self) -> np.ndarray:
-        """(s,) place in `nodes` of each state's node."""
+    def index(self) -> np.ndarray:
+        """(s,) index in `nodes` of each state's node."""
         return np.repeat(np.arange(len(self.nodes)), np.diff(self.starts))
 
     @cached_property
     def column(self) -> np.ndarray:
-        """(m,) column of `table` of each place, -1 for nodes of one state."""
+        """(m,) column of `table` of each index, -1 for nodes of one state."""
         column = np.full(len(self.nodes), -1)
         column[self.varying] = np.arange(len(self.varying))
         return column
 
-    def states(self, configuration: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """State of the node at each `place` in each `configuration`, two int arrays of one shape."""
-        column = self.column[place]
-        found = self.starts[place]
+    def states(self, configuration: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """State of the node at each `index` in each `configuration`, two int arrays of one shape."""
+        column = self.column[index]
+        state = self.starts[index]
         several = column >= 0
-        found[several] += self.table[configuration[several], column[several]]
-        return found
+        state[several] += self.table[configuration[several], column[several]]
+        return state
 
     def keep(self, mask: np.ndarray) -> Level:
-        """The level without the nodes at places where `mask` (m,) is False."""
+        """The level without the nodes at indices where `mask` (m,) is False."""
         count = np.diff(self.starts)
         varying = self.varying[mask[self.varying]]
         return Level(
@@ -70,7 +70,7 @@ class Level:
             starts=_starts(count[mask]),
             varying=(np.cumsum(mask) - 1)[varying],
             table=self.table[:, mask[self.varying]],
-            example=self.example[mask[self.place]],
+            example=self.example[mask[self.index]],
         )
 
 
@@ -85,11 +85,17 @@ def find(
 ) -> list[Level]:
     """The levels 0 ... layers of a graph of n nodes, over all its configurations.
 
-    codes (c, nc): number of each configurable node's layouts; config_nodes (nc,); neighbours (n, n): row v has an entry
-    for every node that v hears of; read (n,) bool: nodes that the readout adds up, all by default; held: nodes that
-    level 0 has in any case. A level holds the nodes on which the score depends: those that are read and, below,
-    whatever these hear of. Nodes with one state add the same to every configuration: they are read only with
-    `constants`.
+    A level holds the nodes on which the score depends: those that are read and, below, all whose messages these read.
+    Nodes with one state add the same to every configuration: they are read only with `constants`.
+
+    Args:
+        codes: (c, nc) number of each configurable node's layouts.
+        config_nodes: (nc,) these nodes.
+        neighbours: (n, n) whose row v has an entry for every node that sends v a message.
+        layers: levels above the first.
+        read: (n,) bool, nodes that the readout adds up; all by default.
+        held: (n,) bool, nodes that level 0 has in any case.
+        constants: whether nodes with one state are read.
     """
     nodes = neighbours.shape[0]
     read = np.ones(nodes, bool) if read is None else read
@@ -108,9 +114,9 @@ def find(
         return levels
     several = np.zeros(nodes, bool)
     several[levels[-1].nodes[levels[-1].varying]] = True
-    kept = _pulled_back(several, hears, layers)
-    kept[0] = kept[0] | held
-    return [level.keep(mask[level.nodes]) for level, mask in zip(levels, kept, strict=True)]
+    needed = _pulled_back(several, hears, layers)
+    needed[0] = needed[0] | held
+    return [level.keep(mask[level.nodes]) for level, mask in zip(levels, needed, strict=True)]
 
 
 def unshared(configurations: int, nodes: int, layers: int) -> list[Level]:
@@ -138,10 +144,10 @@ def pairs(bottom: Level, first: np.ndarray, second: np.ndarray) -> Level:
     count = np.diff(bottom.starts)
     ends = np.searchsorted(bottom.nodes, np.stack([first, second], axis=1)).reshape(-1, 2)
     for number, (left, right) in enumerate(ends.tolist()):
-        columns = [(place, bottom.column[place]) for place in {left, right} if bottom.column[place] >= 0]
+        columns = [(index, bottom.column[index]) for index in {left, right} if bottom.column[index] >= 0]
         key, size = np.zeros(len(bottom.table), np.int64), 1
-        for place, column in sorted(columns):
-            key, size = key * int(count[place]) + bottom.table[:, column], size * int(count[place])
+        for index, column in sorted(columns):
+            key, size = key * int(count[index]) + bottom.table[:, column], size * int(count[index])
         if columns:
             builder.add(number, *_renumbered(key, size))
     return builder.level()
@@ -172,7 +178,7 @@ class SegmentStates:
 class Picked:
     """States of one level that a sample of configurations touches.
 
-    states (s,) int64: their numbers in the level, ascending; number (level size,) int64: place of a state among them,
+    states (s,) int64: their numbers in the level, ascending; number (level size,) int64: index of a state among them,
     -1 if it is not; count (s,) int64: configurations of the sample in which each occurs.
     """
 
@@ -182,9 +188,9 @@ class Picked:
     count: np.ndarray
 
     @property
-    def place(self) -> np.ndarray:
-        """(s,) place in the level's nodes."""
-        return self.level.place[self.states]
+    def index(self) -> np.ndarray:
+        """(s,) index in the level's nodes."""
+        return self.level.index[self.states]
 
     @property
     def example(self) -> np.ndarray:
@@ -209,22 +215,28 @@ def pick(levels: list[Level], sample: np.ndarray) -> list[Picked]:
 def entries(above: Picked, below: Picked, relation: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Entries of a relation between nodes, carried over to the states of two levels.
 
-    relation (n, n): row v has an entry for every node that v hears of. Returns per entry, by ascending state of
-    `above`: the state of `below`, the state of `above`, the place in relation.data.
+    Args:
+        above: states that read messages.
+        below: states that send them.
+        relation: (n, n) whose row v has an entry for every node that sends v a message.
+
+    Returns:
+        Per entry, by ascending state of `above`: the state of `below`, the state of `above`, the index in
+        relation.data.
     """
-    node = above.level.nodes[above.place]
+    node = above.level.nodes[above.index]
     degree = np.diff(relation.indptr)[node]
     row = np.repeat(np.arange(len(node)), degree)
     edge = np.arange(len(row)) + (relation.indptr[node] - _starts(degree)[:-1])[row]
-    place = np.searchsorted(below.level.nodes, relation.indices[edge])
-    state = below.level.states(above.example[row], place)
+    index = np.searchsorted(below.level.nodes, relation.indices[edge])
+    state = below.level.states(above.example[row], index)
     return below.number[state], row, edge
 
 
 def own(above: Picked, below: Picked) -> np.ndarray:
     """(s,) the state that each state's node had one level below."""
-    place = np.searchsorted(below.level.nodes, above.level.nodes[above.place])
-    return below.number[below.level.states(above.example, place)]
+    index = np.searchsorted(below.level.nodes, above.level.nodes[above.index])
+    return below.number[below.level.states(above.example, index)]
 
 
 def occurrences(picked: Picked, sample: np.ndarray) -> np.ndarray:
@@ -253,9 +265,9 @@ def _pulled_back(top: np.ndarray, hears: csr_array, layers: int) -> list[np.ndar
 
 def _first(codes: np.ndarray, config_nodes: np.ndarray, wanted: np.ndarray) -> Level:
     nodes = np.flatnonzero(wanted)
-    place = dict(zip(nodes.tolist(), range(len(nodes)), strict=True))
+    index = dict(zip(nodes.tolist(), range(len(nodes)), strict=True))
     builder = _Builder(len(codes), nodes)
-    columns = [(place[node], column) for column, node in enumerate(config_nodes.tolist()) if node in place]
+    columns = [(index[node], column) for column, node in enumerate(config_nodes.tolist()) if node in index]
     for where, column in sorted(columns):
         values = np.asarray(codes[:, column]).astype(np.int64)
         builder.add(where, *_renumbered(values, int(values.max()) + 1))
@@ -277,8 +289,8 @@ def _next(below: Level, hears: csr_array, nodes: np.ndarray, variable: np.ndarra
             cache[number] = below.table[:, number].astype(np.int64)
         return cache[number]
 
-    for place in np.flatnonzero(variable[nodes]).tolist():
-        node = nodes[place]
+    for index in np.flatnonzero(variable[nodes]).tolist():
+        node = nodes[index]
         around = hears.indices[hears.indptr[node] : hears.indptr[node + 1]]
         heard = np.unique(column[np.append(around, node)])
         heard = heard[heard >= 0].tolist()
@@ -290,41 +302,41 @@ def _next(below: Level, hears: csr_array, nodes: np.ndarray, variable: np.ndarra
                 key, example = _renumbered(key, size)
                 size = len(example)
             key, size = key * int(count[number]) + values(number), size * int(count[number])
-        builder.add(place, *_renumbered(key, size))
+        builder.add(index, *_renumbered(key, size))
     return builder.level()
 
 
 class _Builder:
-    """Collects the nodes of a level that have several states, in ascending order of their places."""
+    """Collects the nodes of a level that have several states, in ascending order of their indices."""
 
     def __init__(self, configurations: int, nodes: np.ndarray):
         self.configurations, self.nodes = configurations, nodes
-        self.places: list[int] = []
+        self.indices: list[int] = []
         self.columns: list[np.ndarray] = []
         self.examples: list[np.ndarray] = []
 
-    def add(self, place: int, local: np.ndarray, example: np.ndarray) -> None:
+    def add(self, index: int, local: np.ndarray, example: np.ndarray) -> None:
         if len(example) > 1:
-            self.places.append(place)
+            self.indices.append(index)
             self.columns.append(local.astype(np.uint16 if len(example) <= 2**16 else np.uint32))
             self.examples.append(example)
 
     def level(self) -> Level:
         count = np.ones(len(self.nodes), np.int64)
-        count[self.places] = [len(example) for example in self.examples]
+        count[self.indices] = [len(example) for example in self.examples]
         starts = _starts(count)
         example = np.zeros(starts[-1], np.int64)
-        for place, examples in zip(self.places, self.examples, strict=True):
-            example[starts[place] : starts[place + 1]] = examples
+        for index, examples in zip(self.indices, self.examples, strict=True):
+            example[starts[index] : starts[index + 1]] = examples
         table = np.stack(self.columns, axis=1) if self.columns else np.zeros((self.configurations, 0), np.uint16)
-        return Level(self.nodes, starts, np.array(self.places, np.int64), table, example)
+        return Level(self.nodes, starts, np.array(self.indices, np.int64), table, example)
 
 
 def _renumbered(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (c,) int64 in 0 ... size - 1 as places (c,) among the distinct ones, and the first occurrence of each."""
+    """Keys (c,) int64 in 0 ... size - 1 as indices (c,) among the distinct ones, and the first occurrence of each."""
     if size > _TABLE * len(keys) + 256:
-        _, example, place = np.unique(keys, return_index=True, return_inverse=True)
-        return place.reshape(-1), example
+        _, example, index = np.unique(keys, return_index=True, return_inverse=True)
+        return index.reshape(-1), example
     first = np.full(size, -1)
     first[keys[::-1]] = np.arange(len(keys) - 1, -1, -1)  # of equal keys the last one written, the first one, stays
     present = first >= 0

@@ -92,7 +92,7 @@ class Training:
         self._printed = self._trimmed = 0.0
 
     def run(self, after_step: Callable[[], None] = lambda: None) -> list[dict]:
-        """Trains to the end and leaves the weights of the best epoch in the network; returns the training curve.
+        """Trains to the end and leaves the weights of the best epoch in the network.
 
         AdamW, learning rate on a cosine to zero, gradients clipped to norm 1; an epoch visits every training graph
         once, in a new order. The best epoch has the best validation metric (`quality`); `patience` epochs without a
@@ -101,8 +101,14 @@ class Training:
         A line every few seconds goes to stderr, because when it comes is the clock's choice: the console shows it, the
         report, which has the same bytes every time, leaves it out.
 
-        after_step: called when a step's results are in `state`. Rows of the curve: seed, part ("network" or "head"),
-        epoch (from 1), loss, valid. Raises InputError where the loss or a score is no number.
+        Args:
+            after_step: called when a step's results are in `state`.
+
+        Returns:
+            The training curve, a row per epoch: seed, part ("network" or "head"), epoch (from 1), loss, valid.
+
+        Raises:
+            InputError: the loss or a score is no number.
         """
         progress, settings = self.progress, self.settings
         if progress.part == "network":

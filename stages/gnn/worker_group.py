@@ -27,12 +27,13 @@ class WorkerGroup:
         """Whether this process speaks and writes for all."""
         return self.rank == 0
 
-    def owner(self, place: int) -> int:
-        """The process that a graph belongs to, by its place in a list that all of them have."""
-        return int(place) % self.size
+    def owner(self, position: int) -> int:
+        """The process that a graph belongs to, by its position in a list that all of them have."""
+        return int(position) % self.size
 
-    def owns(self, place: int) -> bool:
-        return self.owner(place) == self.rank
+    def owns(self, position: int) -> bool:
+        """Whether the graph at this position belongs to this process."""
+        return self.owner(position) == self.rank
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the processes, in place, with the same bits in each of them."""
@@ -59,8 +60,8 @@ class WorkerGroup:
         if self.size == 1:
             return list(parts)
         flat = np.concatenate([np.zeros(n) if part is None else part for part, n in zip(parts, sizes, strict=True)])
-        found = self.total(torch.from_numpy(flat).to(device)).cpu().numpy()
-        return np.split(found, np.cumsum(sizes)[:-1])
+        scores = self.total(torch.from_numpy(flat).to(device)).cpu().numpy()
+        return np.split(scores, np.cumsum(sizes)[:-1])
 
     def rows(self, parts: Sequence[np.ndarray], device: torch.device) -> np.ndarray:
         """On the process that leads all graphs' rows of the table, one graph after the other; on the others their own.
@@ -70,13 +71,13 @@ class WorkerGroup:
         if self.size == 1:
             return np.concatenate(parts)
         gathered = []
-        for place, part in enumerate(parts):
-            owner = self.owner(place)
+        for position, part in enumerate(parts):
+            owner = self.owner(position)
             if owner == self.rank and not self.leads:
                 distributed.send(torch.from_numpy(np.ascontiguousarray(part)).to(device), 0)
             if owner != self.rank and self.leads:
-                there = torch.empty(part.shape, dtype=torch.float16, device=device)
-                distributed.recv(there, owner)
-                part = there.cpu().numpy()
+                received = torch.empty(part.shape, dtype=torch.float16, device=device)
+                distributed.recv(received, owner)
+                part = received.cpu().numpy()
             gathered.append(part)
         return np.concatenate(gathered) if self.leads else np.empty((0, parts[0].shape[1]), np.float16)

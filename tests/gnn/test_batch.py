@@ -1,109 +1,21 @@
-"""From graphs to batches: segments, the joining of samples, copies between nodes, and states kept on disk."""
-
-import gc
-import weakref
-from dataclasses import replace
+"""From graphs to batches: the joining of samples."""
 
 import numpy as np
 import pytest
 import torch
-from cachetools import LRUCache
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from stages.gnn import identity, memory, prepared_graph, state_files, states
 from stages.gnn.batch import join
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.segments import PARTITIONS, partition
 from stages.gnn.settings import Settings
-from stages.graphs.opcodes import OPCODES
-from stages.statistics.layout import layout_statistics
 from tests.support.graphs import (
     LAYOUT,
     TILE,
     TINY,
-    TINY_SEGMENTS,
-    layout_arrays,
-    model_graph,
     prepared,
     sample,
     untrained,
 )
-
-SEGMENTS = TINY | TINY_SEGMENTS | {"gst": "gst"}
-
-
-# partitions
-
-
-@st.composite
-def cuts(draw):
-    """Nodes' edges and published parts, and a budget."""
-    nodes = draw(st.integers(1, 30))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    edges = [(node, int(rng.integers(node))) for node in range(1, nodes) for _ in range(rng.integers(3))]
-    names = rng.permutation(nodes) if draw(st.booleans()) else np.arange(nodes)
-    splits = np.sort(rng.integers(draw(st.integers(1, 5)), size=nodes))
-    return names[np.array(edges, np.int64).reshape(-1, 2)], splits, draw(st.integers(1, nodes + 2))
-
-
-@settings(max_examples=60, deadline=None)
-@given(cut=cuts(), method=st.sampled_from(PARTITIONS))
-def test_every_node_is_in_one_segment_and_the_budget_holds(cut, method):
-    edges, splits, budget = cut
-    parts = partition(edges, splits, method, budget)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(splits)))
-    assert all((np.diff(part) > 0).all() for part in parts)
-    if method == "metis":  # it balances about, and empty parts are left out
-        assert len(parts) <= -(-len(splits) // budget)
-    else:
-        assert max(map(len, parts)) <= budget
-    again = partition(edges, splits, method, budget)
-    assert [part.tolist() for part in again] == [part.tolist() for part in parts]
-
-
-def test_contiguous_segments_are_stretches_of_a_topological_order():
-    chain = np.array([[0, 3], [3, 1], [1, 4], [4, 2]])  # 2 first, 0 last
-    parts = partition(chain, np.zeros(5, int), "contiguous", 2)
-    assert [part.tolist() for part in parts] == [[2, 4], [1, 3], [0]]
-
-
-def test_published_parts_are_joined_while_they_fit_and_cut_where_they_do_not():
-    splits = np.repeat([0, 1, 2, 3], [2, 1, 5, 1])
-    parts = partition(np.zeros((0, 2), np.int64), splits, "node_splits", 3)
-    assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    parts = partition(np.zeros((0, 2), np.int64), splits, "node_splits", 2)
-    assert [part.tolist() for part in parts] == [[0, 1], [2], [3, 4], [5, 6], [7, 8]]
-    assert len(partition(np.zeros((0, 2), np.int64), splits, "node_splits", 9)) == 1
-
-
-def test_metis_cuts_between_communities_and_not_through_them():
-    """Two cliques of eight, their numbers interleaved, one edge between them: stretches would cut nearly all edges."""
-    clique = [(u, v) for u in range(0, 16, 2) for v in range(0, u, 2)]
-    edges = np.array([*clique, *((u + 1, v + 1) for u, v in clique), (9, 4)])
-    parts = partition(edges, np.zeros(16, int), "metis", 8)
-    assert sorted(part.tolist() for part in parts) == [list(range(0, 16, 2)), list(range(1, 16, 2))]
-
-
-@pytest.mark.parametrize("method", PARTITIONS)
-@pytest.mark.parametrize("form", ["pruned", "contracted"])
-def test_segments_hold_the_nodes_of_the_graph_as_the_network_sees_it(method, form):
-    graph = sample(LAYOUT, nodes=25, configurable=9, splits=4)
-    (static,) = prepared([graph], Settings(**SEGMENTS | {"partition": method, "graph": form}))
-    own = [segment.nodes[segment.own] for segment in static.segments]
-    expected = range(25) if form == "pruned" else np.sort(graph.config_nodes).tolist()
-    assert len(own) > 1 and sorted(np.concatenate(own).tolist()) == list(expected)
-    copies = np.concatenate([segment.copies for segment in static.segments])
-    assert sorted(copies.tolist()) == list(range(len(static.copies.between))) and len(copies) > 0
-
-
-# joining
-
-
-def test_run_times_that_float32_merges_are_told_apart():
-    graph = sample(LAYOUT, configurations=3)
-    (static,) = prepared([replace(graph, target=np.array([2.0**30 + 1, 2.0**30, 2.0**30 + 1]))], Settings(**TINY))
-    assert static.order.tolist() == [1, 0, 1]
+from tests.support.networks import SEGMENTS
 
 
 def test_shorter_samples_are_padded_and_masked():
@@ -141,182 +53,6 @@ def test_a_batch_goes_to_another_type_as_a_whole():
     assert batch.to(torch.float64) is batch and batch.to(torch.device("cpu")) is batch
 
 
-def test_a_segment_has_the_states_of_its_own_configurations():
-    """One without a configurable node has none at all: it adds the same to every configuration."""
-    arrays = layout_arrays(nodes=12, configurable=1)
-    (static,) = prepared([model_graph(LAYOUT, arrays)], Settings(**SEGMENTS | {"segment_nodes": 4}))
-    sizes = [static.states(number).levels[-1].size for number in range(3)]
-    there = [bool(np.isin(segment.nodes, static.graph.config_nodes).any()) for segment in static.segments]
-    assert sum(there) == 1
-    assert [size > 0 for size in sizes] == there
-    batch = join([static], [np.arange(8)])
-    network = untrained(static, Settings(**SEGMENTS))
-    units = network.embeddings(network.states(batch.to(torch.float64)), batch.to(torch.float64))
-    assert [unit.std(dim=0).sum().item() > 1e-6 for unit in units] == there
-
-
-# copies
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_facts_of_copies_are_those_of_the_trees_statistics(seed):
-    """Summed over the copies between nodes, and over those inside, they are the counts of the statistics."""
-    graph = sample(LAYOUT, seed, nodes=20, configurable=10, configurations=12)
-    moves = prepare(graph, Settings(**TINY).view(LAYOUT)).copies
-    names, values = layout_statistics(graph.packed)
-    counted = dict(zip(names, values.T, strict=True))
-    between, inside = np.zeros((12, 2)), np.zeros((12, 2))  # it happens, its minor dimension moves
-    for number, (asks, makes) in enumerate(moves.between):
-        codes = graph.codes[:, asks].astype(int), graph.codes[:, makes].astype(int)
-        between += moves.copy_columns(np.full(12, number), *codes)[:, :2]
-    kinds = ("fixed", "transpose", "reshape", "reduce")
-    for place in range(10):
-        columns = moves.state_columns(np.full(12, place), graph.codes[:, place].astype(int))
-        inside += columns[:, -3 * len(kinds) :].reshape(12, -1, 3)[..., :2].sum(axis=1)
-    np.testing.assert_array_equal(between[:, 0], counted["copies_direct"] + counted["copies_indirect"])
-    np.testing.assert_array_equal(inside[:, 0], sum(counted[f"copies_{kind}"] for kind in kinds))
-    np.testing.assert_array_equal((between + inside)[:, 1], counted["copies_minor"])
-    assert between.std() > 0 and inside.std() > 0
-
-
-# states on disk
-
-
-def segments_of(data, graph, chosen):
-    static = prepare(graph, chosen.view(graph.collection), str(data))
-    return [static.states(number) for number in range(len(static.segments))]
-
-
-def equal(first, second):
-    """Whether two graphs' states are the same, array by array."""
-    if isinstance(first, np.ndarray):
-        return first.dtype == second.dtype and np.array_equal(first, second)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(equal, first, second))
-    if hasattr(first, "indptr"):
-        parts = ("data", "indices", "indptr")
-        return first.shape == second.shape and all(equal(getattr(first, n), getattr(second, n)) for n in parts)
-    return all(equal(getattr(first, n), getattr(second, n)) for n in first.__dataclass_fields__)
-
-
-@pytest.mark.parametrize("knobs", [{}, {"gst": "full"}, {"layers": 0}], ids=["segments", "whole", "no layer"])
-def test_states_come_back_from_disk_as_they_were_found(tmp_path, monkeypatch, knobs):
-    graph = sample(LAYOUT, nodes=16, configurable=1, choices=2)
-    chosen = Settings(**SEGMENTS | knobs)
-    found = segments_of(tmp_path, graph, chosen)
-    monkeypatch.setattr(states, "find", None)  # nothing is found again
-    read = segments_of(tmp_path, graph, chosen)
-    assert len(found) == len(read) == (1 if "gst" in knobs else 4)
-    assert all(map(equal, found, read))
-    static = prepare(graph, chosen.view(LAYOUT), str(tmp_path))
-    monkeypatch.undo()
-    fresh = prepare(graph, chosen.view(LAYOUT))
-    network = untrained(static, chosen)
-    scores = [network(join([form], [np.arange(8)]).to(torch.float64)) for form in (static, fresh)]
-    assert torch.equal(*scores)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda graph: replace(graph.packed, codes=graph.packed.codes[::-1]),
-        lambda graph: replace(graph.packed, triples=graph.packed.triples[::-1]),
-        lambda graph: replace(graph.packed, edge_index=graph.packed.edge_index[:-1]),
-        lambda graph: replace(graph.packed, node_feat=graph.packed.node_feat * 2),
-        lambda graph: replace(graph.packed, contracted=graph.packed.contracted[:-1]),
-        lambda graph: replace(graph.packed, config_operands=graph.packed.config_operands[:, ::-1]),
-        lambda graph: replace(graph.packed, config_nodes=graph.packed.config_nodes[::-1]),
-        lambda graph: replace(graph.packed, node_opcode=(graph.packed.node_opcode + 1) % OPCODES),
-        lambda graph: replace(graph.packed, node_split=graph.packed.node_split + np.arange(12, dtype=np.int32)),
-    ],
-    ids="codes triples edges features contracted operands places opcodes splits".split(),
-)
-def test_states_of_another_graph_are_not_taken(change):
-    graph = sample(LAYOUT, configurable=6)
-    view = Settings(**SEGMENTS | {"partition": "node_splits"}).view(LAYOUT)
-    first, second = identity.of_states(graph, view), identity.of_states(replace(graph, packed=change(graph)), view)
-    assert first != second and first == identity.of_states(graph, view)
-
-
-def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
-    graph, chosen = sample(LAYOUT), Settings(**SEGMENTS)
-    found = segments_of(tmp_path, graph, chosen)
-    files = sorted(state_files.folder(tmp_path, LAYOUT).rglob("*.safetensors"))
-    assert len(files) == len(found) > 1
-    whole = files[0].read_bytes()
-    other = segments_of(tmp_path, graph, replace(chosen, layers=1))
-    assert [len(part.levels) for part in other] == [2] * len(other)
-    for content in (b"", whole[:40], whole[: len(whole) // 2], b"x" * 500):
-        files[0].write_bytes(content)
-        assert all(map(equal, found, segments_of(tmp_path, graph, chosen)))
-        assert files[0].read_bytes() == whole
-
-
-def test_the_states_of_a_kernel_come_back_too(tmp_path):
-    graph, chosen = sample(TILE), Settings(**TINY)
-    found = segments_of(tmp_path, graph, chosen)
-    assert len(list(state_files.folder(tmp_path, TILE).rglob("*.safetensors"))) == 1
-    assert all(map(equal, found, segments_of(tmp_path, graph, chosen)))
-
-
-def test_large_graphs_keep_no_states(monkeypatch):
-    (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**TINY))
-    monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12 - 1)
-    batch = join([static], [np.array([2, 5])])
-    assert not static.keeps_states and not static.found
-    monkeypatch.setattr(prepared_graph, "MOST_CELLS", 9 * 12)
-    assert len(join([static], [np.array([2, 5])]).graph) == len(batch.graph) and static.found
-
-
-def test_the_cells_of_all_segments_count():
-    """However small its segments, a graph of too many states keeps none of them."""
-    (static,) = prepared([sample(LAYOUT, configurations=9)], Settings(**SEGMENTS))
-    assert static.keeps_states and max(len(segment.nodes) for segment in static.segments) < 12
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared_graph, "MOST_CELLS", 9 * 12 - 1)
-        assert not static.keeps_states
-
-
-def test_few_stored_states_are_open_and_none_is_found_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "OPEN_FILES", 2)
-    caches, chosen, found = memory.Caches(), Settings(**SEGMENTS), []
-    find = states.find
-    monkeypatch.setattr(states, "find", lambda *known: found.append(1) or find(*known))
-    statics = [prepare(sample(LAYOUT, seed), chosen.view(LAYOUT), str(tmp_path), caches) for seed in range(2)]
-    segments = [(static, number) for static in statics for number in range(len(static.segments))]
-    first = [weakref.ref(static.states(number)) for static, number in segments]
-    assert len(found) == len(segments) > 4
-    gc.collect()
-    assert [there() is not None for there in first] == [False] * (len(first) - 2) + [True] * 2
-    again = [static.states(number) for static, number in segments]
-    assert len(found) == len(segments) and again[-1] is statics[1].states(len(statics[1].segments) - 1)
-
-
-def test_states_just_stored_are_those_of_the_file_and_not_of_memory(tmp_path):
-    static = prepare(sample(LAYOUT), Settings(**SEGMENTS).view(LAYOUT), str(tmp_path))
-    for _ in range(2):
-        assert not static.states(0).code.flags.owndata  # it lies in the map
-
-
-# what is kept from step to step
-
-
-def test_the_least_recently_used_goes_first():
-    """By the bytes of what is kept, and nothing that is larger than all together."""
-    cache = LRUCache(10, memory.held_bytes)
-    values = {key: np.zeros(size, np.int8) for key, size in zip("abcdef", (4, 4, 2, 3, 11, 10), strict=True)}
-    for key in "abc":
-        memory.keep(cache, key, values[key])
-    assert [cache.get(key) is values[key] for key in "bac"] == [True] * 3
-    memory.keep(cache, "d", values["d"])  # 13 with all: b goes
-    assert [key in cache for key in "abcd"] == [True, False, True, True]
-    assert [cache.get(key) is values[key] for key in "acd"] == [True] * 3
-    memory.keep(cache, "e", values["e"])
-    assert [cache.get(key) is values.get(key) for key in "acd"] == [True] * 3 and "e" not in cache
-    memory.keep(cache, "f", values["f"])
-    assert [key in cache for key in "acdf"] == [False, False, False, True]
-
-
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_batches_are_kept_for_all_configurations_alone(collection):
     """In this order: another sample, another order or other segments are another batch, with its own scores."""
@@ -338,14 +74,3 @@ def test_batches_are_kept_for_all_configurations_alone(collection):
         assert other is not kept
         fresh = prepare(static.graph, static.view)
         assert torch.equal(network(other), network(join([fresh], [sample_], numbers)))
-
-
-def test_what_is_kept_is_weighed():
-    """Every array and tensor once, a sparse matrix twice for its transpose."""
-    (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
-    batch = join([static], [np.arange(8)])
-    matrix = batch.readout.matrix
-    assert memory.held_bytes(batch.readout) == 2 * (4 + 4) * matrix.values().numel()
-    assert memory.held_bytes([batch.x, np.zeros(3), None, 7]) == batch.x.numel() * 4 + 24
-    parts = [getattr(batch, name) for name in batch.__dataclass_fields__]
-    assert memory.held_bytes(batch) == sum(map(memory.held_bytes, parts)) > memory.held_bytes(batch.readout)

@@ -1,4 +1,4 @@
-"""The gnn stage: what it writes, the same bytes every time, its errors, its report, and that it learns."""
+"""The gnn stage: what it writes, the same bytes every time, and its errors."""
 
 import math
 import os
@@ -8,94 +8,19 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from safetensors.torch import save
 
 from stages.errors import InputError
-from stages.gnn import layout_columns, report, run, tasks
-from stages.gnn.attention import SCHEMA, attention
-from stages.gnn.batch import join
+from stages.gnn import run, tasks
 from stages.gnn.checkpoint import Checkpoint
-from stages.gnn.inference import predict
-from stages.gnn.network import build
-from stages.gnn.prepared_graph import prepare
 from stages.gnn.settings import CHOICES, LEAST, Settings
-from stages.gnn.stage import Result
-from stages.gnn.training import deterministic, fit
-from stages.gnn.validation import quality
 from stages.graphs.collection import SPLITS, slug
-from stages.graphs.dataset import model_graphs
 from stages.scoring import scores
-from stages.scoring.metrics import collection_score, graph_score
-from tests.support import samples
-from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, prepared, sample, write_data
-
-# layouts
-
-
-def test_inversions_of_known_layouts():
-    rows = np.array([[3, 2, 1, 0, -1, -1], [0, 1, 2, 3, -1, -1], [1, 2, 0, -1, -1, -1], [-1] * 6], np.int8)
-    assert layout_columns.inversions(rows).tolist() == [0, 6, 1, 0]
-
-
-@given(hnp.arrays(np.int8, (7, 6), elements=st.integers(-1, 5)))
-@settings(deadline=None, max_examples=50)
-def test_inversions_equal_the_definition(rows):
-    assert layout_columns.inversions(rows).tolist() == [samples.inversions(row) for row in rows]
-    assert layout_columns.own_columns(rows)[:, 1].tolist() == [float(samples.inversions(row) > 0) for row in rows]
-
-
-def test_every_layout_value_has_its_row_of_the_vocabulary():
-    assert layout_columns.tokens(np.arange(-1, 6, dtype=np.int8)).tolist() == list(range(layout_columns.VOCABULARY))
-
-
-# learning
-
-
-def test_learns_the_sample_better_than_random():
-    graphs = [sample(LAYOUT, seed, nodes=10, configurable=3, configurations=16) for seed in range(10)]
-    chosen = Settings(**TINY | {"epochs": 12, "configurations": 16, "width": 16})
-    statics = prepared(graphs, chosen)
-    train, valid = statics[:7], statics[7:]
-    with deterministic(0):
-        network = build(LAYOUT, train[0], chosen)
-        before = quality([predict(network, static) for static in valid], valid)
-        fit(network, train, valid, chosen, LAYOUT, 0)
-        after = quality([predict(network, static) for static in valid], valid)
-    assert after > 0.6 and after > before
-
-
-@pytest.mark.parametrize("fusion", CHOICES["fusion"])
-def test_learns_tiles_better_than_random(fusion):
-    chosen = Settings(**TINY | {"epochs": 12, "configurations": 24, "width": 16, "fusion": fusion})
-    statics = prepared([sample(TILE, seed, configurations=24) for seed in range(10)], chosen)
-    train, valid = statics[:7], statics[7:]
-    with deterministic(0):
-        network = build(TILE, train[0], chosen)
-        fit(network, train, valid, chosen, TILE, 0)
-    random = np.random.default_rng(0)
-    worse = [graph_score(TILE, random.random(24), static.graph.target) for static in valid for _ in range(20)]
-    assert collection_score(graph_score(TILE, predict(network, s), s.graph.target) for s in valid) > np.mean(worse)
-    assert quality([predict(network, static) for static in valid], valid) > 0.9
-
-
-# what it writes
-
-
-def outputs(data, collection):
-    folder = data / "gnn" / slug(collection)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, made_up, outputs, sample, write_data
 
 
 def leftovers(data):
     """Files below data/checkpoints: there are none after a run that ended."""
     return [path for path in (data / "checkpoints").rglob("*") if path.is_file()]
-
-
-def made_up(collection, **sizes):
-    return {split: [sample(collection, 10 * i + j, **sizes) for j in range(2)] for i, split in enumerate(SPLITS)}
 
 
 @pytest.mark.parametrize(("collection", "seeds"), [(LAYOUT, 2), (TILE, 1)])
@@ -234,9 +159,6 @@ def test_graphs_whose_configurations_are_all_alike_train_and_score(tmp_path):
     assert table.height == 12 and table["score"].n_unique() == 1
 
 
-# errors
-
-
 def test_divergence_is_an_input_error_that_says_where(tmp_path):
     graph = sample(LAYOUT)
     graph = replace(graph, x=np.full_like(graph.x, np.nan))
@@ -247,10 +169,15 @@ def test_divergence_is_an_input_error_that_says_where(tmp_path):
 
 
 BAD = [(name, least - 1) for name, least in LEAST.items()]
+
 BAD += [(name, "another") for name in CHOICES]
+
 BAD += [("width", 7), ("dropout", 1.0), ("dropout", -0.1), ("average", 1.0), ("average", -0.5)]
+
 BAD += [("learning_rate", 0.0), ("weight_decay", -0.5), ("margin", -1.0), ("keep", 0.0), ("keep", 1.5), ("seeds", 0)]
+
 NUMBERS = ("learning_rate", "weight_decay", "margin", "keep", "dropout", "average")
+
 BAD += [(name, value) for name in NUMBERS for value in (math.nan, math.inf)]
 
 
@@ -282,120 +209,3 @@ def test_every_field_of_the_settings_is_a_parameter(tmp_path):
     with pytest.raises(TypeError, match="unknown"):
         run(collection=LAYOUT, data=str(tmp_path), unknown=1)
     assert {"seeds", "data", "collection"}.isdisjoint(field.name for field in fields(Settings))
-
-
-# report
-
-
-def made_up_result(knobs=None, collection=LAYOUT, **columns) -> Result:
-    curves = {
-        "seed": [0, 0, 0, 1, 1, 1],
-        "part": ["network"] * 6,
-        "epoch": [1, 2, 3] * 2,
-        "loss": [3.0, 2, 1, 3, 2, 2.5],
-    }
-    valid = {"graph": ["a", "b"], "nodes": [7, 8], "configurations": [9, 9], "mean": [0.1, 0.5], "sd": [0.25, 0.0]}
-    frames = {
-        "curves": pl.DataFrame(curves | {"valid": [0.5, 0.7, 0.6, 0.4, 0.4, 0.3]} | columns),
-        "valid": pl.DataFrame(valid | {"all": [0.2, 0.6]}),
-        "segments": pl.DataFrame({"graph": ["c", "d"], "nodes": [9, 2], "segments": [3, 1]}),
-        "sharing": pl.DataFrame({"graph": ["a", "b"], "level 0": [0.5, 0.1], "level 1": [0.3, 0.5]}),
-    }
-    names = {"metric": "Kendall tau-b", "watched": "Kendall tau-b", "collection": collection}
-    return Result(**frames, **names, settings=Settings(**knobs or {}), attention=pl.DataFrame(schema=SCHEMA))
-
-
-def test_report_counts_best_epochs_and_overfitted_trainings():
-    """Seed 0: loss falls on after its best epoch; seed 1: it rises; of equal epochs the first is the best."""
-    result = made_up_result()
-    text = report.training(result)
-    assert "2 of 3, 1 of 3" in text and "in 2 of 2 trainings" in text
-    text = report.training(made_up_result(valid=[0.5, 0.7, 0.6, 0.3, 0.4, 0.3]))
-    assert "2 of 3, 2 of 3" in text and "in 1 of 2 trainings" in text
-    assert "**0.400**" in report.findings(result) and "+0.100" in report.findings(result)
-    assert "`a` with 0.200 (7 nodes, 9 configurations" in report.findings(result)
-    nothing = made_up_result(valid=[float("nan")] * 6)
-    assert "last epoch" in report.training(nothing) and report.curves(nothing)
-
-
-def test_epochs_of_the_head_are_counted_on_from_the_networks():
-    parts = ["network", "network", "head"] * 2
-    result = made_up_result(part=parts, epoch=[1, 2, 1] * 2, valid=[0.5, 0.6, 0.7, 0.4, 0.8, 0.3])
-    assert "3 of 3, 2 of 3" in report.training(result)
-    panel = report.curves(result).axes[1]
-    drawn = {tuple(line.get_xdata()) for line in panel.get_lines()}
-    assert {(1, 2), (3,)} <= drawn and (2,) in drawn  # networks, heads and best epochs
-
-
-def test_introduction_says_what_the_parameters_make_of_the_network():
-    def told(collection, **knobs):
-        return report.introduction(made_up_result(knobs, collection))
-
-    assert "compares the configurations" in told(LAYOUT)
-    assert "compares the configurations" not in told(LAYOUT, cross_attention=False)
-    assert "compares the configurations" not in told(TILE)
-    assert "adds up a cost" in told(LAYOUT) and "maximum" in told(LAYOUT, readout="max")
-    assert "late" in told(TILE) and "before the first layer" in told(TILE, fusion="early")
-    assert "whole graphs" in told(LAYOUT)
-    segments = told(LAYOUT, gst="gst+efd", segment_nodes=50, keep=0.25)
-    assert "1 of 2 training graphs" in segments and "up to 3 segments of 50 nodes" in segments
-    assert "table" in segments and "75%" in segments and "last layer" in segments
-    assert "75%" not in told(LAYOUT, gst="gst+ef", keep=0.25) and "last layer" not in told(LAYOUT, gst="gst+ed")
-    assert "table" not in told(LAYOUT, gst="gst")
-
-
-def test_report_says_what_sharing_saves():
-    text = report.sharing(made_up_result())
-    assert "40%" in text and "between 30% and 50%" in text
-    assert "Nothing is shared" in report.sharing(replace(made_up_result(), sharing=pl.DataFrame()))
-
-
-def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
-    """The whole graph as one batch of a dense network, whose states need no looking up."""
-    write_data(tmp_path, LAYOUT, {"train": [sample(LAYOUT)], "valid": [sample(LAYOUT, seed=1)]})
-    (graph,) = model_graphs(tmp_path, LAYOUT, "valid")
-    chosen = Settings(width=8, layers=2, dropout=0.0, gst="full")
-    static = prepare(graph, chosen.view(LAYOUT))
-    torch.manual_seed(0)
-    network = build(LAYOUT, static, chosen).eval()
-    found = attention(LAYOUT, chosen, save(dict(network.named_parameters())), static)
-    assert found.height and found["rank"].n_unique() == len(np.unique(graph.target))
-    dense = prepare(graph, replace(chosen.view(LAYOUT), shared=False))
-    batch = join([dense], [np.arange(graph.configurations)])
-    seen = []
-    network.blocks[-1].attention.register_forward_hook(lambda module, given, result: seen.append((given[0], given[1])))
-    network.states(batch)
-    x, layer = seen[0]
-    gates = torch.zeros(len(x))
-    for node in layer.node.unique():
-        mine = layer.node == node
-        share = torch.softmax(x[mine] / network.blocks[-1].attention.temperature, dim=0) * graph.configurations
-        gates[mine] = (x[mine].abs() * share).sum(1) / x[mine].abs().sum(1)
-    dense, shown = gates.detach().numpy(), found["gate"].to_numpy()
-    assert np.abs(shown[:, None] - dense[None]).min(axis=1).max() < 1e-4
-    assert shown.mean() == pytest.approx(1, abs=0.2) and shown.std() > 0.1
-
-
-@pytest.mark.parametrize("knobs", [{"cross_attention": False}, {"layers": 0}])
-def test_no_attention_is_shown_where_there_is_none(tmp_path, knobs):
-    assert attention(LAYOUT, Settings(**knobs), b"", None).is_empty()
-    result = replace(made_up_result(), attention=attention(LAYOUT, Settings(**knobs), b"", None))
-    assert report.attended(result) == "There is no attention across configurations to show."
-
-
-def test_what_attention_passes_by_hand():
-    table = pl.DataFrame(
-        {
-            "graph": ["g"] * 6,
-            "node": [3, 3, 3, 5, 5, 5],
-            "opcode": ["dot"] * 3 + ["add"] * 3,
-            "rank": [1.0, 2.0, 3.0] * 2,
-            "gate": [1.5, 1.0, 0.5, 1.0, 1.0, 1.0],
-        }
-    )
-    result = replace(made_up_result(), attention=table)
-    text = report.attended(result)
-    assert "at 1 of 2 nodes, most at node 3, dot, from 0.50 to 1.50" in text
-    assert "clearly passes more of the faster configurations" in text and "-1.00" in text
-    image = report.attention_map(result).axes[0].images[0]
-    assert image.get_array().tolist() == [[1.5, 1.0, 0.5], [1.0, 1.0, 1.0]]

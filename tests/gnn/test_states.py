@@ -91,7 +91,7 @@ def test_two_configurations_share_a_nodes_state_where_and_only_where_its_neighbo
                 assert level.states(np.array([configuration]), np.array([place]))[0] == state
         assert sorted(number.values()) == list(range(level.size))
         for (node, neighbourhood), state in number.items():
-            assert level.nodes[level.place[state]] == node
+            assert level.nodes[level.index[state]] == node
             assert truth[level.example[state]][node] == neighbourhood
         several = [len({row[node] for row in truth}) > 1 for node in level.nodes.tolist()]
         assert level.varying.tolist() == np.flatnonzero(several).tolist()
@@ -111,7 +111,7 @@ def test_a_sample_picks_the_states_it_touches_and_counts_them(problem, seed, siz
         assert part.number[kept].tolist() == list(range(len(kept)))
         assert (np.delete(part.number, kept) == -1).all()
         np.testing.assert_array_equal(part.states[states.occurrences(part, chosen)], truth)
-        np.testing.assert_array_equal(part.place, part.level.place[kept])
+        np.testing.assert_array_equal(part.index, part.level.index[kept])
         np.testing.assert_array_equal(part.example, part.level.example[kept])
 
 

@@ -12,7 +12,7 @@ from torch import distributed, multiprocessing
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.settings import Settings
 from stages.gnn.training import deterministic
-from tests.gnn.test_training import fresh
+from tests.gnn.test_checkpoint import fresh
 from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, prepared, sample
 
 PROCESSES = 2

@@ -14,7 +14,7 @@ from stages.gnn.network import build
 from stages.gnn.prepared_graph import PreparedGraph, prepare
 from stages.gnn.settings import Settings
 from stages.graphs import npz
-from stages.graphs.collection import SPLITS, is_tile
+from stages.graphs.collection import SPLITS, is_tile, slug
 from stages.graphs.dataset import (
     PACKED_LAYOUT,
     PACKED_TILE,
@@ -133,3 +133,14 @@ def write_data(data: Path, collection: str, graphs: Mapping[str, list[ModelGraph
                 padded["tile_config"] = graph.tile_config
             write_packed(graph_file(prune_folder(data, collection), split, graph.id), tensors, graph.packed.whole)
             write_padded(graph_file(pad_folder(data, collection), split, graph.id), padded)
+
+
+def made_up(collection: str, **sizes) -> dict[str, list[ModelGraph]]:
+    """Two made-up graphs of every split."""
+    return {split: [sample(collection, 10 * i + j, **sizes) for j in range(2)] for i, split in enumerate(SPLITS)}
+
+
+def outputs(data: Path, collection: str) -> dict[str, bytes]:
+    """The files that the gnn stage wrote, by name."""
+    folder = data / "gnn" / slug(collection)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
