@@ -144,18 +144,21 @@ def instance_norm(x: torch.Tensor) -> torch.Tensor:
 class Inputs:
     """What the network is given of one layout graph: `fixed` once, the layouts for each sample of configurations.
 
-    ranks (c,) int64: of the run times, equal where they are equal.
+    ranks (c,) int64: of the run times, equal where they are equal. All of it lies on the device of the network.
     """
 
-    def __init__(self, graph: ModelGraph):
-        self.graph = graph
+    def __init__(self, graph: ModelGraph, device: torch.device | str = "cpu"):
+        self.graph, self.device = graph, device
         parts = (graph.x, graph.opcode.astype(np.int64), graph.layout, graph.edge_index, graph.config_nodes)
-        self.fixed = tuple(torch.from_numpy(np.array(part)) for part in parts)  # copied: files are mapped read-only
-        self.ranks = torch.from_numpy(np.unique(graph.target, return_inverse=True)[1].reshape(-1))
+        # Copied, because files are mapped read-only. Codes are int32, because uint16 is no index.
+        copied = [np.array(part) for part in (*parts, graph.triples, graph.codes.astype(np.int32))]
+        *fixed, self.triples, self.codes = (torch.from_numpy(part).to(device) for part in copied)
+        self.fixed = tuple(fixed)
+        self.ranks = torch.from_numpy(np.unique(graph.target, return_inverse=True)[1].reshape(-1)).to(device)
 
     def __call__(self, sample: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Arguments of the network's forward for these configurations (k,)."""
-        return *self.fixed, torch.from_numpy(self.graph.triples[self.graph.codes[sample]])
+        return *self.fixed, self.triples[self.codes[torch.from_numpy(sample).to(self.device)]]
 
 
 def predict(network: FirstPlace, inputs: Inputs, sample: np.ndarray | None = None, chunk: int = CHUNK) -> np.ndarray:
@@ -170,7 +173,7 @@ def predict(network: FirstPlace, inputs: Inputs, sample: np.ndarray | None = Non
     network.eval()
     with torch.inference_mode():
         for places in np.array_split(drawn, pieces):
-            scores[places] = network(*inputs(chosen[places])).double().numpy()
+            scores[places] = network(*inputs(chosen[places])).double().cpu().numpy()
     return scores
 
 

@@ -62,6 +62,7 @@ def test_half_a_lock_file_goes_and_a_whole_one_stays(tmp_path):
         json.dumps({"write": {}, "read": {}}),
         json.dumps({"write": {"data/blend": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}),  # not DVC: pytest
     ],
+    ids=["cut off", "no mapping", "empty", "not DVC"],
 )
 def test_locks_that_nobody_holds_go(tmp_path, text):
     path = tmp_path / ".dvc" / "tmp" / "rwlock"

@@ -1,0 +1,347 @@
+"""One CUDA device at full size: scores as on the CPU, seconds, memory, and the hours of a full run.
+
+python -m benchmarks.gpu               eight minutes at most on a GPU; writes reports/gpu.json
+python -m benchmarks.gpu --quick       tiny sizes, to see that it runs
+
+Without a CUDA device all of it runs on the CPU, smaller, to see that it does. Then, and with --quick, only --out says
+where it is written. A row is written as soon as it is there. What fails is a row with `error`, and the rest goes on.
+Networks: `ours` is the stage's, which trains as the stage does (deterministic, bfloat16 on a GPU) and scores in
+float32; `first place` is benchmarks/reference.py, in float32. A step is forward, loss, backward, optimizer, and the
+making of its tensors; seconds are medians, and the device has finished when they end. By `part` the rows tell:
+
+agreement   scores of one trained network on the CPU and on the device; `tau` is Kendall's between both
+training    losses of the same steps on the CPU, on the device in float32, and on the device as the stage trains
+speed       seconds and peak memory; `fits` is false where memory ran out. Of a step of ours also its parts: `batch`
+            (tensors made on the CPU), `copy` (to the device), `network` (the rest, in float32). `fill`: all segments
+            computed once, as before the first epoch
+precision   scores under autocast against float32, and seconds
+profile     where the time of a step goes, see benchmarks/gpu_profile.py
+full run    hours on the competition's data by these rates, see benchmarks/gpu_hours.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import gnn, gpu_hours, gpu_profile, gst, measure, synthesize, synthetic
+from benchmarks.gpu_networks import FirstPlace, Ours
+from stages import pad
+from stages.errors import InputError
+from stages.gnn.settings import Settings
+from stages.graphs import npz
+from stages.graphs.collection import SPLITS, folder
+from stages.graphs.dataset import ModelGraph, model_graphs
+from stages.prune import stage as prune
+from stages.scoring.metrics import kendall
+
+RESULTS = Path("reports/gpu.json")
+TILE = "tile:xla"
+PRUNED, WHOLE, KERNEL, UNET = "pruned", "whole", "kernel", "unet3d"  # the graphs, by the rows' `graph`
+KERNELS = 4  # of a step on tiles
+TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    width: of the networks that are timed; pruned: nodes before pruning, configurable nodes and configurations; counts:
+    configurations of a step; whole: nodes and configurations of the unpruned graph; segment_nodes: of its segments;
+    dense: configurations of a step of the first place on it; small: nodes, configurable nodes and configurations of the
+    graph of `agreement`, kernel: nodes and tiles of its kernel; steps: of a training; repeat: calls that a median is
+    taken of at most, patience: seconds that they take at most.
+    """
+
+    width: int = 256
+    pruned: tuple[int, int, int] = (6000, 848, 1000)
+    counts: tuple[int, ...] = (16, 64, 1000)
+    whole: tuple[int, int] = (43_615, 128)
+    segment_nodes: int = 1000
+    dense: int = 16
+    small: tuple[int, int, int] = (600, 40, 128)
+    kernel: tuple[int, int] = (40, 500)
+    steps: int = 10
+    repeat: int = 20
+    patience: float = 3.0
+
+
+FULL = Sizes()
+CPU = Sizes(64, (1500, 120, 200), (16, 64, 200), (4000, 64), 500, 4, (300, 20, 64), (20, 100), 5, 5, 2.0)
+QUICK = Sizes(16, (120, 8, 12), (4, 12), (200, 8), 50, 2, (60, 12, 24), (9, 8), 3, 1, 0.1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What every part is given."""
+
+    sizes: Sizes
+    device: torch.device
+    data: Path
+
+    @property
+    def cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def seconds(self, call: Callable[[], object]) -> dict:
+        """Median seconds of a call, repeats, and peak bytes of the device's memory, on the CPU of the process's."""
+        finished = (lambda: (call(), torch.cuda.synchronize(self.device))) if self.cuda else call
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            measure.reset_peak()
+        seconds, repeats = measure.median_seconds(finished, self.sizes.repeat, self.sizes.patience)
+        peak = torch.cuda.max_memory_allocated(self.device) if self.cuda else measure.peak_bytes()
+        return {"fits": True, "seconds": seconds, "repeats": repeats, "peak_bytes": peak}
+
+    def attempt(self, call: Callable[[], object]) -> dict:
+        """The same, or that memory ran out."""
+        try:
+            return self.seconds(call)
+        except RuntimeError as error:
+            if not any(word in str(error) for word in ("out of memory", "allocate", "ALLOC_FAILED")):
+                raise
+            return {"fits": False}
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> dict:
+    """Of two arrays of scores (c,); `spread` is the standard deviation of the first."""
+    largest = float(np.abs(first - second).max())
+    return {"largest_difference": largest, "spread": float(first.std()), "tau": kendall(second, first)}
+
+
+def layout_graph(place: Place, name: str, arrays: npz.LayoutArrays, hops: int | str = 1) -> ModelGraph:
+    """A made-up layout graph as prune and pad leave it, below a folder of this name."""
+    synthetic.write(place.data / name, arrays, hops)
+    return synthetic.read(place.data / name)
+
+
+def tile_graph(place: Place) -> ModelGraph:
+    """A made-up kernel as prune and pad leave it."""
+    nodes, tiles = place.sizes.kernel
+    data, root = place.data / KERNEL, place.data / KERNEL / "root"
+    for split in SPLITS:  # prune wants a file of each
+        folder(root, TILE, split).mkdir(parents=True, exist_ok=True)
+        synthesize.write_file(root, synthesize.Size(TILE, split, KERNEL, nodes, 2, tiles, seed=0))
+    prune.run(collection=TILE, root=str(root), data=str(data))
+    pad.run(collection=TILE, data=str(data))
+    return model_graphs(data, TILE, "train")[0]
+
+
+def agreement(place: Place) -> Iterator[dict]:
+    """Scores and losses on both, of ours on layouts and tiles and of the first place's network."""
+    nodes, configurable, configurations = place.sizes.small
+    graph = layout_graph(place, "small", synthetic.arrays(nodes, configurations, configurable))
+    cpu = torch.device("cpu")
+    for example in (graph, tile_graph(place)):
+        count = example.configurations  # all of them, so that every step has the same
+        settings = Settings(width=32, dropout=0.0, configurations=count)  # masks are drawn on the device
+        here, there, staged = (Ours([example], settings, device) for device in (cpu, place.device, place.device))
+        batch = there.batch(count).to(place.device)
+        for number in range(place.sizes.steps):
+            row = {"part": "training", "collection": example.collection, "network": "ours", "step": number}
+            yield row | {"cpu": here.step(count), "device": there.descend(batch), "staged": staged.step(count)}
+        known = here.infer(count)
+        there.network.load_state_dict(here.network.state_dict())
+        row = {"part": "agreement", "collection": example.collection, "network": "ours"}
+        yield row | difference(known, there.infer(count))
+    first = FirstPlace(graph, 32, cpu)
+    for _ in range(place.sizes.steps):
+        first.step(graph.configurations)
+    moved = FirstPlace(graph, 32, place.device)
+    moved.network.load_state_dict(first.network.state_dict())
+    row = {"part": "agreement", "collection": graph.collection, "network": first.name}
+    yield row | difference(first.infer(graph.configurations), moved.infer(graph.configurations))
+
+
+def precision(place: Place, network: Ours | FirstPlace, row: dict, count: int) -> Iterator[dict]:
+    """Scores of the network as it is now under autocast. On a CPU ours does not run so: its products are float32's."""
+    exact = network.infer(count)
+    for name in ("float32", *TYPES) if place.cuda or network.name != "ours" else ("float32",):
+        cast = lambda name=name: torch.autocast(place.device.type, TYPES[name]) if name in TYPES else nullcontext()  # noqa: E731
+
+        def scores(cast=cast):
+            with cast():
+                return network.infer(count)
+
+        yield row | {"part": "precision", "type": name} | difference(exact, scores()) | place.attempt(scores)
+
+
+def one_graph(place: Place, name: str, graph: ModelGraph) -> Iterator[dict]:
+    """Speed, precision and profile of both networks on a graph that is trained on whole."""
+    about = {"part": "speed", "graph": name, "nodes": len(graph.x), "configurable": len(graph.config_nodes)}
+    settings = Settings(width=place.sizes.width, configurations=graph.configurations)
+    yield from one_network(place, Ours([graph], settings, place.device), about, graph.configurations)
+    yield from one_network(place, FirstPlace(graph, settings.width, place.device), about, graph.configurations)
+
+
+def one_network(place: Place, network: Ours | FirstPlace, about: dict, total: int) -> Iterator[dict]:
+    """Its rows on a graph of so many configurations."""
+    counts = sorted({min(count, total) for count in place.sizes.counts})
+    row, ours = about | {"network": network.name}, isinstance(network, Ours)
+    fitting: list[int] = []
+    for count in counts:
+        step = {"fits": False}
+        while not step["fits"] and count >= 2:  # of those that do not fit, half as many
+            step = place.attempt(lambda count=count: network.step(count))
+            yield row | {"work": "step", "configurations": count} | step
+            fitting += [count] * step["fits"]
+            count //= 2
+        if step["fits"] and ours:
+            yield from parts(place, network, row, fitting[-1])
+    every = row | {"configurations": total}
+    inference = place.attempt(lambda: network.infer(total))
+    yield every | {"work": "inference"} | inference
+    if ours:
+        yield every | {"work": "first inference"} | place.attempt(lambda: network.infer_first(total))
+    if inference["fits"]:
+        yield from precision(place, network, every, total)
+    if fitting:
+        middle = sorted(fitting)[(len(fitting) - 1) // 2]
+        yield from profiled(place, lambda: network.step(middle), row | {"work": "step", "configurations": middle})
+
+
+def parts(place: Place, network: Ours, row: dict, count: int) -> Iterator[dict]:
+    """Seconds of the parts of a step of ours."""
+    batch = network.batch(count)
+    there = batch.to(place.device)
+    calls = {
+        "batch": lambda: network.batch(count),
+        "copy": lambda: batch.to(place.device),
+        "network": lambda: network.descend(there),
+    }
+    for work, call in calls.items():
+        yield row | {"work": work, "configurations": count} | place.attempt(call)
+
+
+def profiled(place: Place, call: Callable[[], object], row: dict) -> Iterator[dict]:
+    seconds = place.seconds(call)["seconds"]
+    for found in gpu_profile.profiled(call, place.device, seconds):
+        yield row | found | {"part": "profile"}
+
+
+def unet(place: Place) -> Iterator[dict]:
+    """The real graph."""
+    if "TPUGRAPHS_DIR" not in os.environ:
+        print("unet3d: left out; set TPUGRAPHS_DIR to the folder that holds TpuGraphs", file=sys.stderr)
+        return
+    try:
+        graph = gnn.real(os.environ["TPUGRAPHS_DIR"], place.data / UNET)
+    except InputError as error:
+        print(f"unet3d: left out; {error}", file=sys.stderr)
+        return
+    yield from one_graph(place, UNET, graph)
+
+
+def pruned(place: Place) -> Iterator[dict]:
+    """A made-up graph, pruned to about half of its nodes."""
+    nodes, configurable, configurations = place.sizes.pruned
+    arrays = synthetic.arrays(nodes, configurations, configurable)
+    yield from one_graph(place, PRUNED, layout_graph(place, PRUNED, arrays))
+
+
+def kernels(place: Place) -> Iterator[dict]:
+    """Steps of ours on a few kernels with tiles."""
+    graph = model_graphs(place.data / KERNEL, TILE, "train")[0]
+    knobs = Settings(width=place.sizes.width, layers=1, graphs=KERNELS)
+    network, total = Ours([graph] * KERNELS, knobs, place.device), graph.configurations
+    row = {"part": "speed", "graph": KERNEL, "nodes": len(graph.x), "network": "ours"}
+    count = min(place.sizes.counts[0], total)
+    yield row | {"work": "step", "configurations": count} | place.attempt(lambda: network.step(count))
+    for work, call in (("inference", network.infer), ("first inference", network.infer_first)):
+        yield row | {"work": work, "configurations": total} | place.attempt(lambda call=call: call(total))
+
+
+def whole(place: Place) -> Iterator[dict]:
+    """The largest graph, unpruned: ours with Graph Segment Training, the first place's network on all of it."""
+    graph = layout_graph(place, WHOLE, synthetic.arrays(*place.sizes.whole), hops="all")
+    row = {"part": "speed", "graph": WHOLE, "nodes": len(graph.x), "configurable": len(graph.config_nodes)}
+    yield from in_segments(place, graph, row)
+    every, dense = graph.configurations, place.sizes.dense
+    network = FirstPlace(graph, place.sizes.width, place.device)
+    row |= {"network": network.name}
+    yield row | {"work": "step", "configurations": dense} | place.attempt(lambda: network.step(dense))
+    yield row | {"work": "inference", "configurations": every} | place.attempt(lambda: network.infer(every))
+
+
+def in_segments(place: Place, graph: ModelGraph, row: dict) -> Iterator[dict]:
+    """Ours on segments of a graph."""
+    every, count = graph.configurations, min(64, graph.configurations)
+    settings = gst.settings("gst+efd", place.sizes.width, count, place.sizes.segment_nodes)
+    network = Ours([graph], settings, place.device, str(place.data / WHOLE))
+    row = row | {"network": network.name, "segments": len(network.prepared[0].segments)}
+    step = row | {"work": "step", "configurations": count}
+    yield row | {"work": "fill", "configurations": every} | place.attempt(network.training._refresh)
+    found = place.attempt(lambda: network.step(count))
+    yield step | found
+    yield row | {"work": "inference", "configurations": every} | place.attempt(lambda: network.infer(every))
+    if found["fits"]:
+        yield from profiled(place, lambda: network.step(count), step)
+
+
+#: in the order of what is missed most where time runs out
+PARTS = (agreement, unet, pruned, kernels, whole)
+
+
+def measured(place: Place, rows: list[dict]) -> Iterator[dict]:
+    """All rows; `rows` are those that there are so far, of which the full run is made."""
+    for part in PARTS:
+        try:
+            yield from part(place)
+        except RuntimeError as error:  # an operation that the device has not; the others may still be measured
+            traceback.print_exc()
+            yield {"part": part.__name__, "error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        if part is kernels:
+            yield from ({"part": "full run"} | row for row in gpu_hours.full_run(rows, PRUNED, KERNEL))
+
+
+def told(row: dict) -> str:
+    """A row as a line."""
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    return "  ".join(f"{name} {value}" if name != "part" else value for name, value in shown.items())
+
+
+def machine(device: torch.device) -> dict:
+    """What the figures depend on beside measure.machine()."""
+    if device.type != "cuda":
+        return {"name": "cpu"}
+    found = torch.cuda.get_device_properties(device)
+    return {"name": found.name, "memory_bytes": found.total_memory, "cuda": torch.version.cuda}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--out", metavar="FILE", help=f"file of results, {RESULTS} on a GPU without --quick")
+    given = parser.parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sizes = QUICK if given.quick else FULL if device.type == "cuda" else CPU
+    out = given.out or (RESULTS if sizes is FULL else None)
+    rows: list[dict] = []
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before cuBLAS starts: steps are deterministic
+    with tempfile.TemporaryDirectory() as data:
+        for row in measured(Place(sizes, device, Path(data)), rows):
+            rows.append(row)
+            print(told(row), flush=True)
+            if out:
+                measure.write("gpu", {"device": machine(device), "rows": rows}, out)
+    if any("error" in row for row in rows):
+        sys.exit("gpu: not all could be measured; see the rows with `error`")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))
