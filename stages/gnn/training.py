@@ -301,8 +301,8 @@ class Training:
 
     def _write_fresh(self, draws: list[GraphDraw], states: object, batch: Batch) -> None:
         """Writes to the table what the fresh segments add, as the weights before the step give it."""
-        with torch.no_grad():
-            units = iter(self.network.embeddings(states, batch).cpu().numpy())
+        with torch.no_grad(), _precision(self.device):
+            units = iter(self.network.embeddings(states, batch).float().cpu().numpy())
         for each in draws:
             for number in each.fresh:
                 self.history.write(each.position, each.sample, number, next(units)[: len(each.sample)])
