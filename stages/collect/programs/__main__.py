@@ -1,4 +1,4 @@
-"""`python -m stages.collect.programs --check [PATTERN]`: sizes of the programs before TPU layout assignment."""
+"""`python -m stages.collect.programs --check [PATTERN …]`: sizes of the programs before TPU layout assignment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.collect.programs.registry import PROGRAMS
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.collect.programs", description=__doc__)
-    parser.add_argument("pattern", nargs="?", default="*", help="ids, or families, as a shell pattern (default: all)")
+    parser.add_argument("patterns", nargs="*", default=["*"], help="ids, families or kinds, as shell patterns")
     parser.add_argument("--check", action="store_true", help="compile and measure them; else they are only listed")
     parser.add_argument("--texts", type=Path, help="folder to write the modules' texts to")
     parser.add_argument("--table", type=Path, help="CSV file to write the sizes to")
@@ -21,10 +21,14 @@ def main() -> int:
     chosen = [
         program
         for program in PROGRAMS.values()
-        if fnmatch.fnmatch(program.id, options.pattern) or fnmatch.fnmatch(program.family, options.pattern)
+        if any(
+            fnmatch.fnmatch(name, pattern)
+            for name in (program.id, program.family, program.kind)
+            for pattern in options.patterns
+        )
     ]
     if not chosen:
-        print(f"{options.pattern}: no program or family is so named; without a pattern all are listed", file=sys.stderr)
+        print(f"{' '.join(options.patterns)}: nothing is so named; without a pattern all are listed", file=sys.stderr)
         return 1
     if options.check:
         return check.run(chosen, options.texts, options.table)

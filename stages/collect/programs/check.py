@@ -49,11 +49,12 @@ def measure(program: Program, folder: Path | None) -> Measured:
         folder: where to write the module's text, as ID.txt; None to keep none.
     """
     from stages.collect.programs import before_layout
+    from stages.collect.tpu import passes
 
     begin = time.perf_counter()
-    lowered = before_layout.lowered(program)
+    module = before_layout.module_text(program)
     traced = time.perf_counter()
-    text = before_layout.module_text(lowered)
+    text = passes.run(module).before
     passed = time.perf_counter()
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,8 @@ def summary(programs: list[Program], sizes: dict[str, Measured]) -> tuple[list[s
         good = good and met
         lines.append(f"{'met    ' if met else 'NOT MET'} {text}")
 
-    for kind, families in FAMILIES.items():
+    for kind in sorted({program.kind for program in programs}):
+        families = FAMILIES[kind]
         of_kind = [p for p in programs if p.kind == kind and not sizes[p.id].error]
         usable = [p for p in of_kind if NODES[0] <= sizes[p.id].nodes <= NODES[1] and sizes[p.id].configurable]
         nodes = [sizes[p.id].nodes for p in usable] or [0]

@@ -1,6 +1,7 @@
 """Imported once, before programs are traced in forked processes: the libraries take eight seconds to load."""
 
-from stages.collect.programs import before_layout, keras_models
+from stages.collect.programs import keras_models
+from stages.collect.tpu import libtpu
 
-before_layout.set_environment()
+libtpu.set_environment()
 keras_models.libraries()

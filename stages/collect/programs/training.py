@@ -143,4 +143,11 @@ def arguments(apply: Callable, weights: list, states: list, inputs, loss: str, o
     outputs, _ = jax.eval_shape(apply, weights, states, inputs)
     targets = jax.tree.map(lambda output: target_like(loss, output), outputs)
     count, _ = OPTIMIZERS[optimizer]
-    return weights, states, [(weight,) * count for weight in weights], jax.ShapeDtypeStruct((), jnp.float32), inputs, targets
+    return (
+        weights,
+        states,
+        [(weight,) * count for weight in weights],
+        jax.ShapeDtypeStruct((), jnp.float32),
+        inputs,
+        targets,
+    )

@@ -1,0 +1,185 @@
+"""Which layouts the configurable nodes of a TPU program may have, and how a choice is written down and forced.
+
+As TpuGraphs writes them: a convolution's output and input say their two minor dimensions, feature and batch, its kernel
+output and input features; a dot's tensors the two dimensions that are multiplied or kept (not its batch); a reshape's
+tensors whole layouts; -1 beyond, and in the whole slot where the compiler chooses.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.collect.hlo_text import MAX_RANK, ConfigurableNode, Instruction, row_major
+
+#: the compiler chooses
+FREE = -1
+#: tiles of a TPU's memory: the second minor dimension is padded to 8, the minor one to 128
+SUBLANES, LANES = 8, 128
+#: a layout that pads a tensor to more than this many times its size is never drawn: it would not fit the memory
+MOST_PADDING = 32.0
+
+_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of a node whose layout may be chosen.
+
+    Attributes:
+        node: Position of the node among the configurable ones.
+        slot: 0 output, 1 input, 2 kernel.
+        layouts: The layouts that may be chosen, each whole, minor to major.
+        written: How many of a layout's dimensions stand in the configuration.
+        odds: Of each layout, to be drawn; they add up to one.
+    """
+
+    node: int
+    slot: int
+    layouts: tuple[tuple[int, ...], ...]
+    written: int
+    odds: tuple[float, ...]
+
+
+def padding(dims: tuple[int, ...], layout: tuple[int, ...]) -> float:
+    """Elements in memory per element of a tensor that is tiled in this layout."""
+    padded = list(dims)
+    for position, tile in zip(layout, (LANES, SUBLANES), strict=False):
+        padded[position] = -(-dims[position] // tile) * tile
+    return math.prod(padded) / math.prod(dims)
+
+
+def _minor(rank: int, pair: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Whole layouts with the pair minor, in either order, the rest row-major."""
+    rest = [dimension for dimension in row_major(rank) if dimension not in pair]
+    return [(*pair, *rest), (*pair[::-1], *rest)]
+
+
+def _reshaped(rank: int) -> list[tuple[int, ...]]:
+    """Row-major, its two minor dimensions exchanged, and each other dimension made the minor one."""
+    plain = row_major(rank)
+    moved = [(dimension, *(other for other in plain if other != dimension)) for dimension in plain]
+    return list(dict.fromkeys([plain, (plain[1], plain[0], *plain[2:]), *moved]))
+
+
+def _dimensions(text: str, name: str) -> tuple[int, ...]:
+    match = re.search(name + r"=\{([\d,]*)\}", text)
+    return tuple(int(part) for part in match[1].split(",")) if match and match[1] else ()
+
+
+def _dot_pairs(node: ConfigurableNode) -> list[tuple[int, int] | None]:
+    """For output, left and right of a dot: its last two dimensions that are no batch, None where there are not two."""
+    _, left, right = node.tensors
+    rest = node.instruction.rest
+    batch = len(_dimensions(rest, "lhs_batch_dims"))
+    pairs: list[tuple[int, int] | None] = [None]
+    kept = []
+    for tensor, side in ((left, "lhs"), (right, "rhs")):
+        contracted = _dimensions(rest, f"{side}_contracting_dims")
+        own = [d for d in range(len(tensor.dims)) if d not in (*_dimensions(rest, f"{side}_batch_dims"), *contracted)]
+        kept.append(len(own))
+        pairs.append((max(own), max(contracted)) if own and contracted else None)
+    if all(kept):
+        pairs[0] = (batch + kept[0] + kept[1] - 1, batch + kept[0] - 1)
+    return pairs
+
+
+def _convolution_pairs(node: ConfigurableNode) -> list[tuple[int, int]]:
+    given, kernel, output = _LABELS.search(node.instruction.rest).groups()
+    return [
+        (output.index("f"), output.index("b")),
+        (given.index("f"), given.index("b")),
+        (kernel.index("o"), kernel.index("i")),
+    ]
+
+
+def _options(node: ConfigurableNode, slot: int, tensor: Instruction) -> tuple[list[tuple[int, ...]], int]:
+    """Layouts of one tensor before any is left out, and how many dimensions are written of each."""
+    rank = len(tensor.dims)
+    if node.instruction.opcode == "reshape":
+        return _reshaped(rank), rank
+    pairs = _convolution_pairs(node) if node.instruction.opcode == "convolution" else _dot_pairs(node)
+    return (_minor(rank, pairs[slot]), 2) if pairs[slot] else ([], 2)
+
+
+def slots_of(nodes: list[ConfigurableNode]) -> list[Slot]:
+    """The slots of all nodes that have a choice of at least two layouts.
+
+    Odds fall with the memory that a layout pads a tensor by: a batch of two made minor is 64 times the tensor.
+    """
+    slots = []
+    for position, node in enumerate(nodes):
+        for slot, tensor in enumerate(node.tensors):
+            if tensor is None or len(tensor.dims) < 2:
+                continue
+            layouts, written = _options(node, slot, tensor)
+            sizes = [padding(tensor.dims, layout) for layout in layouts]
+            usable = [(layout, size) for layout, size in zip(layouts, sizes, strict=True) if size <= MOST_PADDING]
+            if len(usable) < 2:
+                continue
+            odds = np.array([1 / size for _, size in usable])
+            chosen = tuple(layout for layout, _ in usable)
+            slots.append(Slot(position, slot, chosen, written, tuple(odds / odds.sum())))
+    return slots
+
+
+def configuration(slots: list[Slot], choice: np.ndarray, node_count: int) -> np.ndarray:
+    """(nc, 3, 6) int8 as in the npz files.
+
+    Args:
+        choice: (slots,) index into each slot's layouts, or FREE.
+    """
+    rows = np.full((node_count, 3, MAX_RANK), -1, np.int8)
+    for slot, index in zip(slots, choice, strict=True):
+        if index != FREE:
+            rows[slot.node, slot.slot, : slot.written] = slot.layouts[index][: slot.written]
+    return rows
+
+
+def constrained(text: str, nodes: list[ConfigurableNode], slots: list[Slot], choice: np.ndarray) -> str:
+    """The module's text with the chosen layouts forced; the others are the compiler's to choose."""
+    lines = text.splitlines()
+    forced: dict[int, dict[int, tuple[int, ...]]] = {}
+    for slot, index in zip(slots, choice, strict=True):
+        if index != FREE:
+            forced.setdefault(slot.node, {})[slot.slot] = slot.layouts[index]
+    for position, layouts in forced.items():
+        node = nodes[position]
+        lines[node.instruction.line] = "\n".join(_forced(node, layouts))
+    return "\n".join(lines) + "\n"
+
+
+def _forced(node: ConfigurableNode, layouts: dict[int, tuple[int, ...]]) -> list[str]:
+    """The lines that stand for a node's own: constraints of its operands, itself, a constraint of its output."""
+    instruction = node.instruction
+    operands, lines = list(instruction.operands), []
+    for slot in (1, 2):
+        if slot in layouts:
+            name = f"{instruction.name}.forced{slot}"
+            lines.append(_constraint(name, node.tensors[slot], operands[slot - 1], layouts[slot]))
+            operands[slot - 1] = name
+    name, root = instruction.name, "ROOT " if instruction.root else ""
+    if 0 in layouts:
+        name, root = f"{instruction.name}.free", ""
+    lines.append(
+        f"  {root}{name} = {_shape(instruction)} {instruction.opcode}({', '.join(operands)}){instruction.rest}"
+    )
+    if 0 in layouts:
+        lines.append(_constraint(instruction.name, instruction, name, layouts[0], instruction.root))
+    return lines
+
+
+def _shape(tensor: Instruction) -> str:
+    return f"{tensor.element_type}[{','.join(map(str, tensor.dims))}]"
+
+
+def _constraint(name: str, tensor: Instruction, source: str, layout: tuple[int, ...], root: bool = False) -> str:
+    shape = _shape(tensor)
+    wanted, plain = ("{" + ",".join(map(str, order)) + "}" for order in (layout, row_major(len(tensor.dims))))
+    return (
+        f"  {'ROOT ' if root else ''}{name} = {shape}{wanted} custom-call({source}),"
+        f' custom_call_target="LayoutConstraint", operand_layout_constraints={{{shape}{plain}}}'
+    )
