@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("patterns", nargs="*", default=["*"], help="ids, families or kinds, as shell patterns")
     parser.add_argument("--check", action="store_true", help="compile and measure them; else they are only listed")
     parser.add_argument("--texts", type=Path, help="folder to write the modules' texts to")
-    parser.add_argument("--table", type=Path, help="CSV file to write the sizes to")
+    parser.add_argument("--record", action="store_true", help="write the sizes to sizes.csv beside the programs")
     options = parser.parse_args()
     chosen = [
         program
@@ -30,8 +30,8 @@ def main() -> int:
     if not chosen:
         print(f"{' '.join(options.patterns)}: nothing is so named; without a pattern all are listed", file=sys.stderr)
         return 1
-    if options.check:
-        return check.run(chosen, options.texts, options.table)
+    if options.check or options.record:
+        return check.run(chosen, options.texts, options.record)
     for program in chosen:
         print(f"{program.kind} {program.split:5s} {program.kin:7s} {program.family:18s} {program.id}")
     return 0

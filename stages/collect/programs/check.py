@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from stages import files
 from stages.collect.programs.program import SPLITS, Program
 
 #: quotas of the data set: programs and families of a kind, nodes of a program, their median, training steps
@@ -22,6 +22,8 @@ NODES = (200, 9000)
 MEDIAN_NODES = 1000
 TRAINING_SHARE = 1 / 3
 TIMEOUT_S = 240
+#: the sizes as last recorded, with libtpu 0.0.42.1
+RECORD = Path(__file__).with_name("sizes.csv")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Measured:
     trace_s: float
     passes_s: float
     error: str = ""
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """What stands in `RECORD`."""
+        return self.nodes, self.convolutions, self.dots, self.reshapes
 
     @property
     def configurable(self) -> int:
@@ -134,33 +141,55 @@ def summary(programs: list[Program], sizes: dict[str, Measured]) -> tuple[list[s
             part = [p for p in usable if p.split == split]
             median = np.median([sizes[p.id].nodes for p in part] or [0])
             kins = Counter(p.kin for p in part)
+            share = len(part) / max(1, len(usable))
+            told = ", ".join(f"{count} {kin}" for kin, count in sorted(kins.items()))
             lines.append(
-                f"        {kind} {split}: {len(part)} programs ({len(part) / max(1, len(usable)):.0%}), median {median:.0f}"
-                f" nodes, {', '.join(f'{count} {kin}' for kin, count in sorted(kins.items()))}"
+                f"        {kind} {split}: {len(part)} programs ({share:.0%}), median {median:.0f} nodes, {told}"
             )
     return lines, good
 
 
-def run(programs: list[Program], folder: Path | None, table: Path | None) -> int:
-    """Prints a line for each program and the summary; writes the table as CSV. Returns the exit status."""
-    sizes = {}
+def run(programs: list[Program], folder: Path | None, record: bool) -> int:
+    """Prints a line for each program, what differs from the recorded sizes, and the summary.
+
+    Args:
+        folder: where to write the modules' texts; None to keep none.
+        record: write the sizes to `RECORD`, where those of other programs stay.
+
+    Returns:
+        The exit status: 0 if every program compiles as recorded and the programs meet the quotas.
+    """
+    sizes, recorded = {}, {} if record else recorded_sizes()
+    same = True
     for program, size in zip(programs, measured(programs, folder), strict=True):
         sizes[program.id] = size
         print(line(program, size), flush=True)
-    if table is not None:
-        _write(programs, sizes, table)
+        if not size.error and recorded.get(program.id, size.counts) != size.counts:
+            print(f"    {program.id}: nodes, convolutions, dots, reshapes were {recorded[program.id]}")
+            same = False
+    if record:
+        _record(sizes)
     lines, good = summary(programs, sizes)
     print("\n".join(lines))
-    return 0 if good and not any(size.error for size in sizes.values()) else 1
+    return 0 if good and same and not any(size.error for size in sizes.values()) else 1
 
 
-def _write(programs: list[Program], sizes: dict[str, Measured], table: Path) -> None:
+def recorded_sizes() -> dict[str, tuple[int, int, int, int]]:
+    """Nodes and configurable convolutions, dots and reshapes of each program, as last recorded."""
     import polars
 
-    from stages import files
+    if not RECORD.exists():
+        return {}
+    return {row[0]: row[1:] for row in polars.read_csv(RECORD).iter_rows()}
 
-    columns = ("kind", "split", "kin", "family", "training")
-    rows = [{name: getattr(p, name) for name in columns} | asdict(sizes[p.id]) for p in programs]
-    with files.replacing(table) as beside:
-        polars.DataFrame(rows).write_csv(beside)
-    print(f"table in {table}", file=sys.stderr)
+
+def _record(sizes: dict[str, Measured]) -> None:
+    import polars
+
+    from stages.collect.programs.registry import PROGRAMS as registered
+
+    counts = recorded_sizes() | {name: size.counts for name, size in sizes.items() if not size.error}
+    rows = [(name, *counts[name]) for name in registered if name in counts]
+    columns = ("id", "nodes", "convolutions", "dots", "reshapes")
+    with files.replacing(RECORD) as beside:
+        polars.DataFrame(rows, schema=columns, orient="row").write_csv(beside)

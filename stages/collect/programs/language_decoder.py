@@ -93,7 +93,7 @@ def mamba(net: Network, tokens, *, layers: int, width: int, vocabulary: int, sta
 
 
 def switch(net: Network, tokens, *, layers: int, width: int, heads: int, experts: int, vocabulary: int):
-    """Switch transformer (Fedus et al. 2022): every second layer sends each token to one expert, by one-hot products."""
+    """Switch transformer (Fedus et al. 2022): every second layer sends each token to one expert, by products."""
     import jax
     import jax.numpy as jnp
 

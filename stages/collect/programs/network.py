@@ -202,24 +202,23 @@ def causal(length: int):
 
 def max_pool(x, size=2, stride=None):
     """Maximum over windows of the places."""
-    import jax.numpy as jnp
     from jax import lax
 
-    return _pooled(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, size, stride)
+    return _pooled(x, -math.inf, lax.max, size, stride)
 
 
 def avg_pool(x, size=2, stride=None):
     """Mean over windows of the places; what stands beyond the border counts as zero."""
-    import jax.numpy as jnp
     from jax import lax
 
-    sizes = _each(size, x.ndim - 2)
-    return _pooled(x, jnp.asarray(0, x.dtype), lax.add, size, stride) / math.prod(sizes)
+    return _pooled(x, 0.0, lax.add, size, stride) / math.prod(_each(size, x.ndim - 2))
 
 
-def _pooled(x, start, reduce, size, stride):
+def _pooled(x, start: float, reduce, size, stride):
+    import numpy as np
     from jax import lax
 
+    start = np.array(start, x.dtype)  # numpy's: jax differentiates a maximum only where it sees where it starts
     sizes = (1, *_each(size, x.ndim - 2), 1)
     strides = sizes if stride is None else (1, *_each(stride, x.ndim - 2), 1)
     return lax.reduce_window(x, start, reduce, sizes, strides, "SAME")

@@ -215,5 +215,5 @@ PROGRAMS = [
     keras_program("xla", "segformer", "test", "segformer_b0",
                   partial(segformer, [2, 2, 2, 2], [32, 64, 160, 256], 256, 512), 8),
     keras_program("xla", "segformer", "test", "segformer_b2",
-                  partial(segformer, [3, 4, 6, 3], [64, 128, 320, 512], 768, 512), 4, "sgd"),
+                  partial(segformer, [3, 4, 6, 3], [64, 128, 320, 512], 768, 512), 4),
 ]  # fmt: skip

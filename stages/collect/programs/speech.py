@@ -125,7 +125,7 @@ def wavenet(net: Network, wave, *, stacks: int, width: int, skip: int, levels: i
 
 
 def tdnn(net: Network, frames, *, channels: int, speakers: int):
-    """ECAPA-TDNN (Desplanques et al. 2020): Res2Net blocks with squeeze-and-excitation, statistics pooled by attention."""
+    """ECAPA-TDNN (Desplanques et al. 2020): Res2Net blocks with squeeze-and-excitation, statistics by attention."""
     import jax
     import jax.numpy as jnp
 
@@ -167,7 +167,8 @@ PROGRAMS = [
          [("float", 16, 400, 80)], "sgd"),
     _jax("conformer", "test", "conformer_l", partial(conformer, layers=17, width=512, heads=8),
          [("float", 4, 1000, 80)]),
-    _jax("wav2vec2", "valid", "wav2vec2_base", partial(wav2vec2, layers=12, width=768, heads=12), [("float", 4, 80000)]),
+    _jax("wav2vec2", "valid", "wav2vec2_base", partial(wav2vec2, layers=12, width=768, heads=12),
+         [("float", 4, 80000)]),
     _jax("wav2vec2", "valid", "wav2vec2_6", partial(wav2vec2, layers=6, width=512, heads=8), [("float", 8, 32000)],
          "momentum"),
     _jax("quartznet", "train", "quartznet_15x5", partial(quartznet, repeats=3), [("float", 16, 800, 64)]),

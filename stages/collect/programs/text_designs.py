@@ -154,7 +154,7 @@ PROGRAMS = [
          [("int32", 16, 256)]),
     _nlp("gated_mlp", "train", "gmlp_small", partial(gated_mlp, layers=12, width=384, inner=1152, vocabulary=32000),
          [("int32", 32, 128)], "adamw"),
-    _nlp("gated_mlp", "valid", "gmlp_large", partial(gated_mlp, layers=36, width=768, inner=1536, vocabulary=32000),
+    _nlp("gated_mlp", "train", "gmlp_large", partial(gated_mlp, layers=36, width=768, inner=1536, vocabulary=32000),
          [("int32", 8, 256)], dtype=BF16),
     _nlp("text_convolution", "train", "bytenet_6", partial(bytenet, sets=6, width=400), [("int32", 16, 512)]),
     _nlp("text_convolution", "train", "bytenet_3", partial(bytenet, sets=3, width=256), [("int32", 32, 512)], "sgd"),

@@ -179,10 +179,10 @@ def squeezenet(net: Network, x):
         return x + y if x.shape == y.shape else y
 
     x = max_pool(unit(x, 64, 3, 2), 3, 2)
-    for level, rows in enumerate((((16, 64), (16, 64)), ((32, 128), (32, 128)), ((48, 192), (48, 192), (64, 256), (64, 256)))):  # fmt: skip
-        for row in rows:
-            x = fire(x, *row)
-        x = max_pool(x, 3, 2) if level < 2 else x
+    for small, large, count in ((16, 64, 2), (32, 128, 2), (48, 192, 2), (64, 256, 2)):
+        for _ in range(count):
+            x = fire(x, small, large)
+        x = max_pool(x, 3, 2) if small < 48 else x
     return unit(avg_pool(x, 1), CLASSES).mean((1, 2))
 
 
@@ -197,7 +197,8 @@ MIXER_B = dict(layers=12, width=768, patch=16, tokens=384, channels=3072)
 PROGRAMS = [
     _xla("inception", "train", "googlenet", googlenet, [("float", 64, 224, 224, 3)], "sgd"),
     _xla("efficientnet", "train", "efficientnet_lite0", efficientnet_lite, [("float", 64, 224, 224, 3)], "momentum"),
-    _xla("grouped_resnet", "train", "resnext50_32x4d", partial(grouped_resnet, **RESNEXT), [("float", 32, 224, 224, 3)]),
+    _xla("grouped_resnet", "train", "resnext50_32x4d", partial(grouped_resnet, **RESNEXT),
+         [("float", 32, 224, 224, 3)]),
     _xla("grouped_resnet", "train", "resnext50_32x4d", partial(grouped_resnet, **RESNEXT),
          [("float", 64, 224, 224, 3)], "sgd", dtype=BF16),
     _xla("grouped_resnet", "train", "regnetx_4gf", partial(grouped_resnet, **REGNET_X), [("float", 32, 224, 224, 3)]),

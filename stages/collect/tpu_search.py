@@ -1,0 +1,191 @@
+"""Two searches over the layouts of a TPU program: `random`, sparse to heavy with themes, and `default`, evolutionary.
+
+A choice is one index into each slot's layouts (`tpu_choices`), or FREE. Costs are the time model's and have no noise:
+with the same seed a search makes the same runs on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stages.collect.tpu_choices import FREE, Slot
+
+#: simulated time of a choice in nanoseconds, None where the compiler cannot compile it
+Cost = Callable[[np.ndarray], float | None]
+
+#: share of slots or nodes that a random configuration touches, from sparse to heavy
+RATES = (0.02, 0.05, 0.1, 0.2, 0.4)
+#: and that a child of the evolutionary search changes
+CHILD_RATES = (0.005, 0.02, 0.05)
+#: share of the runs so far that breed
+ELITE = 0.2
+#: a child has two parents with this probability
+CROSSED = 0.5
+#: a child gives a changed slot back to the compiler with this probability
+RELEASED = 0.3
+#: tries of a new configuration for each one that is wanted; a small program has no more
+TRIES = 20
+#: by rule: a graph with fewer distinct costs, or a smaller slowest/fastest, is worth nothing
+LEAST_DISTINCT, LEAST_SPREAD = 30, 1.02
+
+
+@dataclass
+class Runs:
+    """Configurations that compile, in the order in which they were tried, with their costs.
+
+    Attributes:
+        cost: Simulates a choice.
+        banned: (slot, layout) pairs that made a configuration fail, learnt once; searches of a program may share them.
+        choices, costs_ns: Of the runs without an error.
+        errors: How many configurations failed.
+    """
+
+    slots: Sequence[Slot]
+    cost: Cost
+    banned: set[tuple[int, int]] = field(default_factory=set)
+    choices: list[np.ndarray] = field(default_factory=list)
+    costs_ns: list[float] = field(default_factory=list)
+    errors: int = 0
+    _seen: set[bytes] = field(default_factory=set)
+
+    def add(self, choice: np.ndarray) -> None:
+        """Runs a choice, what is banned left to the compiler, unless it was run before.
+
+        Where it fails, the (slot, layout) to blame is found by halving, banned, and the rest is run.
+        """
+        choice = self._allowed(choice)
+        while not self._run(choice):
+            self.banned.add(self._blamed(choice))
+            choice = self._allowed(choice)
+
+    def _allowed(self, choice: np.ndarray) -> np.ndarray:
+        choice = choice.astype(np.int8)
+        for slot, layout in self.banned:
+            if choice[slot] == layout:
+                choice[slot] = FREE
+        return choice
+
+    def _run(self, choice: np.ndarray) -> bool:
+        """Whether the choice compiles; one that was tried before does."""
+        key = choice.tobytes()
+        if key in self._seen:
+            return True
+        cost = self.cost(choice)
+        if cost is None:
+            if np.all(choice == FREE):
+                raise ValueError("the program does not compile with the compiler's own layouts")
+            self.errors += 1
+            return False
+        self._seen.add(key)
+        self.choices.append(choice)
+        self.costs_ns.append(cost)
+        return True
+
+    def _blamed(self, choice: np.ndarray) -> tuple[int, int]:
+        """The first (slot, layout) with which the choice, built up slot by slot, does not compile."""
+        changed = np.flatnonzero(choice != FREE)
+        good, bad = 0, len(changed)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            part = np.full_like(choice, FREE)
+            part[changed[:middle]] = choice[changed[:middle]]
+            good, bad = (middle, bad) if self._run(part) else (good, middle)
+        slot = int(changed[bad - 1])
+        return slot, int(choice[slot])
+
+
+def kinds_of(slots: Sequence[Slot]) -> np.ndarray:
+    """(slots,) a number for each combination of slot and count of layouts: what a theme treats alike."""
+    return np.array([4 * len(slot.layouts) + slot.slot for slot in slots])
+
+
+def scattered(slots: Sequence[Slot], rate: float, rng: np.random.Generator) -> np.ndarray:
+    """A choice in which each slot has, with probability `rate`, a layout drawn by its odds."""
+    choice = np.full(len(slots), FREE, np.int8)
+    for position in np.flatnonzero(rng.random(len(slots)) < rate):
+        choice[position] = rng.choice(len(slots[position].layouts), p=slots[position].odds)
+    return choice
+
+
+def themed(slots: Sequence[Slot], where: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A choice in which the slots `where` (slots,) have, kind by kind, one layout in common, or are left free.
+
+    A slot takes the common layout unless its odds are too small: padding would make it many times as large.
+    """
+    choice = np.full(len(slots), FREE, np.int8)
+    kinds = kinds_of(slots)
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(where & (kinds == kind))
+        layout = rng.integers(-1, len(slots[np.flatnonzero(kinds == kind)[0]].layouts))
+        for position in members:
+            if layout != FREE and rng.random() < 2 * slots[position].odds[layout]:
+                choice[position] = layout
+    return choice
+
+
+def stretch(slots: Sequence[Slot], rate: float, rng: np.random.Generator) -> np.ndarray:
+    """(slots,) boolean: the slots of a run of nodes that stand together in the program, `rate` of them all."""
+    nodes = np.array([slot.node for slot in slots])
+    length = max(1, round(rate * (nodes.max() + 1)))
+    start = rng.integers(nodes.max() + 2 - length) if length <= nodes.max() else 0
+    return (nodes >= start) & (nodes < start + length)
+
+
+def drawn(slots: Sequence[Slot], rate: float, rng: np.random.Generator) -> np.ndarray:
+    """A random choice: scattered, themed over scattered slots, or themed over a stretch of the program."""
+    way = rng.integers(3)
+    if way == 0:
+        return scattered(slots, rate, rng)
+    where = rng.random(len(slots)) < rate if way == 1 else stretch(slots, rate, rng)
+    return themed(slots, where, rng)
+
+
+def random_search(runs: Runs, count: int, rng: np.random.Generator) -> None:
+    """Fills `runs` with up to `count` configurations: the compiler's own, and random ones from sparse to heavy."""
+    runs.add(np.full(len(runs.slots), FREE, np.int8))
+    for _ in range(TRIES * count):
+        if len(runs.choices) >= count:
+            break
+        runs.add(drawn(runs.slots, rng.choice(RATES), rng))
+
+
+def evolutionary_search(runs: Runs, count: int, rng: np.random.Generator) -> None:
+    """Fills `runs` with up to `count` configurations, bred from the compiler's own choice by their costs.
+
+    Each child changes a few slots of one parent, or of a mixture of two, drawn from the fastest runs so far; a parent's
+    layouts may be given back to the compiler.
+    """
+    runs.add(np.full(len(runs.slots), FREE, np.int8))
+    for _ in range(TRIES * count):
+        if len(runs.choices) >= count:
+            break
+        elite = np.argsort(runs.costs_ns, kind="stable")[: max(2, round(ELITE * len(runs.choices)))]
+        parent = runs.choices[rng.choice(elite)]
+        if rng.random() < CROSSED:
+            other = runs.choices[rng.choice(elite)]
+            parent = np.where(stretch(runs.slots, rng.uniform(0.1, 0.9), rng), other, parent)
+        change = drawn(runs.slots, max(rng.choice(CHILD_RATES), 1 / len(runs.slots)), rng)
+        released = (change == FREE) & (rng.random(len(change)) < RELEASED * rng.choice(CHILD_RATES))
+        child = np.where(change == FREE, parent, change)
+        runs.add(np.where(released, FREE, child).astype(np.int8))
+
+
+SEARCHES = {"random": random_search, "default": evolutionary_search}
+
+
+def distinct(costs_ns: Sequence[float]) -> int:
+    """Number of costs that differ by a nanosecond or more."""
+    return len(np.unique(np.round(costs_ns)))
+
+
+def worthless(costs_ns: Sequence[float]) -> str | None:
+    """Why a graph with these costs is dropped by rule, None where it is kept."""
+    count, spread = distinct(costs_ns), max(costs_ns) / min(costs_ns)
+    if count < LEAST_DISTINCT:
+        return f"{count} distinct costs of {len(costs_ns)} configurations, fewer than {LEAST_DISTINCT}"
+    if spread < LEAST_SPREAD:
+        return f"slowest/fastest {spread:.3f}, below {LEAST_SPREAD}"
+    return None
