@@ -1,5 +1,7 @@
 """Layouts of TPU programs: which may be chosen, how they are written and forced, and the searches over them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,7 @@ ENTRY %main (x: f32[32,28,28,256], k: f32[3,3,256,512], q: f32[16,12,128,64], r:
 }
 """  # noqa: E501
 NODES = configurable_nodes(TEXT)
-SLOTS = tpu_choices.slots_of(NODES)
+SLOTS = tpu_choices.slots_of(NODES, TEXT)
 
 
 def slot_of(name, slot):
@@ -55,7 +57,7 @@ def test_a_layout_is_drawn_the_less_the_more_it_pads():
 
 def test_a_layout_that_fits_no_memory_cannot_be_chosen():
     small = configurable_nodes(TEXT.replace("[32,28,28,", "[2,28,28,"))
-    names = {(small[s.node].instruction.name, s.slot) for s in tpu_choices.slots_of(small)}
+    names = {(small[s.node].instruction.name, s.slot) for s in tpu_choices.slots_of(small, TEXT)}
     assert ("%conv", 0) not in names and ("%conv", 2) in names
 
 
@@ -74,7 +76,7 @@ def test_configurations_are_written_as_tpugraphs_writes_them():
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_what_is_forced_stands_in_the_text_and_nothing_else_changes(seed):
-    choice = tpu_search.drawn(SLOTS, 0.5, np.random.default_rng(seed))
+    choice = tpu_search.scattered(SLOTS, 0.5, np.random.default_rng(seed))
     text = tpu_choices.constrained(TEXT, NODES, SLOTS, choice)
     by_name = instructions(text)
     forced = [i for i in by_name.values() if 'custom_call_target="LayoutConstraint"' in i.rest]
@@ -96,7 +98,7 @@ def cost_of(choice):
 def test_a_search_is_deterministic_and_starts_from_the_compilers_choice(name):
     def made(seed):
         runs = tpu_search.Runs(SLOTS, cost_of)
-        tpu_search.SEARCHES[name](runs, 40, np.random.default_rng(seed))
+        tpu_search.SEARCHES[name](runs, 40, tpu_search.Palette(SLOTS, 7), np.random.default_rng(seed))
         return np.stack(runs.choices)
 
     first = made(5)
@@ -116,7 +118,7 @@ def test_what_makes_a_configuration_fail_is_learnt_and_left_out(seed, data):
         return None if choice[guilty] == layout else cost_of(choice)
 
     runs = tpu_search.Runs(SLOTS, cost)
-    tpu_search.random_search(runs, 60, np.random.default_rng(seed))
+    tpu_search.random_search(runs, 60, tpu_search.Palette(SLOTS, seed), np.random.default_rng(seed))
     assert runs.banned <= {(guilty, layout)}
     assert all(choice[guilty] != layout for choice in runs.choices)
     # One failure and its halvings, never again after that.
@@ -136,8 +138,36 @@ def test_two_layouts_that_fail_only_together_cost_one_of_them():
 
 
 def test_a_program_that_never_compiles_is_an_error():
+    runs = tpu_search.Runs(SLOTS, lambda choice: None)
     with pytest.raises(ValueError, match="own layouts"):
-        tpu_search.random_search(tpu_search.Runs(SLOTS, lambda choice: None), 5, np.random.default_rng(0))
+        tpu_search.random_search(runs, 5, tpu_search.Palette(SLOTS, 0), np.random.default_rng(0))
+
+
+def test_every_move_differs_from_what_the_compiler_does():
+    own = [replace(slot, own=0) for slot in SLOTS]
+    palette, rng, used = tpu_search.Palette(own, 3), np.random.default_rng(0), 0
+    for _ in range(100):
+        move, used = palette.move(rng, used)
+        assert np.any(move > 0)
+
+
+def test_searches_share_the_moves_of_a_palette():
+    first, second = (tpu_search.Palette(SLOTS, 3) for _ in range(2))
+    made = []
+    for palette, seed in ((first, 1), (first, 2), (second, 2)):
+        rng, used, moves = np.random.default_rng(seed), 0, []
+        for _ in range(30):
+            move, used = palette.move(rng, used)
+            moves.append(move)
+        made.append(np.stack(moves))
+    assert np.array_equal(made[1], made[2])  # whoever drew from the palette before
+
+
+def test_the_compilers_own_layouts_are_told_from_the_text_after_layout_assignment():
+    assigned = TEXT.replace("f32[32,28,28,512]{3,2,1,0}", "f32[32,28,28,512]{0,3,2,1:T(8,128)}")
+    slots = tpu_choices.slots_of(NODES, assigned)
+    assert slots[SLOTS.index(slot_of("%conv", 0))].own == 1
+    assert slots[SLOTS.index(slot_of("%out", 0))].own == slot_of("%out", 0).layouts.index((2, 1, 0))
 
 
 def test_evolution_finds_faster_configurations_than_chance():
@@ -150,15 +180,15 @@ def test_evolution_finds_faster_configurations_than_chance():
     fastest = {}
     for name, search in tpu_search.SEARCHES.items():
         runs = tpu_search.Runs(SLOTS, cost)
-        search(runs, 100, np.random.default_rng(1))
+        search(runs, 100, tpu_search.Palette(SLOTS, 1), np.random.default_rng(1))
         fastest[name] = min(runs.costs_ns)
     assert fastest["default"] < fastest["random"]
 
 
 def test_a_small_program_ends_when_it_has_no_more_configurations():
     runs = tpu_search.Runs(SLOTS[2:3], cost_of)
-    tpu_search.random_search(runs, 50, np.random.default_rng(0))
-    assert len(runs.choices) == 1 + len(SLOTS[2].layouts)
+    tpu_search.random_search(runs, 50, tpu_search.Palette(SLOTS[2:3], 0), np.random.default_rng(0))
+    assert [choice.tolist() for choice in runs.choices] == [[FREE], [1]]  # 0 is what the compiler does
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.collect.hlo_text import MAX_RANK, ConfigurableNode, Instruction, row_major
+from stages.collect.hlo_text import MAX_RANK, ConfigurableNode, Instruction, layouts_of, row_major
 
 #: the compiler chooses
 FREE = -1
@@ -35,6 +35,7 @@ class Slot:
         layouts: The layouts that may be chosen, each whole, minor to major.
         written: How many of a layout's dimensions stand in the configuration.
         odds: Of each layout, to be drawn; they add up to one.
+        own: Which of them the compiler chooses by itself, FREE if none.
     """
 
     node: int
@@ -42,6 +43,7 @@ class Slot:
     layouts: tuple[tuple[int, ...], ...]
     written: int
     odds: tuple[float, ...]
+    own: int = FREE
 
 
 def padding(dims: tuple[int, ...], layout: tuple[int, ...]) -> float:
@@ -105,11 +107,15 @@ def _options(node: ConfigurableNode, slot: int, tensor: Instruction) -> tuple[li
     return (_minor(rank, pairs[slot]), 2) if pairs[slot] else ([], 2)
 
 
-def slots_of(nodes: list[ConfigurableNode]) -> list[Slot]:
+def slots_of(nodes: list[ConfigurableNode], assigned: str) -> list[Slot]:
     """The slots of all nodes that have a choice of at least two layouts.
 
     Odds fall with the memory that a layout pads a tensor by: a batch of two made minor is 64 times the tensor.
+
+    Args:
+        assigned: The module's text after layout assignment: the compiler's own layouts.
     """
+    own = layouts_of(assigned, nodes)
     slots = []
     for position, node in enumerate(nodes):
         for slot, tensor in enumerate(node.tensors):
@@ -122,7 +128,9 @@ def slots_of(nodes: list[ConfigurableNode]) -> list[Slot]:
                 continue
             odds = np.array([1 / size for _, size in usable])
             chosen = tuple(layout for layout, _ in usable)
-            slots.append(Slot(position, slot, chosen, written, tuple(odds / odds.sum())))
+            chosen_by_compiler = tuple(own[position, slot, : len(tensor.dims)].tolist())
+            index = chosen.index(chosen_by_compiler) if chosen_by_compiler in chosen else FREE
+            slots.append(Slot(position, slot, chosen, written, tuple(odds / odds.sum()), index))
     return slots
 
 

@@ -16,15 +16,19 @@ from stages.collect.tpu_choices import FREE, Slot
 #: simulated time of a choice in nanoseconds, None where the compiler cannot compile it
 Cost = Callable[[np.ndarray], float | None]
 
-#: share of slots or nodes that a random configuration touches, from sparse to heavy
-RATES = (0.02, 0.05, 0.1, 0.2, 0.4)
-#: and that a child of the evolutionary search changes
-CHILD_RATES = (0.005, 0.02, 0.05)
+#: how many moves a random configuration is made of, from sparse to heavy
+MOVES = (1, 2, 3, 5, 8)
+#: a move is one that was made before with this probability
+REUSE = 0.8
+#: share of the nodes that a stretch of the program holds
+STRETCHES = (0.02, 0.05, 0.1, 0.2)
+#: share of all slots that a theme of the whole program touches
+RATES = (0.1, 0.3, 0.6)
 #: share of the runs so far that breed
 ELITE = 0.2
 #: a child has two parents with this probability
 CROSSED = 0.5
-#: a child gives a changed slot back to the compiler with this probability
+#: and gives a stretch back to the compiler with this one
 RELEASED = 0.3
 #: tries of a new configuration for each one that is wanted; a small program has no more
 TRIES = 20
@@ -117,9 +121,9 @@ def themed(slots: Sequence[Slot], where: np.ndarray, rng: np.random.Generator) -
     """
     choice = np.full(len(slots), FREE, np.int8)
     kinds = kinds_of(slots)
-    for kind in np.unique(kinds):
+    for kind in np.unique(kinds[where]):
         members = np.flatnonzero(where & (kinds == kind))
-        layout = rng.integers(-1, len(slots[np.flatnonzero(kinds == kind)[0]].layouts))
+        layout = rng.integers(-1, min(len(slots[position].layouts) for position in members))
         for position in members:
             if layout != FREE and rng.random() < 2 * slots[position].odds[layout]:
                 choice[position] = layout
@@ -134,43 +138,90 @@ def stretch(slots: Sequence[Slot], rate: float, rng: np.random.Generator) -> np.
     return (nodes >= start) & (nodes < start + length)
 
 
-def drawn(slots: Sequence[Slot], rate: float, rng: np.random.Generator) -> np.ndarray:
-    """A random choice: scattered, themed over scattered slots, or themed over a stretch of the program."""
-    way = rng.integers(3)
-    if way == 0:
-        return scattered(slots, rate, rng)
-    where = rng.random(len(slots)) < rate if way == 1 else stretch(slots, rate, rng)
-    return themed(slots, where, rng)
+class Palette:
+    """The moves of a program, of which configurations are made: parts of a choice, the rest FREE.
+
+    A move is drawn anew or, mostly, again: the kernels that it makes are compiled already, and many sums of few moves
+    give many costs. Moves are made in the order of their own generator, so that searches of a program share them.
+
+    Args:
+        slots: of the program.
+        seed: of the moves.
+    """
+
+    def __init__(self, slots: Sequence[Slot], seed: int) -> None:
+        self.slots = slots
+        self._rng = np.random.default_rng(seed)
+        self._moves: list[np.ndarray] = []
+
+    def move(self, rng: np.random.Generator, used: int) -> tuple[np.ndarray, int]:
+        """A move, and how many of the palette's the search has used with it, of `used` before."""
+        if used == 0 or rng.random() >= REUSE:
+            used += 1
+        if used > len(self._moves):
+            self._moves.append(self._new())
+        return self._moves[used - 1 if rng.random() < 1 / used else rng.integers(used)], used
+
+    def _new(self) -> np.ndarray:
+        own = np.array([slot.own for slot in self.slots])
+        for _ in range(TRIES):
+            move = self._drawn()
+            if np.any((move != FREE) & (move != own)):  # what the compiler does anyhow changes no cost
+                break
+        return move
+
+    def _drawn(self) -> np.ndarray:
+        rng, slots = self._rng, self.slots
+        way = rng.random()
+        if way < 0.4:  # one to six slots anywhere
+            return scattered(slots, rng.integers(1, 7) / len(slots), rng)
+        if way < 0.9:  # neighbours that agree: layouts spread between them without a copy
+            return themed(slots, stretch(slots, rng.choice(STRETCHES), rng), rng)
+        return themed(slots, rng.random(len(slots)) < rng.choice(RATES), rng)  # a habit of the whole program
 
 
-def random_search(runs: Runs, count: int, rng: np.random.Generator) -> None:
-    """Fills `runs` with up to `count` configurations: the compiler's own, and random ones from sparse to heavy."""
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One choice of several, a later part's layouts over an earlier one's."""
+    choice = parts[0]
+    for part in parts[1:]:
+        choice = np.where(part == FREE, choice, part)
+    return choice
+
+
+def random_search(runs: Runs, count: int, palette: Palette, rng: np.random.Generator) -> None:
+    """Fills `runs` with `count` configurations or a few more: the compiler's own, and sums of moves, few to many."""
     runs.add(np.full(len(runs.slots), FREE, np.int8))
+    used = 0
     for _ in range(TRIES * count):
         if len(runs.choices) >= count:
             break
-        runs.add(drawn(runs.slots, rng.choice(RATES), rng))
+        moves = []
+        for _ in range(rng.choice(MOVES)):
+            move, used = palette.move(rng, used)
+            moves.append(move)
+        runs.add(_joined(moves))
 
 
-def evolutionary_search(runs: Runs, count: int, rng: np.random.Generator) -> None:
-    """Fills `runs` with up to `count` configurations, bred from the compiler's own choice by their costs.
+def evolutionary_search(runs: Runs, count: int, palette: Palette, rng: np.random.Generator) -> None:
+    """Fills `runs` with `count` configurations or a few more, bred from the compiler's own choice by their costs.
 
-    Each child changes a few slots of one parent, or of a mixture of two, drawn from the fastest runs so far; a parent's
-    layouts may be given back to the compiler.
+    A child is one of the fastest runs so far, or a mixture of two, with a move more, or with some layouts given back to
+    the compiler.
     """
     runs.add(np.full(len(runs.slots), FREE, np.int8))
+    used = 0
     for _ in range(TRIES * count):
         if len(runs.choices) >= count:
             break
         elite = np.argsort(runs.costs_ns, kind="stable")[: max(2, round(ELITE * len(runs.choices)))]
-        parent = runs.choices[rng.choice(elite)]
+        child = runs.choices[rng.choice(elite)]
         if rng.random() < CROSSED:
             other = runs.choices[rng.choice(elite)]
-            parent = np.where(stretch(runs.slots, rng.uniform(0.1, 0.9), rng), other, parent)
-        change = drawn(runs.slots, max(rng.choice(CHILD_RATES), 1 / len(runs.slots)), rng)
-        released = (change == FREE) & (rng.random(len(change)) < RELEASED * rng.choice(CHILD_RATES))
-        child = np.where(change == FREE, parent, change)
-        runs.add(np.where(released, FREE, child).astype(np.int8))
+            child = np.where(stretch(runs.slots, rng.uniform(0.1, 0.9), rng), other, child)
+        if rng.random() < RELEASED:
+            child = np.where(stretch(runs.slots, rng.choice(STRETCHES), rng), FREE, child)
+        move, used = palette.move(rng, used)
+        runs.add(_joined([child, move]))
 
 
 SEARCHES = {"random": random_search, "default": evolutionary_search}
