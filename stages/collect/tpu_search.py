@@ -19,7 +19,7 @@ Cost = Callable[[np.ndarray], float | None]
 #: how many moves a random configuration is made of, from sparse to heavy
 MOVES = (1, 2, 3, 5, 8)
 #: a move is one that was made before with this probability
-REUSE = 0.8
+REUSE = 0.7
 #: share of the nodes that a stretch of the program holds
 STRETCHES = (0.02, 0.05, 0.1, 0.2)
 #: share of all slots that a theme of the whole program touches
