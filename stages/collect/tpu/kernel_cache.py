@@ -73,6 +73,6 @@ class KernelCache:
             yield
         except (sqlite3.Error, OSError) as fault:
             raise InputError(
-                f"{self._path}: the cache of kernels cannot be used ({fault}); make room, or remove the file, and start "
-                "again: what is kept is not compiled anew"
+                f"{self._path}: the cache of kernels cannot be used ({fault}); make room, or remove the file, and "
+                "start again: what is kept is not compiled anew"
             ) from None

@@ -103,9 +103,7 @@ class Simulator:
     def kernels(self, kernels: Sequence[cutting.Kernel], tick: Callable[[], None] = lambda: None) -> Simulation:
         """Costs of kernels that are already cut."""
         records = self.records([kernel.text for kernel in kernels], tick)
-        return Simulation(
-            tuple(_cost(kernel, record) for kernel, record in zip(kernels, records, strict=True))
-        )
+        return Simulation(tuple(_cost(kernel, record) for kernel, record in zip(kernels, records, strict=True)))
 
     def records(self, texts: Sequence[str], tick: Callable[[], None] = lambda: None) -> list[dict]:
         """What the compiler says of kernels, from the cache or compiled now.

@@ -65,7 +65,9 @@ def kernel_record(text: str, dumps: Path) -> dict:
     for path in dumps.iterdir():
         path.unlink()
     optimised = libtpu.compile_module(text)
-    files = [path for path in sorted(dumps.glob("*final_bundles.txt")) if not any(part in path.name for part in _NOT_CODE)]
+    files = [
+        path for path in sorted(dumps.glob("*final_bundles.txt")) if not any(part in path.name for part in _NOT_CODE)
+    ]
     config = _CONFIG.search(optimised)
     return {
         "schedules": [schedule.read(path.read_text()).record() for path in files],

@@ -60,7 +60,9 @@ class _Worker:
         if reasons:
             return reasons[0][:300]
         code = self.process.exitcode
-        return f"ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
+        return (
+            f"ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
+        )
 
     @property
     def was_killed(self) -> bool:
@@ -160,7 +162,9 @@ class Pool:
             return answer
         if "full" in answer:
             each.end()
-            raise InputError(f"{answer['full']}: the disk is almost full; make room there, or set TMPDIR, and start again")
+            raise InputError(
+                f"{answer['full']}: the disk is almost full; make room there, or set TMPDIR, and start again"
+            )
         if each.jobs < JOBS_A_PROCESS:
             self._idle.append(each)
         else:
