@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-_BUNDLE = re.compile(r"(?m)^(?=\s*(?:0x[0-9a-f]+|0)\s+(?:[A-Z]{2})?\s*:)")
+_BUNDLE = re.compile(r"(?m)^(?=[ \t]*(?:0x[0-9a-f]+|0)[ \t]+(?:[A-Z]{2})?[ \t]*:)")
 _DELAY = re.compile(r"\bvdelay (\d+)")
 _REGION_START = re.compile(r"Start(?:/End empty)? region (\d+)")
 _BRANCH = re.compile(r"sbr\.rel (?:\((?P<predicate>!?%p\w+)\) )?target = \$region(?P<region>\d+)")

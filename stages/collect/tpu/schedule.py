@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from stages.collect.tpu.bundles import Bundles, Loop, Skipped
 
 #: to be raised with every change of what `read` returns: records of another version are made anew
-READER_VERSION = 2
+READER_VERSION = 3
 
 #: unit of the sizes of copies
 GRANULE_BYTES = 1024

@@ -24,7 +24,8 @@ from stages.errors import InputError
 TIMEOUT_S = 300
 #: libtpu keeps memory of what it compiled: a process is replaced after this many jobs
 JOBS_A_PROCESS = 500
-_REASON = re.compile(r"(?:Check failed|RET_CHECK|F\d{4} [\d:.]+ +\d+) ?.*")
+#: what a failed check says, and how a line of a fatal error begins
+_REASONS = (re.compile(r"(?:Check failed|RET_CHECK).*"), re.compile(r"(?m)^F\d{4} .*"))
 
 
 class _Worker:
@@ -56,7 +57,7 @@ class _Worker:
         """Why the process died: the compiler's own line, else the signal."""
         self.process.join(5)
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        reasons = _REASON.findall(text)
+        reasons = [found[0] for found in (pattern.search(text) for pattern in _REASONS) if found]
         if reasons:
             return reasons[0][:300]
         code = self.process.exitcode
