@@ -46,7 +46,7 @@ OPERANDS = (
 
 
 def pipeline(trips, copied, moves="iter bound = 0"):
-    """A pipeline whose input is copied by a descriptor, with three bundles of computing and one at each output's end."""
+    """A pipeline whose input is copied by a descriptor; it computes in each step, and once at an output's end."""
     return bundles(
         OPERANDS,
         "LB|%s9_s9 = sphi %s8_s8, %s7_s7 /* phi copy :: iteration index, stage = 0 "

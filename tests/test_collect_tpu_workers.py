@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.collect.tpu import workers
+from stages.collect.tpu import worker, workers
 from stages.errors import InputError
 
 
-def serve(pipe, folder, log):
+def serve(pipe, folder):
     done = 0
     while True:
         try:
@@ -21,7 +21,9 @@ def serve(pipe, folder, log):
             return
         done += 1
         if text == "crash" or (text == "crash after another" and done > 1):
-            Path(log).write_text("starting\nF0101 12:00:00.0 123 a.cc:1] Check failed: x == y (1 vs. 2)\n*** trace\n")
+            (Path(folder) / worker.MESSAGES).write_text(
+                "starting\nF0101 12:00:00.0 123 a.cc:1] Check failed: x == y (1 vs. 2)\n*** trace\n"
+            )
             os.abort()
         if text == "killed":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -7,11 +7,15 @@ import os
 import re
 import shutil
 import sys
+import tempfile
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from stages.collect.tpu import libtpu, passes, schedule
 
+#: file that the compiler's messages go to; what it says as it dies stands there
+MESSAGES = "messages.txt"
 #: below this a dump may be cut off, and be read as a cheaper kernel
 ROOM_BYTES = 256 * 2**20
 #: dumps of the compiler's own start and end, and of its analysis: no kernel's code
@@ -19,25 +23,27 @@ _NOT_CODE = ("<late", "-TLP", "schedule-analysis")
 _CONFIG = re.compile(rb'"window_config":(\{[^}]*\})')
 
 
-def serve(pipe: Connection, folder: str, log: str) -> None:
-    """Answers jobs until the pipe closes. Bytes of JSON both ways: nothing is pickled.
+def serve(pipe: Connection, folder: str) -> None:
+    """Answers jobs until the pipe closes, as it does when the parent ends. Bytes of JSON both ways: nothing is pickled.
 
     Args:
         pipe: Takes ``[kind, text]``, kind "kernel" or "passes"; gives ``{"record": …}``, ``{"refused": reason}`` or
             ``{"full": folder}``.
-        folder: Empty folder for the compiler's dumps.
-        log: File that the compiler's messages go to; what it says as it dies stands there.
+        folder: Empty folder for the compiler's dumps and, in `MESSAGES`, for what it says; removed at the end.
     """
-    messages = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    messages = os.open(Path(folder) / MESSAGES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(messages, sys.stdout.fileno())
     os.dup2(messages, sys.stderr.fileno())
-    dumps = Path(folder)
+    dumps = Path(folder) / "dumps"
+    dumps.mkdir()
     libtpu.set_environment(dumps)
+    tempfile.tempdir = folder  # whatever a dying process leaves is removed with the folder
     tasks = {"kernel": lambda text: kernel_record(text, dumps), "passes": lambda text: vars(_without_proto(text))}
     while True:
         try:
             kind, text = json.loads(pipe.recv_bytes())
         except EOFError:
+            shutil.rmtree(folder, ignore_errors=True)
             return
         if shutil.disk_usage(dumps).free < ROOM_BYTES:
             answer = {"full": folder}
@@ -46,12 +52,14 @@ def serve(pipe: Connection, folder: str, log: str) -> None:
                 answer = {"record": tasks[kind](text)}
             except libtpu.CompileError as fault:
                 answer = {"refused": str(fault).splitlines()[0][:300] if str(fault) else "refused without a word"}
-        pipe.send_bytes(json.dumps(answer).encode())
+        try:
+            pipe.send_bytes(json.dumps(answer).encode())
+        except BrokenPipeError:  # the parent has ended meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+            return
 
 
 def _without_proto(text: str) -> passes.Stages:
-    from dataclasses import replace
-
     return replace(passes.run(text), before_proto="")
 
 

@@ -34,11 +34,8 @@ class _Worker:
     def __init__(self, serve: Callable) -> None:
         context = multiprocessing.get_context("spawn")
         self.folder = Path(tempfile.mkdtemp(prefix="libtpu-"))
-        self.log = self.folder / "messages.txt"
-        dumps = self.folder / "dumps"
-        dumps.mkdir()
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, str(dumps), str(self.log)), daemon=True)
+        self.process = context.Process(target=serve, args=(other, str(self.folder)), daemon=True)
         self.process.start()
         other.close()
         self.jobs = 0
@@ -56,7 +53,8 @@ class _Worker:
     def last_words(self) -> str:
         """Why the process died: the compiler's own line, else the signal."""
         self.process.join(5)
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        log = self.folder / worker.MESSAGES
+        text = log.read_text(errors="replace") if log.exists() else ""
         reasons = [found[0] for found in (pattern.search(text) for pattern in _REASONS) if found]
         if reasons:
             return reasons[0][:300]
