@@ -25,6 +25,8 @@ def serve(pipe, folder):
                 "starting\nF0101 12:00:00.0 123 a.cc:1] Check failed: x == y (1 vs. 2)\n*** trace\n"
             )
             os.abort()
+        if text == "broken":
+            raise SystemExit(3)
         if text == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if text == "hang":
@@ -82,3 +84,8 @@ def test_whoever_stops_listening_gets_no_old_answers(pool):
     for _ in pool.run([("kernel", "a"), ("kernel", "b")]):
         break
     assert run(pool, "c")[0]["record"][0] == "c"
+
+
+def test_an_error_of_our_own_is_no_kernels_fault(pool):
+    with pytest.raises(RuntimeError, match="status 3"):
+        run(pool, "a", "broken")

@@ -51,17 +51,20 @@ class _Worker:
             pass  # the process is gone: reading its answer says so
 
     def last_words(self) -> str:
-        """Why the process died: the compiler's own line, else the signal."""
+        """Why the process died: the compiler's own line, else the signal.
+
+        Raises:
+            RuntimeError: No signal ended it but an error of ours, which is no kernel's fault.
+        """
         self.process.join(5)
         log = self.folder / worker.MESSAGES
         text = log.read_text(errors="replace") if log.exists() else ""
-        reasons = [found[0] for found in (pattern.search(text) for pattern in _REASONS) if found]
-        if reasons:
-            return reasons[0][:300]
         code = self.process.exitcode
-        return (
-            f"ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
-        )
+        if code is None or code >= 0:
+            last = (text.strip().splitlines() or ["it said nothing"])[-1]
+            raise RuntimeError(f"a compiling process ended by itself with status {code}: {last}")
+        reasons = [found[0] for found in (pattern.search(text) for pattern in _REASONS) if found]
+        return reasons[0][:300] if reasons else f"ended by {signal.Signals(-code).name}"
 
     @property
     def was_killed(self) -> bool:
@@ -113,6 +116,7 @@ class Pool:
 
         Raises:
             InputError: The disk is full.
+            RuntimeError: A compiling process cannot start, or ends by an error of its own.
         """
         waiting = list(range(len(jobs)))[::-1]
         retried: set[int] = set()
@@ -156,9 +160,10 @@ class Pool:
         try:
             answer = json.loads(each.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
-            answer = {"killed" if each.was_killed else "crashed": each.last_words()}
-            each.end()
-            return answer
+            try:
+                return {"killed" if each.was_killed else "crashed": each.last_words()}
+            finally:
+                each.end()
         if "full" in answer:
             each.end()
             raise InputError(
