@@ -4,6 +4,7 @@ import os
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.collect.tpu import cutting, libtpu, passes
@@ -96,8 +97,8 @@ def test_program_is_the_sum_of_its_kernels_times_trips(simulator, stages):
     looped = [cost for cost in result.kernels if cost.kernel.trips == 3]
     assert looped and not result.faults
     assert result.time_ns == pytest.approx(sum(cost.time_ns * cost.kernel.trips for cost in result.kernels))
-    # 2 × 6272 × 256 × (9 × 128 + 3 × 256) operations: at most the 61 a nanosecond and MXU lane that the chip has
-    assert 20_000 < result.time_ns < 2_000_000
+    # 6.2 GFLOP at 61 TFLOP/s, a v3 core's peak, take 0.1 ms; float32 may be computed in bfloat16
+    assert 100_000 < result.time_ns < 1_000_000
 
 
 def test_second_time_compiles_nothing(simulator, stages):
@@ -119,7 +120,7 @@ def test_forced_window_is_taken(simulator, stages):
         own = own_window(simulator.records([kernel.text])[0])
         smaller = next(
             window
-            for window in candidates(kernel.text, own, 30, __import__("numpy").random.default_rng(0))
+            for window in candidates(kernel.text, own, 30, np.random.default_rng(0))
             if space(kernel.text, own).steps(window) > space(kernel.text, own).steps(own)
         )
         default, other = simulator.records([kernel.text, forced(kernel.text, smaller)])
@@ -145,11 +146,11 @@ def test_real_windows_keep_the_rules(simulator):
     kept = 0
     for number, module in enumerate(tuning.modules):
         tiles = [(run.is_default, run.op_config.tile_size_config) for run in module.runs]
-        windows = {Window(tuple(tile.kernel_bounds), tuple(tile.output_bounds)): default for default, tile in tiles}
-        own = next(window for window, default in windows.items() if default)
+        windows = [(default, Window(tuple(tile.kernel_bounds), tuple(tile.output_bounds))) for default, tile in tiles]
+        own = next(window for default, window in windows if default)
         if own.output:
             whole = space(texts[number], own)
-            for window in windows:
+            for _, window in windows:
                 assert all(bound in bounds for bound, bounds in zip(window.output, whole.output_bounds, strict=True))
                 kept += 1
     assert kept > 700
