@@ -162,3 +162,8 @@ def test_jax_function_becomes_a_module(simulator):
     shape = jax.ShapeDtypeStruct((64, 256), "float32")
     text = passes.module_of(lambda x, y: jax.numpy.tanh(x @ y.T), (shape, shape))
     assert simulator.program(text).time_ns > 0
+
+
+def test_requirements_pin_the_compiler_that_the_code_wants():
+    pinned = Path("requirements-collect.txt").read_text().splitlines()
+    assert f"libtpu=={libtpu.VERSION}" in pinned
