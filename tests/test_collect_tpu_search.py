@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stages.collect import tpu_choices, tpu_search
 from stages.collect.hlo_text import instructions
 from stages.collect.programs.before_layout import configurable_nodes
+from stages.collect.tpu.constraints import constrained
 from stages.collect.tpu_choices import FREE
 
 TEXT = """HloModule m
@@ -77,7 +78,7 @@ def test_configurations_are_written_as_tpugraphs_writes_them():
 @settings(max_examples=30, deadline=None)
 def test_what_is_forced_stands_in_the_text_and_nothing_else_changes(seed):
     choice = tpu_search.scattered(SLOTS, 0.5, np.random.default_rng(seed))
-    text = tpu_choices.constrained(TEXT, NODES, SLOTS, choice)
+    text = constrained(TEXT, tpu_choices.forced(NODES, SLOTS, choice))
     by_name = instructions(text)
     forced = [i for i in by_name.values() if 'custom_call_target="LayoutConstraint"' in i.rest]
     wanted = [SLOTS[p].layouts[choice[p]] for p in np.flatnonzero(choice != FREE)]

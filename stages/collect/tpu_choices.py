@@ -1,4 +1,4 @@
-"""Which layouts the configurable nodes of a TPU program may have, and how a choice is written down and forced.
+"""Which layouts the configurable nodes of a TPU program may have, and how a choice is written down.
 
 As TpuGraphs writes them: a convolution's output and input say their two minor dimensions, feature and batch, its kernel
 output and input features; a dot's tensors the two dimensions that are multiplied or kept (not its batch); a reshape's
@@ -147,47 +147,13 @@ def configuration(slots: list[Slot], choice: np.ndarray, node_count: int) -> np.
     return rows
 
 
-def constrained(text: str, nodes: list[ConfigurableNode], slots: list[Slot], choice: np.ndarray) -> str:
-    """The module's text with the chosen layouts forced; the others are the compiler's to choose."""
-    lines = text.splitlines()
-    forced: dict[int, dict[int, tuple[int, ...]]] = {}
+def forced(
+    nodes: list[ConfigurableNode], slots: list[Slot], choice: np.ndarray
+) -> dict[str, dict[int, tuple[int, ...]]]:
+    """The chosen layouts as `tpu.constraints.constrained` takes them: by node and slot, whole, minor to major."""
+    layouts: dict[str, dict[int, tuple[int, ...]]] = {}
     for slot, index in zip(slots, choice, strict=True):
         if index != FREE:
-            forced.setdefault(slot.node, {})[slot.slot] = slot.layouts[index]
-    for position, layouts in forced.items():
-        node = nodes[position]
-        lines[node.instruction.line] = "\n".join(_forced(node, layouts))
-    return "\n".join(lines) + "\n"
-
-
-def _forced(node: ConfigurableNode, layouts: dict[int, tuple[int, ...]]) -> list[str]:
-    """The lines that stand for a node's own: constraints of its operands, itself, a constraint of its output."""
-    instruction = node.instruction
-    operands, lines = list(instruction.operands), []
-    for slot in (1, 2):
-        if slot in layouts:
-            name = f"{instruction.name}.forced{slot}"
-            lines.append(_constraint(name, node.tensors[slot], operands[slot - 1], layouts[slot]))
-            operands[slot - 1] = name
-    name, root = instruction.name, "ROOT " if instruction.root else ""
-    if 0 in layouts:
-        name, root = f"{instruction.name}.free", ""
-    lines.append(
-        f"  {root}{name} = {_shape(instruction)} {instruction.opcode}({', '.join(operands)}){instruction.rest}"
-    )
-    if 0 in layouts:
-        lines.append(_constraint(instruction.name, instruction, name, layouts[0], instruction.root))
-    return lines
-
-
-def _shape(tensor: Instruction) -> str:
-    return f"{tensor.element_type}[{','.join(map(str, tensor.dims))}]"
-
-
-def _constraint(name: str, tensor: Instruction, source: str, layout: tuple[int, ...], root: bool = False) -> str:
-    shape = _shape(tensor)
-    wanted, plain = ("{" + ",".join(map(str, order)) + "}" for order in (layout, row_major(len(tensor.dims))))
-    return (
-        f"  {'ROOT ' if root else ''}{name} = {shape}{wanted} custom-call({source}),"
-        f' custom_call_target="LayoutConstraint", operand_layout_constraints={{{shape}{plain}}}'
-    )
+            name = nodes[slot.node].instruction.name.lstrip("%")
+            layouts.setdefault(name, {})[slot.slot] = slot.layouts[index]
+    return layouts
