@@ -156,11 +156,11 @@ class Palette:
 
     def move(self, rng: np.random.Generator, used: int) -> tuple[np.ndarray, int]:
         """A move, and how many of the palette's the search has used with it, of `used` before."""
-        if used == 0 or rng.random() >= REUSE:
-            used += 1
-        if used > len(self._moves):
+        if used > 0 and rng.random() < REUSE:
+            return self._moves[rng.integers(used)], used
+        if used == len(self._moves):
             self._moves.append(self._new())
-        return self._moves[used - 1 if rng.random() < 1 / used else rng.integers(used)], used
+        return self._moves[used], used + 1
 
     def _new(self) -> np.ndarray:
         own = np.array([slot.own for slot in self.slots])
