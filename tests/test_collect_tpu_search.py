@@ -172,18 +172,26 @@ def test_the_compilers_own_layouts_are_told_from_the_text_after_layout_assignmen
 
 
 def test_evolution_finds_faster_configurations_than_chance():
-    weights = np.random.default_rng(3).normal(size=(len(SLOTS), 6))
+    many = [replace(slot, node=slot.node + 3 * copy) for copy in range(20) for slot in SLOTS]
+    weights = np.random.default_rng(3).normal(size=(len(many), 6))
 
     def cost(choice):
         chosen = choice != FREE
-        return 100.0 + weights[np.flatnonzero(chosen), choice[chosen]].sum()
+        return 1000.0 + weights[np.flatnonzero(chosen), choice[chosen]].sum()
 
     fastest = {}
     for name, search in tpu_search.SEARCHES.items():
-        runs = tpu_search.Runs(SLOTS, cost)
-        search(runs, 100, tpu_search.Palette(SLOTS, 1), np.random.default_rng(1))
+        runs = tpu_search.Runs(many, cost)
+        search(runs, 100, tpu_search.Palette(many, 1), np.random.default_rng(1))
         fastest[name] = min(runs.costs_ns)
-    assert fastest["default"] < fastest["random"]
+    assert fastest["default"] < fastest["random"] < 1000.0
+
+
+def test_of_configurations_that_cost_the_same_three_are_kept():
+    runs = tpu_search.Runs(SLOTS, lambda choice: 1000.0 + (choice[0] == 1))
+    tpu_search.random_search(runs, 40, tpu_search.Palette(SLOTS, 0), np.random.default_rng(0))
+    assert sorted(runs.costs_ns) == [1000.0] * 3 + [1001.0] * 3
+    assert (runs.choices[0] == FREE).all()
 
 
 def test_a_small_program_ends_when_it_has_no_more_configurations():

@@ -16,8 +16,12 @@ from stages.collect.tpu_choices import FREE, Slot
 #: simulated time of a choice in nanoseconds, None where the compiler cannot compile it
 Cost = Callable[[np.ndarray], float | None]
 
+#: tries of a move that differs from what the compiler does anyhow
+REDRAWS = 20
 #: how many moves a random configuration is made of, from sparse to heavy
 MOVES = (1, 2, 3, 5, 8)
+#: and how many a child has more than its parents
+CHILD_MOVES = (1, 1, 2, 3)
 #: a move is one that was made before with this probability
 REUSE = 0.7
 #: share of the nodes that a stretch of the program holds
@@ -25,13 +29,15 @@ STRETCHES = (0.02, 0.05, 0.1, 0.2)
 #: share of all slots that a theme of the whole program touches
 RATES = (0.1, 0.3, 0.6)
 #: share of the runs so far that breed
-ELITE = 0.2
+ELITE = 0.3
 #: a child has two parents with this probability
 CROSSED = 0.5
 #: and gives a stretch back to the compiler with this one
-RELEASED = 0.3
-#: tries of a new configuration for each one that is wanted; a small program has no more
-TRIES = 20
+RELEASED = 0.15
+#: configurations of one cost that are kept
+ALIKE = 3
+#: tries of a configuration for each one that is wanted; some programs have no more that differ
+TRIES = 4
 #: by rule: a graph with fewer distinct costs, or a smaller slowest/fastest, is worth nothing
 LEAST_DISTINCT, LEAST_SPREAD = 30, 1.02
 
@@ -39,6 +45,8 @@ LEAST_DISTINCT, LEAST_SPREAD = 30, 1.02
 @dataclass
 class Runs:
     """Configurations that compile, in the order in which they were tried, with their costs.
+
+    Of those that cost the same only `ALIKE` are kept: most differ in what the compiler does anyhow, or undoes.
 
     Attributes:
         cost: Simulates a choice.
@@ -54,6 +62,7 @@ class Runs:
     costs_ns: list[float] = field(default_factory=list)
     errors: int = 0
     _seen: set[bytes] = field(default_factory=set)
+    _alike: dict[int, int] = field(default_factory=dict)
 
     def add(self, choice: np.ndarray) -> None:
         """Runs a choice, what is banned left to the compiler, unless it was run before.
@@ -84,8 +93,10 @@ class Runs:
             self.errors += 1
             return False
         self._seen.add(key)
-        self.choices.append(choice)
-        self.costs_ns.append(cost)
+        alike = self._alike[round(cost)] = self._alike.get(round(cost), 0) + 1
+        if alike <= ALIKE:
+            self.choices.append(choice)
+            self.costs_ns.append(cost)
         return True
 
     def _blamed(self, choice: np.ndarray) -> tuple[int, int]:
@@ -164,7 +175,7 @@ class Palette:
 
     def _new(self) -> np.ndarray:
         own = np.array([slot.own for slot in self.slots])
-        for _ in range(TRIES):
+        for _ in range(REDRAWS):
             move = self._drawn()
             if np.any((move != FREE) & (move != own)):  # what the compiler does anyhow changes no cost
                 break
@@ -205,8 +216,8 @@ def random_search(runs: Runs, count: int, palette: Palette, rng: np.random.Gener
 def evolutionary_search(runs: Runs, count: int, palette: Palette, rng: np.random.Generator) -> None:
     """Fills `runs` with `count` configurations or a few more, bred from the compiler's own choice by their costs.
 
-    A child is one of the fastest runs so far, or a mixture of two, with a move more, or with some layouts given back to
-    the compiler.
+    A child is one of the fastest runs so far, or a mixture of two, with a few moves more; some have layouts given back
+    to the compiler.
     """
     runs.add(np.full(len(runs.slots), FREE, np.int8))
     used = 0
@@ -220,8 +231,10 @@ def evolutionary_search(runs: Runs, count: int, palette: Palette, rng: np.random
             child = np.where(stretch(runs.slots, rng.uniform(0.1, 0.9), rng), other, child)
         if rng.random() < RELEASED:
             child = np.where(stretch(runs.slots, rng.choice(STRETCHES), rng), FREE, child)
-        move, used = palette.move(rng, used)
-        runs.add(_joined([child, move]))
+        for _ in range(rng.choice(CHILD_MOVES)):
+            move, used = palette.move(rng, used)
+            child = _joined([child, move])
+        runs.add(child)
 
 
 SEARCHES = {"random": random_search, "default": evolutionary_search}
