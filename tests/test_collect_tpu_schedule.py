@@ -203,6 +203,16 @@ def test_copies_where_data_says_are_counted_by_their_loop():
     assert read.uncounted == 0
 
 
+def test_two_pipelines_in_one_kernel_both_count():
+    one = pipeline(5, window((8, 3), (32, 3), (4, 1)))
+    body = one.split("control target key end\n\n")[1]
+    other = body.replace("region 90", "region 95").replace("region90", "region95").replace("%p7_p7", "%p70_p7")
+    for old, new in (("16", "56"), ("24", "54"), ("20", "50")):
+        other = other.replace(f"region {old}", f"region {new}").replace(f"region{old}", f"region{new}")
+    both = schedule.read(body + other)
+    assert both.cycles > 1.9 * schedule.read(body).cycles
+
+
 def test_spilled_address_is_followed_to_what_was_stored_last_before():
     spilled = bundles(
         OPERANDS,

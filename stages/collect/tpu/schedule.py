@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from stages.collect.tpu.bundles import Bundles, Loop, Skipped
 
 #: to be raised with every change of what `read` returns: records of another version are made anew
-READER_VERSION = 4
+READER_VERSION = 5
 
 #: unit of the sizes of copies
 GRANULE_BYTES = 1024
@@ -166,20 +166,18 @@ def read(text: str) -> Schedule:
     windows = [copy for copy in found if copy.window is not None]
     steps = max((math.prod(copy.window.iterations) for copy in windows), default=1)
     pipeline = _pipeline(bundles.loops, windows, steps)
-    issuing = [loop for loop in bundles.loops if loop is not pipeline and _issues(loop, windows)]
-    counts, uncounted = _counts(bundles, found, pipeline, issuing, steps)
+    waits = [number for number, text in enumerate(bundles.texts) if _WAIT in text]
+    issuing = [loop for loop in bundles.loops if loop is not pipeline and _issues(loop, windows, waits)]
+    counts, uncounted = _counts(bundles, found, pipeline, issuing, waits, steps)
     cycles = sum(count * cycle for count, cycle in zip(counts, bundles.cycles, strict=True))
     copies = tuple(_over_kernel(copy, counts, issuing) for copy in found)
     return Schedule(cycles, steps, len(bundles), copies, uncounted)
 
 
-def _issues(loop: Loop, windows: list[_Found]) -> bool:
-    """Whether a loop does nothing but copy a window piece by piece.
-
-    A pipeline holds all windows, and a gather's loop copies where data says.
-    """
+def _issues(loop: Loop, windows: list[_Found], waits: list[int]) -> bool:
+    """Whether a loop does nothing but copy a window piece by piece: it waits for none, and data has no say in it."""
     inside = [copy for copy in windows if loop.holds(copy.bundle)]
-    return 0 < len(inside) < max(2, len(windows)) and not any(copy.by_data for copy in inside)
+    return bool(inside) and not any(copy.by_data for copy in inside) and not any(map(loop.holds, waits))
 
 
 def _over_kernel(copy: _Found, counts: list[float], issuing: list[Loop]) -> Copy:
@@ -264,7 +262,12 @@ def _pipeline(loops: list[Loop], windows: list[_Found], steps: int) -> Loop | No
 
 
 def _counts(
-    bundles: Bundles, found: list[_Found], pipeline: Loop | None, issuing: list[Loop], steps: int
+    bundles: Bundles,
+    found: list[_Found],
+    pipeline: Loop | None,
+    issuing: list[Loop],
+    waits: list[int],
+    steps: int,
 ) -> tuple[list[float], int]:
     """How often each bundle runs, none in the issuing loops, and the number of loops that nothing says it of."""
     counts = [1.0] * len(bundles)
@@ -273,7 +276,6 @@ def _counts(
             counts[number] = pipeline.trips
         outputs = [copy.count() for copy in found if not copy.inward and copy.window is not None]
         finished = max(outputs, default=1)
-        waits = [number for number, text in enumerate(bundles.texts) if _WAIT in text]
         for part in bundles.skipped:
             if pipeline.holds(part.first) and pipeline.holds(part.last):
                 often = _runs_of(part, found, waits, steps, finished)
