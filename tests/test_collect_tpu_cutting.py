@@ -87,6 +87,12 @@ def test_operand_used_twice_is_one_parameter():
     assert kernel.count(" parameter(0)") == 2 and " parameter(1)" not in kernel
 
 
+def test_counter_copied_before_it_is_counted_up_is_still_the_counter():
+    copied = "  %i.2 = s32[]{:T(256)S(6)} copy(%i)\n  %next = s32[]{:T(256)} add(%i.2, %one)"
+    text = program().replace("  %next = s32[]{:T(256)} add(%i, %one)", copied)
+    assert [kernel.trips for kernel in cutting.kernels(text)] == [1, 1, 3, 1]
+
+
 def test_trips_noted_by_the_compiler_are_taken():
     noted = ', body=%body, backend_config={"known_trip_count":{"n":"11"}}'
     kernels = cutting.kernels(program().replace(", body=%body", noted))

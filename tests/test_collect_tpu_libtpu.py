@@ -13,6 +13,7 @@ from stages.collect.tpu.real_runs import runs_of
 from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu.windows import Window, candidates, forced, own_window, space
 from stages.errors import InputError
+from stages.hlo import hlo_pb2
 
 #: a convolution, a loop of three trips around a dot, and a constant that a stop with a constant of its own would be
 #: merged with
@@ -82,6 +83,10 @@ def stages(simulator):
 def test_passes_stop_before_code_and_leave_no_trace(stages):
     assert "stop_here" not in stages.before + stages.assigned
     assert "convolution(" in stages.before and "fusion(" not in stages.before
+    module = hlo_pb2.HloProto.FromString(stages.before_proto).hlo_module
+    instructions = [each for computation in module.computations for each in computation.instructions]
+    assert len(instructions) == sum(line.startswith("  ") for line in stages.before.splitlines())
+    assert {each.name for each in instructions} & {"stop_here"} == set()
     assert "fusion(" in stages.optimised and "T(8,128)" in stages.optimised
 
 
@@ -139,8 +144,6 @@ def test_real_windows_keep_the_rules(simulator):
     folder = os.environ.get("TPUGRAPHS_DIR")
     if not folder:
         pytest.skip("TPUGRAPHS_DIR names no folder of real TpuGraphs files")
-    from stages.hlo import hlo_pb2
-
     tuning = hlo_pb2.TuningData.FromString((Path(folder) / "pb" / "op_tuning_data.pb").read_bytes())
     texts = {run.kernel: run.text for run in runs_of(Path(folder))}
     kept = 0

@@ -132,14 +132,17 @@ def test_commands_issued_in_loops_are_counted_and_not_their_cycles():
         "|%219 = sbr.rel (!%p216_p2) target = $region131",
         f"|%14 = dma [#allocation5] /* {copied} ",
         "|%18 = dma.done.wait %s3, 64 /* pipeline-emitter-dma-wait */",
+        "|%s12_s5 = scalar_lea.hbm %s2_s1, %s9_s9",
+        f"|%15 = dma.vmem_to_hbm [thread:$0]  /*vmem=*/%s6_s0, /*size_in_granules=*/2, /*hbm=*/%s12_s5 /* {copied} ",
         "|%p7_p7 = scmp.ge.s32.totalorder %s7_s7, 180 /* loop exit test */",
         "|%24 = sbr.rel (!%p7_p7) target = $region90",
         "|%25 = vnop",
     )
     read = schedule.read(looped)
-    (copy,) = read.copies
-    assert copy.commands == 3 * 6 and copy.pieces == 3 * 6 * 2 and copy.count == 180
-    assert read.cycles == 1 + 180 * 5
+    inward, outward = read.copies
+    assert inward.commands == 3 * 6 and inward.pieces == 3 * 6 * 2 and inward.count == 180
+    assert outward.commands == 0 and not outward.inward
+    assert read.cycles == 1 + 180 * 7
     assert read.uncounted == 0
 
 
@@ -156,6 +159,58 @@ def test_inner_loops_multiply_and_unknown_ones_are_named():
     read = schedule.read(nested)
     assert read.cycles == 1 + 3 + 7 * 3 + 2
     assert read.uncounted == 1
+
+
+def test_loop_that_counts_in_larger_steps_runs_less_often():
+    filling = bundles(
+        OPERANDS,
+        "LB|%s3_s3 = sphi %s2_s2, %s4_s4 } /* Start region 1 ",
+        "|%s4_s4 = sadd.s32 128, %s3_s3 /* copy for cssa */",
+        "|%s5_s5 = scalar_lea.hbm %s2_s1, %s3_s3",
+        "|%7 = dma.vmem_to_hbm [thread:$0]  /*vmem=*/%s6_s0, /*size_in_granules=*/128, /*hbm=*/%s5_s5, /*x=*/[#a]",
+        "|%p2_p2 = scmp.ge.s32.totalorder %s4_s4, 1000 /* loop exit test */",
+        "|%8 = sbr.rel (!%p2_p2) target = $region1",
+        "|%9 = vnop",
+    )
+    read = schedule.read(filling)
+    assert read.cycles == 1 + 8 * 7
+    assert [(copy.count, copy.bytes) for copy in read.copies] == [(8, 128 * 1024)]
+
+
+def test_copies_where_data_says_are_counted_by_their_loop():
+    row = window((1, 6, 1), (1024, 6, 4), (4,), (2**31 - 1, 0, 0))
+    gather = bundles(
+        OPERANDS,
+        "LB|%s9_s9 = sphi %s8_s8, %s7_s7 /* iteration index, stage = 0 */ } /* Start region 90 ",
+        "|%s30_s3 = smov (!%p55_p3), %s29_s2, 4  ;;  %s31_s4 = sadd.s32 2, %s30_s3",
+        "LB|%s10_s1 = sphi %s8_s8, %s11_s2 } /* Start region 91 ",
+        "|%s12_s3 = sld [smem:[%s20_s1 + %s10_s1]]  ;;  %s11_s2 = sadd.s32 1, %s10_s1",
+        "|%s13_s4 = scalar_lea.hbm %s1_s0, %s12_s3",
+        "|%14 = sst [smem:[#allocation5 + $0x3]] %s13_s4",
+        f"|%15 = dma [#allocation5] /* {row} ",
+        "|%p6_p6 = scmp.ge.s32.totalorder %s11_s2, %s31_s4",
+        "|%16 = sbr.rel (!%p6_p6) target = $region91",
+        "|%17 = vnop",
+        "|%18 = dma.done.wait %s3, 64 /* pipeline-emitter-dma-wait */",
+        "|%p7_p7 = scmp.ge.s32.totalorder %s7_s7, 5 /* loop exit test */",
+        "|%24 = sbr.rel (!%p7_p7) target = $region90",
+        "|%25 = vnop",
+    )
+    read = schedule.read(gather)
+    (copy,) = read.copies
+    assert copy.inward and copy.count == 5 * 6 and copy.bytes == 6 * 4096
+    assert read.cycles == 1 + 5 * (2 + 6 * 8 + 4)
+    assert read.uncounted == 0
+
+
+def test_two_pipelines_in_one_kernel_both_count():
+    one = pipeline(5, window((8, 3), (32, 3), (4, 1)))
+    body = one.split("control target key end\n\n")[1]
+    other = body.replace("region 90", "region 95").replace("region90", "region95").replace("%p7_p7", "%p70_p7")
+    for old, new in (("16", "56"), ("24", "54"), ("20", "50")):
+        other = other.replace(f"region {old}", f"region {new}").replace(f"region{old}", f"region{new}")
+    both = schedule.read(body + other)
+    assert both.cycles > 1.9 * schedule.read(body).cycles
 
 
 def test_spilled_address_is_followed_to_what_was_stored_last_before():

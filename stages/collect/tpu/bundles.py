@@ -11,7 +11,10 @@ _BUNDLE = re.compile(r"(?m)^(?=[ \t]*(?:0x[0-9a-f]+|0)[ \t]+(?:[A-Z]{2})?[ \t]*:
 _DELAY = re.compile(r"\bvdelay (\d+)")
 _REGION_START = re.compile(r"Start(?:/End empty)? region (\d+)")
 _BRANCH = re.compile(r"sbr\.rel (?:\((?P<predicate>!?%p\w+)\) )?target = \$region(?P<region>\d+)")
-_EXIT_TEST = re.compile(r"(?P<predicate>%p\w+) = scmp\.\S+ %\w+, (?P<trips>\d+) /\* loop exit test")
+_EXIT_TEST = re.compile(
+    r"(?P<predicate>%p\w+) = scmp\.\S+ (?:\(!?%p\w+\), )?(?P<counter>%s\w+), (?P<end>\d+) /\* loop exit test"
+)
+_EXIT_LIMIT = re.compile(r"(?P<predicate>%p\w+) = scmp\.\S+ (?:\(!?%p\w+\), )?%s\w+, (?P<limit>%s\w+)")
 _SCALAR = re.compile(r"(%s\w+) = ([a-z][\w.]*)\s*(.*?)(?=  ;;|\s*\}|$)", re.S)
 _COMMENT = re.compile(r"/\*(.*?)\*/", re.S)
 _PREDICATE = re.compile(r"\(!?%p\w+\),?")
@@ -23,15 +26,23 @@ _LOOP_INDEX = re.compile(r"iteration index, stage = \d+ iter bound = (\d+)")
 _ANY_INDEX = re.compile(r"iteration index, stage = \d+")
 #: the bundle behind a branch runs whether or not it is taken
 DELAY_SLOTS = 1
+#: bundles before its branch in which a loop's exit test stands, and definitions followed to its limit
+_TEST_WITHIN = 40
 
 
 @dataclass(frozen=True)
 class Loop:
-    """Bundles from ``first`` to ``last`` that run ``trips`` times; None where no constant says how often."""
+    """Bundles from ``first`` to ``last`` that a backward branch repeats.
+
+    Attributes:
+        trips: How often they run, where the loop's exit test compares with a constant.
+        at_most: How often at most, where it compares with a value that is a constant but at the edge of a tensor.
+    """
 
     first: int
     last: int
     trips: int | None
+    at_most: int | None = None
 
     def holds(self, bundle: int) -> bool:
         return self.first <= bundle <= self.last
@@ -56,11 +67,13 @@ class Origin:
         operand: Number of the kernel's operand, its outputs counted after its inputs.
         inward: Whether the operand is an input.
         loops: Which of the kernel's iteration bounds the address moves with; None for all of them.
+        by_data: Whether the address depends on data, as a gather's does.
     """
 
     operand: int
     inward: bool
     loops: frozenset[int] | None
+    by_data: bool
 
 
 class Bundles:
@@ -101,16 +114,52 @@ class Bundles:
     def loops(self) -> list[Loop]:
         """Backward branches with the bundles that they repeat."""
         exits = {
-            test["predicate"]: int(test["trips"])
+            test["predicate"]: -(-int(test["end"]) // self._step(test["counter"]))
             for text in self.texts
             if "loop exit test" in text
             for test in _EXIT_TEST.finditer(text)
         }
-        return [
-            Loop(target, branch + DELAY_SLOTS, exits.get((predicate or "").lstrip("!")))
-            for branch, target, predicate in self._branches
-            if target <= branch
-        ]
+        loops = []
+        for branch, target, predicate in self._branches:
+            if target <= branch:
+                tested = (predicate or "").lstrip("!")
+                trips = exits.get(tested)
+                at_most = None if trips is not None else self._limit_of_test(tested, branch)
+                loops.append(Loop(target, branch + DELAY_SLOTS, trips, at_most))
+        return loops
+
+    def _step(self, counter: str) -> int:
+        """What is added to a loop's counter each time: 1, but for loops that fill memory in larger pieces."""
+        _, opcode, rest = self._definitions.get(counter, (0, "", ""))
+        step = re.match(r"(\d+), %s\w+", _PREDICATE.sub("", rest).strip())
+        return max(1, int(step[1])) if opcode == "sadd.s32" and step else 1
+
+    def _limit_of_test(self, predicate: str, branch: int) -> int | None:
+        """The constant that a loop's exit test compares with, looked for in the bundles before its branch."""
+        for number in range(branch, max(-1, branch - _TEST_WITHIN), -1):
+            for test in _EXIT_LIMIT.finditer(self.texts[number]):
+                if test["predicate"] == predicate:
+                    return self._constant(test["limit"], _TEST_WITHIN)
+        return None
+
+    def _constant(self, register: str, depth: int) -> int | None:
+        """The constant in a register, sums worked out; of a constant and another value to choose from, the constant."""
+        definition = self._definitions.get(register)
+        if definition is None or depth == 0:
+            return None
+        _, opcode, rest = definition
+        parts = [part.strip() for part in _PREDICATE.sub("", _COMMENT.sub("", rest)).split(",")]
+        values = [int(part) if part.isdigit() else None for part in parts]
+        if opcode == "smov":
+            constants = [value for value in values if value is not None]
+            return constants[0] if constants else self._constant(parts[0], depth - 1)
+        if opcode == "sadd.s32":
+            terms = [
+                self._constant(part, depth - 1) if value is None else value
+                for part, value in zip(parts, values, strict=True)
+            ]
+            return None if None in terms else sum(terms)
+        return None
 
     @cached_property
     def skipped(self) -> list[Skipped]:
@@ -158,7 +207,7 @@ class Bundles:
         return self._origin(register, False) or self._origin(register, True)
 
     def _origin(self, register: str, through_phis: bool) -> Origin | None:
-        operand, loops, everything = None, set(), False
+        operand, loops, everything, by_data = None, set(), False, False
         waiting, seen = [register], set()
         while waiting:
             name = waiting.pop()
@@ -178,10 +227,12 @@ class Bundles:
                 everything = True
                 continue
             if opcode != "sphi" or through_phis:
-                waiting += self._sources(number, opcode, rest)
+                sources = list(self._sources(number, opcode, rest))
+                by_data |= opcode == "sld" and not sources
+                waiting += sources
         if operand is None:
             return None
-        return Origin(int(operand[1]), operand[2] == "input", None if everything else frozenset(loops))
+        return Origin(int(operand[1]), operand[2] == "input", None if everything else frozenset(loops), by_data)
 
     def _sources(self, number: int, opcode: str, rest: str) -> Iterator[str]:
         plain = _PREDICATE.sub("", _COMMENT.sub("", rest))

@@ -133,21 +133,26 @@ def _element(computation: Computation, value: Instruction | None, position: int)
 
 def _integer(computation: Computation, value: Instruction | None) -> int | None:
     """The value of an integer constant, looked for behind copies and bitcasts."""
-    while value is not None and value.opcode in ("copy", "bitcast"):
-        value = computation.by_name[value.operands[0]]
+    value = value and _behind(computation, value)
     if value is None or value.opcode != "constant" or not re.fullmatch(r"-?\d+", value.arguments):
         return None
     return int(value.arguments)
 
 
+def _behind(computation: Computation, value: Instruction) -> Instruction:
+    """The value that copies and bitcasts repeat."""
+    while value.opcode in ("copy", "bitcast"):
+        value = computation.by_name[value.operands[0]]
+    return value
+
+
 def _step(body: Computation, position: int) -> int | None:
     """What a loop's body adds to the element of its state at ``position``."""
     following = _element(body, body.root, position)
-    while following is not None and following.opcode in ("copy", "bitcast"):
-        following = body.by_name[following.operands[0]]
+    following = following and _behind(body, following)
     if following is None or following.opcode != "add":
         return None
-    terms = [body.by_name[operand] for operand in following.operands]
+    terms = [_behind(body, body.by_name[operand]) for operand in following.operands]
     counters = [term for term in terms if re.search(rf"index={position}\b", term.attributes)]
     steps = [_integer(body, term) for term in terms]
     return next((step for step in steps if step is not None), None) if counters else None

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from stages.collect.tpu.bundles import Bundles, Loop, Skipped
 
 #: to be raised with every change of what `read` returns: records of another version are made anew
-READER_VERSION = 3
+READER_VERSION = 5
 
 #: unit of the sizes of copies
 GRANULE_BYTES = 1024
@@ -36,6 +36,8 @@ _BOUNDS = {
     name: re.compile(rf"(?m)^{name}: \(([^)]*)\)")
     for name in ("base_bounds", "window_bounds", "iteration_bounds", "strides", "pad_low", "pad_high")
 }
+#: positions of a window over which a mean is taken; more have bounds that depend on data
+_MOST_POSITIONS = 100_000
 _ELEMENT = re.compile(r"element_size_in_bytes: (\d+)")
 
 
@@ -133,11 +135,17 @@ class _Found:
     moves_with: frozenset[int] | None
     window: _Window | None
     granules: int
+    by_data: bool
 
     def count(self) -> int:
-        """How often the window moves, the first position included, as its loops turn like an odometer."""
+        """How often the window moves, the first position included, as its loops turn like an odometer.
+
+        Where its address depends on data it moves in each step.
+        """
         if self.window is None:
             return 1
+        if self.by_data:
+            return math.prod(self.window.iterations)
         iterations = self.window.iterations
         moving = [
             loop
@@ -158,13 +166,18 @@ def read(text: str) -> Schedule:
     windows = [copy for copy in found if copy.window is not None]
     steps = max((math.prod(copy.window.iterations) for copy in windows), default=1)
     pipeline = _pipeline(bundles.loops, windows, steps)
-    issuing = [
-        loop for loop in bundles.loops if loop.trips is None and any(loop.holds(copy.bundle) for copy in windows)
-    ]
-    counts, uncounted = _counts(bundles, found, pipeline, issuing, steps)
+    waits = [number for number, text in enumerate(bundles.texts) if _WAIT in text]
+    issuing = [loop for loop in bundles.loops if loop is not pipeline and _issues(loop, windows, waits)]
+    counts, uncounted = _counts(bundles, found, pipeline, issuing, waits, steps)
     cycles = sum(count * cycle for count, cycle in zip(counts, bundles.cycles, strict=True))
     copies = tuple(_over_kernel(copy, counts, issuing) for copy in found)
     return Schedule(cycles, steps, len(bundles), copies, uncounted)
+
+
+def _issues(loop: Loop, windows: list[_Found], waits: list[int]) -> bool:
+    """Whether a loop does nothing but copy a window piece by piece: it waits for none, and data has no say in it."""
+    inside = [copy for copy in windows if loop.holds(copy.bundle)]
+    return bool(inside) and not any(copy.by_data for copy in inside) and not any(map(loop.holds, waits))
 
 
 def _over_kernel(copy: _Found, counts: list[float], issuing: list[Loop]) -> Copy:
@@ -176,7 +189,8 @@ def _over_kernel(copy: _Found, counts: list[float], issuing: list[Loop]) -> Copy
     # One command copies pieces that lie together and one level of equally spaced ones.
     looped = any(loop.holds(copy.bundle) for loop in issuing)
     commands = max(1.0, math.prod(levels[2:])) if looped else 0.0
-    return Copy(copy.inward, copy.operand, copy.count(), size, max(1.0, math.prod(levels[1:])), commands, True)
+    count = round(counts[copy.bundle]) if copy.by_data else copy.count()
+    return Copy(copy.inward, copy.operand, count, size, max(1.0, math.prod(levels[1:])), commands, True)
 
 
 def _copies(bundles: Bundles) -> list[_Found]:
@@ -204,6 +218,7 @@ def _copies(bundles: Bundles) -> list[_Found]:
                 origin.loops if origin else None,
                 _window(text),
                 int(granules[1]) if granules else 1,
+                origin is not None and origin.by_data,
             )
         )
     return found
@@ -212,6 +227,8 @@ def _copies(bundles: Bundles) -> list[_Found]:
 def _mean_overlap(size: int, whole: int, stride: int, low: int, high: int) -> float:
     """What of a window lies inside the tensor, in the mean over its positions, which begin ``low`` before it."""
     starts = range(-low, max(-low, whole + high - size) + 1, max(1, stride))
+    if len(starts) > _MOST_POSITIONS:
+        return float(min(size, whole))
     inside = [max(0, min(start + size, whole) - max(start, 0)) for start in starts]
     return max(1.0, sum(inside) / len(inside))
 
@@ -245,7 +262,12 @@ def _pipeline(loops: list[Loop], windows: list[_Found], steps: int) -> Loop | No
 
 
 def _counts(
-    bundles: Bundles, found: list[_Found], pipeline: Loop | None, issuing: list[Loop], steps: int
+    bundles: Bundles,
+    found: list[_Found],
+    pipeline: Loop | None,
+    issuing: list[Loop],
+    waits: list[int],
+    steps: int,
 ) -> tuple[list[float], int]:
     """How often each bundle runs, none in the issuing loops, and the number of loops that nothing says it of."""
     counts = [1.0] * len(bundles)
@@ -254,7 +276,6 @@ def _counts(
             counts[number] = pipeline.trips
         outputs = [copy.count() for copy in found if not copy.inward and copy.window is not None]
         finished = max(outputs, default=1)
-        waits = [number for number, text in enumerate(bundles.texts) if _WAIT in text]
         for part in bundles.skipped:
             if pipeline.holds(part.first) and pipeline.holds(part.last):
                 often = _runs_of(part, found, waits, steps, finished)
@@ -264,7 +285,7 @@ def _counts(
     for loop in bundles.loops:
         if loop is pipeline:
             continue
-        trips = 0 if loop in issuing else loop.trips
+        trips = 0 if loop in issuing else loop.at_most if loop.trips is None else loop.trips
         uncounted += trips is None
         for number in range(loop.first, min(loop.last + 1, len(counts))):
             counts[number] *= 1 if trips is None else trips

@@ -6,6 +6,7 @@ costs its HLO passes and the few kernels that no configuration before it had.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class Simulator:
         self._cache.close()
 
     def stages(self, text: str) -> Stages:
-        """Runs the HLO passes on a module's text (``before_proto`` is empty: see `passes.run`).
+        """Runs the HLO passes on a module's text, as `passes.run` does, in a process that may die.
 
         Raises:
             libtpu.CompileError: The compiler refuses the module, or dies of it.
@@ -85,7 +86,8 @@ class Simulator:
         ((_, answer),) = self._pool.run([("passes", text)])
         if "record" not in answer:
             raise libtpu.CompileError(_fault(answer))
-        return Stages(**answer["record"])
+        record = answer["record"]
+        return Stages(**{**record, "before_proto": base64.b64decode(record["before_proto"])})
 
     def program(self, text: str, tick: Callable[[], None] = lambda: None) -> Simulation:
         """Simulates a program from its module's text, before layout assignment, with whatever layouts it constrains.

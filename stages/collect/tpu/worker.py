@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def serve(pipe: Connection, folder: str) -> None:
     dumps.mkdir()
     libtpu.set_environment(dumps)
     tempfile.tempdir = folder  # whatever a dying process leaves is removed with the folder
-    tasks = {"kernel": lambda text: kernel_record(text, dumps), "passes": lambda text: vars(_without_proto(text))}
+    tasks = {"kernel": lambda text: kernel_record(text, dumps), "passes": stages_record}
     while True:
         try:
             kind, text = json.loads(pipe.recv_bytes())
@@ -59,8 +59,10 @@ def serve(pipe: Connection, folder: str) -> None:
             return
 
 
-def _without_proto(text: str) -> passes.Stages:
-    return replace(passes.run(text), before_proto="")
+def stages_record(text: str) -> dict:
+    """Runs the HLO passes on a module: the fields of `passes.Stages`, the proto in base64."""
+    stages = passes.run(text)
+    return {**vars(stages), "before_proto": base64.b64encode(stages.before_proto).decode()}
 
 
 def kernel_record(text: str, dumps: Path) -> dict:
