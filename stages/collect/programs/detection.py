@@ -185,7 +185,7 @@ PROGRAMS = [
     _xla("retinanet", "valid", "retinanet_resnet101", partial(retinanet, blocks=(3, 4, 23, 3)),
          [("float", 2, 640, 640, 3)]),
     _xla("yolo", "test", "yolov3_416", partial(yolo, blocks=(1, 2, 8, 8, 4)), [("float", 16, 416, 416, 3)]),
-    _xla("yolo", "test", "yolov3_320", partial(yolo, blocks=(1, 2, 4, 4, 2)), [("float", 16, 320, 320, 3)], "sgd",
+    _xla("yolo", "test", "yolov3_small_320", partial(yolo, blocks=(1, 2, 4, 4, 2)), [("float", 16, 320, 320, 3)], "sgd",
          loss="binary"),
     _xla("hourglass", "train", "hourglass_2", partial(hourglass, stacks=2, width=256, outputs=16),
          [("float", 16, 256, 256, 3)], "sgd", loss="squared"),

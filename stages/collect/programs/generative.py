@@ -249,7 +249,7 @@ PROGRAMS = [
          [("float", 16, 32, 32, 4), ("int32", 16)], "sgd", loss="squared"),
     _xla("diffusion_transformer", "valid", "dit_xl2", partial(dit, layers=28, width=1152, heads=16),
          [("float", 4, 32, 32, 4), ("int32", 4)], dtype=BF16),
-    _xla("autoencoder", "train", "kl_f8_decoder", partial(autoencoder, width=128, multiples=(1, 2, 4, 4), blocks=2),
+    _xla("autoencoder", "train", "kl_f8", partial(autoencoder, width=128, multiples=(1, 2, 4, 4), blocks=2),
          [("float", 2, 256, 256, 3)]),
     _xla("autoencoder", "train", "kl_f4_small", partial(autoencoder, width=64, multiples=(1, 2, 4), blocks=2),
          [("float", 8, 128, 128, 3)], "adamw", loss="squared", dtype=BF16),
