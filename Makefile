@@ -4,7 +4,7 @@ VENV := .venv
 COLLECT := .venv-collect
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 
-# Stage commands say `python`: it is to be this one. Kernels and tests inherit it too.
+# Tests and what they start find this `python` first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -27,12 +27,12 @@ help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports/
-	git rev-parse --git-dir >/dev/null 2>&1 || { echo "not a git clone, or no git: DVC needs one" >&2; exit 1; }
+	why=$$(git rev-parse --git-dir 2>&1 >/dev/null) || { echo "DVC needs a git clone, and git says:" $$why >&2; exit 1; }
 	$(VENV)/bin/python -m stages.repro
 	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
 
 recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
-	$(VENV)/bin/python -m stages.recipes $(NAME)
+	$(VENV)/bin/python -m stages.studies.recipes $(NAME)
 
 ablate: $(RUN) ## what each choice is worth on valid, three seeds each; goes on where it was; writes reports/ablation.csv
 	$(VENV)/bin/python -m benchmarks.ablate $(ARGS)
@@ -61,7 +61,7 @@ collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and 
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
-	rm -rf data/prune data/pad data/states data/checkpoints data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/prune data/pad data/states data/checkpoints data/trained data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 

@@ -30,20 +30,25 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import ablation, blend, files, pad, params, prune, scores
-from stages.collection import COLLECTIONS, folder, is_tile, slug
-from stages.dataset import model_graphs, prune_folder
+from stages import files, pad
+from stages.blend import stage as blend
+from stages.engine import code
 from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
+from stages.gbdt.feature_table import Sheet, labelled
 from stages.gbdt.settings import Settings as TreeSettings
-from stages.gbdt.sheet import Sheet, labelled
 from stages.gnn.batch import Memory, prepare
-from stages.gnn.checkpoint import CODE
 from stages.gnn.inference import predict
 from stages.gnn.settings import NAMES, Settings
 from stages.gnn.training import Training, build, deterministic
-from stages.metrics import collection_score, graph_score
+from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
+from stages.graphs.dataset import model_graphs, prune_folder
+from stages.prune import stage as prune
+from stages.runner import params
+from stages.scoring import scores
+from stages.scoring.metrics import collection_score, graph_score
 from stages.statistics import layout
+from stages.studies import ablation
 
 #: group -> variant -> stage -> what it changes; of trees, the group of statistics that is left out
 VARIANTS: dict[str, dict[str, dict]] = {
@@ -103,9 +108,8 @@ ON_TILES = {("default", "network"), ("padding", "0")} | {
 }
 TILES_ONLY = {("network", "early fusion")}
 FURTHER = "network"
-#: modules on which a row depends beside those of the network
-OTHERS = ("blend", "baselines", "families", "npz", "operands", "pad", "prune", "scores", "submission")
-STAGES = Path(__file__).parents[1] / "stages"
+#: modules on which a row depends, with all that they import
+CODE = tuple(f"stages.{stage}" for stage in ("prune.stage", "pad", "gnn.stage", "gbdt.stage", "blend.stage"))
 Job = tuple[str, str, str, int]  # group, variant, collection, seed
 
 
@@ -142,10 +146,8 @@ def identity(job: Job) -> str:
     return digest.hexdigest()
 
 
-@cache
 def _code() -> str:
-    trees = sorted((STAGES / "gbdt").glob("*.py"))
-    return _digest([*CODE, *trees, *(STAGES / f"{name}.py" for name in OTHERS), Path(__file__)])
+    return code.digest(*CODE) + _digest([Path(__file__)])
 
 
 @cache

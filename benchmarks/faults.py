@@ -11,14 +11,16 @@ killed       kill -9 of the process group of `make repro` at random moments: the
              until it ends; its bytes are compared; it begins from nothing again until it was killed so often
 interrupted  SIGINT to the process group while a stage works, as Ctrl-C sends it
 kernel       kill -9 of the process of a stage's notebook
+orphaned     SIGTERM, SIGINT or SIGKILL to make alone, to DVC alone or to the runner alone while gbdt works; then other
+             parameters, `OTHER`, and at once the next run, which is to end with the bytes of a run of these
 disk         the copy lies on a tmpfs with room for `ROOM` of what the stage makes; then it is given more
 memory       a limit for all processes together, by a cgroup, lowered by a tenth until the stage fails
 together     two runs at once: `make repro`'s own command twice, and plain `dvc repro` twice
 read-only    reports/ or data/ mounted read-only
 torn         dvc.lock, or DVC's own list of locks, cut off at a random place, as a kill at that moment leaves it
 ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, of which one is killed
-             or cut off while it works: on tests/pipeline.py's tiny data, `made_long`, up to the networks. Where the
-             head is lost the run fails, and the next one has a new cluster
+             or cut off while it works: on the tiny data of tests/support/pipeline.py, `made_long`, up to the networks.
+             Where the head is lost the run fails, and the next one has a new cluster
 
 Disk, read-only and ray need root to mount and to divide the network, memory a cgroup of the first version too; without,
 they are left out and said to be. A row for each is written to reports/benchmarks.json as soon as it is there, and what
@@ -51,7 +53,7 @@ import yaml
 from benchmarks import measure, namespaces
 from benchmarks.namespaces import PLACES, Cluster, Missing
 from stages import files
-from tests import pipeline
+from tests.support import pipeline
 
 PROJECT = Path(__file__).parents[1]
 COLLECTION = "layout-xla-random"
@@ -61,10 +63,14 @@ SMALL: dict[str, dict[str, object]] = {
     "gnn": {"seeds": 2, "epochs": 4, "finetune": 2},
     "gbdt": {"seeds": 2, "trees": 30},
 }
+#: parameters that are changed between a run whose parent is killed and the next one
+OTHER: dict[str, dict[str, object]] = {"gbdt": {"seeds": 1, "trees": 4}}
+#: who is killed alone, by a pattern of the command line
+ALONE = {"make": r"^make ", "DVC": r"-m stages\.repro", "the runner": r"-m stages\.run "}
 #: share of what a stage writes, DVC's copies in its cache included, that a disk has room for: with little the stage
 #: itself meets the end of it, with more DVC does
 ROOM = (0.2, 0.7)
-PATIENCE = 20.0  # seconds for processes of a run that was killed to end by themselves
+PATIENCE = 5.0  # seconds for processes of a run that was killed to end by themselves
 TRIES = 4  # to meet a stage at work
 LIMIT = 600.0  # seconds after which a run counts as hanging
 HUNG = 124  # its status then, as that of `timeout`
@@ -98,6 +104,7 @@ _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line f
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 REPRO = (sys.executable, "-m", "stages.repro")
 DVC = (sys.executable, "-m", "dvc", "repro")
+MAKE = ("make", "repro", "RUN=")  # without looking at what is installed
 #: up to the networks; one thread each, as Ray gives its workers: sums depend on it
 NETWORKS = ("env", "OMP_NUM_THREADS=1", *REPRO, f"gnn@{COLLECTION}")
 #: what makes the tiny pipeline's trainings long enough to be met in their middle; one seed a node
@@ -289,6 +296,29 @@ def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bo
     return judged(folder, ended, reference, where=stage.partition("@")[0])
 
 
+def orphaned(folder: Path, source: Path, target: str, number: int, reference: Mapping) -> dict:
+    """Sends a signal to one process of a run while gbdt works, changes `OTHER` parameters and runs again at once."""
+    stage = f"gbdt@{COLLECTION}"
+    copy(source, folder, stage)
+    _set(folder, **OTHER)
+    if (ended := run(folder)).status:
+        raise RuntimeError(f"the run with other parameters failed undisturbed: {ended.message}")
+    expected = state(folder)
+    copy(source, folder, stage)
+    process, console = start(folder, MAKE)
+    while process.poll() is None and not any("run gbdt " in words for words in processes(folder).values()):
+        time.sleep(0.05)
+    kernel(folder, process)
+    time.sleep(2)  # the notebook is at its work then, with workers
+    (victim,) = (pid for pid, words in processes(folder).items() if re.search(ALONE[target], words))
+    os.kill(victim, number)
+    ended = finish(process, console)
+    left_over = left(folder)
+    _set(folder, **OTHER)
+    row = judged(folder, ended, expected, where=f"{signal.Signals(number).name} to {target} alone, gbdt")
+    return row | {"orphans": left_over, "clear": "Traceback" not in ended.text and ended.status != 0}
+
+
 def needs_root() -> None:
     if os.geteuid() != 0 or not shutil.which("mount"):
         raise Missing("needs root, to mount")
@@ -434,8 +464,8 @@ def made_long(folder: Path) -> Path:
     pipeline.copy(folder)
     for name, pattern, instead in (
         ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
-        ("prune.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
-        ("prune.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
+        ("prune/stage.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
+        ("prune/stage.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
     ):
         file = folder / "stages" / name
         text, count = re.subn(pattern, instead, file.read_text(), flags=re.MULTILINE)
@@ -516,11 +546,10 @@ def killed(
     work: Path, fresh: Path, kills: int, seed: int, seconds: float, reference: Mapping, results: dict
 ) -> Iterator:
     """Yields after each kill and each end, with its row in results["kills"]; goes on in `work` where it was."""
-    command = ("make", "repro", "RUN=")
     while _kills_left(kills, results):
         if not work.exists():
             shutil.copytree(fresh, work, symlinks=True)
-        process, console = start(work, command)
+        process, console = start(work, MAKE)
         enough = len(results["kills"]) >= kills
         draw = random.Random(f"{seed} {results['begun']}").uniform(0.02, 0.5) * seconds
         results["begun"] += 1
@@ -553,6 +582,9 @@ def planned(seed: int) -> Iterator[tuple[str, dict]]:
     for stage in ("prune", "gnn", "gbdt", "leaderboard"):
         yield "interrupted", {"stage": whole[stage], "kill": False}
         yield "kernel", {"stage": whole[stage], "kill": True}
+    for target in ALONE:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+            yield "orphaned", {"target": target, "number": int(number)}
     for stage in ("prune", "pad", "gnn", "gbdt", "blend", "leaderboard"):
         for room in ROOM:
             yield "disk", {"stage": whole[stage], "room": room}
@@ -576,6 +608,7 @@ def planned(seed: int) -> Iterator[tuple[str, dict]]:
 FUNCTIONS = {
     "interrupted": at_work,
     "kernel": at_work,
+    "orphaned": orphaned,
     "disk": full,
     "memory": starved,
     "together": together,
@@ -588,7 +621,7 @@ FUNCTIONS = {
 def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dict:
     """Makes the faults that are not in `out` yet; returns what is written there under "faults"."""
     code = [Path(module) for module in (__file__, namespaces.__file__, pipeline.__file__)]
-    known = measure.identity(_committed(), SMALL, kills, seed, code=code)
+    known = measure.identity(_committed(), SMALL, kills, seed, modules=(), files=code)
     folder = Path(tempfile.gettempdir(), f"faults-{known}")
     results = measure.read("faults", out)
     if results.get("identity") != known:

@@ -32,9 +32,7 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks import measure, reference, synthetic
-from stages import pad, params, prune
-from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
-from stages.dataset import ModelGraph, model_graphs
+from stages import pad
 from stages.errors import InputError
 from stages.gnn import states
 from stages.gnn.batch import Memory, join, prepare
@@ -43,8 +41,12 @@ from stages.gnn.inference import predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.settings import NAMES, Settings
 from stages.gnn.training import CLIP, Training, adamw, build, deterministic
-from stages.metrics import collection_score, kendall
-from stages.score import read_solution
+from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages.graphs.dataset import ModelGraph, model_graphs
+from stages.prune import stage as prune
+from stages.runner import params
+from stages.scoring.metrics import collection_score, kendall
+from stages.scoring.score import read_solution
 
 LAYOUT_COLLECTIONS = [name for name in COLLECTIONS if not is_tile(name)]
 REAL = "layout:xla:default"

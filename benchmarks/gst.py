@@ -28,12 +28,12 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, synthetic
-from stages.gnn import store
+from stages.gnn import state_files
 from stages.gnn.batch import Batch, join, prepare
+from stages.gnn.graph_view import View
 from stages.gnn.inference import embeddings
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, sample
-from stages.gnn.view import View
 
 NODES = (5_000, 20_000, 43_615, 160_000)  # the largest published graph has 43,615
 REFERENCE_NODES = 43_615
@@ -100,7 +100,7 @@ def step(
     row["estimate"] = held_bytes(row["states"], width)
     if row["estimate"] > most_bytes:
         return row | {"fits": False}
-    store.trim()
+    state_files.trim()
     prepared, begun = measure.peak_bytes(), measure.resident_bytes()
     measure.reset_peak()
     seconds, repeats = measure.median_seconds(lambda: training._network_step(np.array([0]), rng), repeat)

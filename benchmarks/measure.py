@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
-from stages import files
-from stages.gnn.checkpoint import CODE
+from stages import files as whole_files
+from stages.engine import code
 
 RESULTS = Path("reports/benchmarks.json")
+BENCHMARKS = sorted(Path(__file__).parent.glob("*.py"))
 #: seconds after which something is not repeated any more
 PATIENCE = 60.0
 
@@ -40,7 +41,7 @@ def median_seconds(function: Callable[[], object], repeat: int, patience: float 
 def machine() -> dict[str, str | int]:
     """What figures depend on beside the code: processor, cores, torch and its threads."""
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -73,11 +74,16 @@ def resident_bytes() -> int:
     return status("VmRSS")
 
 
-def identity(*parts, code: Iterable[Path] = (*CODE, *sorted(Path(__file__).parent.glob("*.py")))) -> str:
-    """Digest of what figures depend on: code, by default that of the network and of the benchmarks, and `parts`, put
-    into JSON."""
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    for path in code:
+def identity(*parts, modules: Iterable[str] = ("stages.gnn.training",), files: Iterable[Path] = BENCHMARKS) -> str:
+    """Digest of what figures depend on.
+
+    Args:
+        parts: whatever else, put into JSON.
+        modules: of stages, with all that they import; by default the network's.
+        files: of other code; by default the benchmarks.
+    """
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + code.digest(*modules).encode())
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -93,10 +99,10 @@ def write(key: str, content: dict, path: str | Path = RESULTS) -> None:
     path = Path(path)
     results = json.loads(path.read_text()) if path.exists() else {}
     results[key] = {"machine": machine()} | content
-    files.replace(path, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
+    whole_files.replace(path, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

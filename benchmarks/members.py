@@ -31,12 +31,16 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks import measure, synthesize
-from stages import dataset, gbdt, params, prune, seconds
-from stages.collection import COLLECTIONS
+from stages import gbdt
+from stages.engine import elapsed_times
 from stages.gbdt.ensemble import fit
+from stages.gbdt.feature_table import labelled, whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import labelled, whole
 from stages.gbdt.stage import SCORED
+from stages.graphs import dataset
+from stages.graphs.collection import COLLECTIONS
+from stages.prune import stage as prune
+from stages.runner import params
 
 #: what holds LightGBM and polars to one thread, which must be there before they are
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "POLARS_MAX_THREADS"), "1")
@@ -61,7 +65,7 @@ def parts(data: str, collection: str, **changes) -> dict:
         for name in settings.objectives
     }
     total, _ = spent(lambda: gbdt.run(collection=collection, data=data, **knobs))
-    training = seconds.read(data, "gbdt", collection)
+    training = elapsed_times.read(data, "gbdt", collection)
     return {
         "collection": collection,
         "known": known,

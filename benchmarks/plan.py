@@ -4,7 +4,7 @@ Prints the README's table and the sentences below it. Nothing is run: a model ta
 rates (benchmarks/scale.py, a tenth of full size on two cores; benchmarks/members.py, the parts of gbdt) to full size,
 and a simulation hands the tasks to cores and GPUs as the engine does.
 
-What is spread are the tasks of stages/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
+What is spread are the tasks of stages/engine/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
 networks of all seeds; (objective, seed) in gbdt, then graphs, each scored with all members, `IN_MEMORY` at a time on
 one machine without Ray. What comes before and after them in a stage, and each of the other stages, is one task: pad
 too, whose writing the engine spreads over a few processes, because how much of pad that is was not measured. Stages of
@@ -40,10 +40,10 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import measure, scale, synthesize
-from stages import params
-from stages.collection import COLLECTIONS, from_slug, slug
 from stages.errors import InputError
 from stages.gbdt.stage import IN_MEMORY
+from stages.graphs.collection import COLLECTIONS, from_slug, slug
+from stages.runner import params
 
 SEEDS = 3  # of params.yaml, with which the tenth was measured
 ALONE = ("configuration", "pad")  # stages of one task for each collection

@@ -31,8 +31,8 @@ import polars as pl
 from isal.igzip_lib import DECOMP_DEFLATE, IgzipDecompressor
 
 from benchmarks import measure, synthesize, synthetic
-from stages import dataset
-from stages.collection import SPLITS, folder
+from stages.graphs import dataset
+from stages.graphs.collection import SPLITS, folder
 
 COLLECTION = "layout:nlp:random"
 #: configurations, configurable nodes, nodes, and the share of nodes that change from one configuration to the next

@@ -18,11 +18,11 @@ from torch.nn.functional import dropout, gelu
 from torch.nn.functional import instance_norm as channels_first_norm
 from torch_geometric.nn import SAGEConv
 
-from stages.dataset import ModelGraph
 from stages.gnn.loss import pairwise_hinge
-from stages.hlo.opcodes import OPCODES
-from stages.metrics import collection_score, kendall
-from stages.npz import LAYOUT_FEATURES
+from stages.graphs.dataset import ModelGraph
+from stages.graphs.npz import LAYOUT_FEATURES
+from stages.graphs.opcodes import OPCODES
+from stages.scoring.metrics import collection_score, kendall
 
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4

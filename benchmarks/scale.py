@@ -36,12 +36,12 @@ import polars as pl
 import yaml
 
 from benchmarks import measure, synthesize
-from stages import submission
-from stages.collection import slug
+from stages.graphs.collection import slug
+from stages.scoring import submission
 
 PROJECT = Path(__file__).parents[1]
 #: tracked files that the copy does not need: what the sample was made of, results, and the sample's graphs themselves
-LEFT = ("data/records/", "data/sample/npz_all/", "reports/", "tests/", "dvc.lock")
+LEFT = ("data/inputs/", "data/records/", "data/sample/npz_all/", "reports/", "tests/", "dvc.lock")
 #: the parameters that differ from params.yaml's: segments as large as those of Graph Segment Training's own code on
 #: TpuGraphs, where 40 nodes, made for graphs of hundreds, would be 270 segments of the largest pruned graph; and the
 #: stand-in has no solution, and nobody describes its graphs
@@ -54,6 +54,7 @@ RUNNING, DONE = re.compile(r"Running stage '(.+?)':"), re.compile(r"Updating loc
 #: what the work of a stage grows with, of its collection or, where a stage sees all, of all five
 GROWS: dict[str, tuple[str, Callable[[synthesize.Size], int]]] = {
     "synthesize": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
+    "inputs": ("nothing", lambda size: 0),
     "prune": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
     "configuration": ("graphs", lambda size: 1),
     "pad": ("nodes", lambda size: size.nodes),
@@ -176,7 +177,8 @@ def extrapolated(rows: Sequence[Mapping], scale: float) -> list[dict]:
     found = []
     for row in rows:
         stage, collection = row["stage"], row["collection"]
-        times = work(whole, stage, collection) / work(part, stage, collection)
+        done = work(part, stage, collection)
+        times = work(whole, stage, collection) / done if done else 1
         about = {"stage": stage, "collection": collection, "grows_with": GROWS[stage][0], "times": times}
         found.append(about | {"seconds": row["seconds"] * times})
     return found

@@ -23,8 +23,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import synthetic
-from stages import dataset, files, npz
-from stages.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages import files
+from stages.graphs import dataset, npz
+from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 
 #: graphs of train, valid and test
 GRAPHS = {

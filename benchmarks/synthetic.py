@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import dataset, npz, pad, prune
-from stages.collection import SPLITS
-from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS, PARAMETER, RESHAPE
-from stages.tensors import ELEMENTS, LAYOUT, ROOT, SHAPE
+from stages import pad
+from stages.graphs import dataset, npz
+from stages.graphs.collection import SPLITS
+from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS, PARAMETER, RESHAPE
+from stages.graphs.tensors import ELEMENTS, LAYOUT, ROOT, SHAPE
+from stages.prune import stage as prune
 
 COLLECTION = "layout:xla:default"
 ELEMENTWISE = [OPCODE_NUMBERS[name] for name in ("add", "maximum", "multiply", "subtract", "tanh")]

@@ -22,11 +22,14 @@ import numpy as np
 import polars as pl
 
 from benchmarks import measure, synthetic
-from stages import dataset, gbdt, params, prune
-from stages.collection import COLLECTIONS, SPLITS
+from stages import gbdt
 from stages.errors import InputError
+from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import whole
+from stages.graphs import dataset
+from stages.graphs.collection import COLLECTIONS, SPLITS
+from stages.prune import stage as prune
+from stages.runner import params
 from stages.statistics import statistics
 
 #: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many

@@ -1,4 +1,5 @@
-"""What a configuration is, on one small program: its graph before and after pruning, and what its layouts force.
+"""What a configuration is, on one small program: its graph before and after pruning, and what its layouts force; or
+on one small kernel: its graph, which pruning leaves whole, and its tiles.
 
 The page is for a reader who has never seen an HLO graph; no stage reads what this one finds.
 """
@@ -6,25 +7,30 @@ The page is for a reader who has never seen an HLO graph; no stage reads what th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import dataset, figures, npz
-from stages.collection import folder, is_tile
+from stages import checks
 from stages.errors import InputError
-from stages.hlo.opcodes import OPCODE_NUMBERS
+from stages.graphs import dataset, npz
+from stages.graphs.collection import folder, is_tile
+from stages.graphs.opcodes import OPCODE_NUMBERS
+from stages.graphs.tensors import MAX_RANK, dimensions, shape
+from stages.graphs.topology import topological_order, within
+from stages.reporting import figures
 from stages.statistics import copies, orders
 from stages.statistics.copies import slot_tensors
 from stages.statistics.layout import distinct_layouts
-from stages.tensors import dimensions, shape
-from stages.topology import topological_order, within
+from stages.statistics.tile import GROUPS
 
 TRIED = 20  # of the smallest programs, until one has a copy to show
 POINTS = 400  # in the picture of run times
 DEEPEST = 14  # inches of a drawing
+ENDS = 5  # tiles shown at either end of a kernel's
 LABELLED = 60  # nodes of a drawing beyond which their names would cover each other
 _NAMES = {number: name for name, number in OPCODE_NUMBERS.items()}
 SLOTS = ("output", "input", "kernel")
@@ -38,6 +44,8 @@ class Example:
     bool: what pruning leaves, and kept_edges (k, 2) of it; runtime (c,) in nanoseconds; fastest, slowest: places in it;
     layouts (2, nc, 3) texts, of the fastest and the slowest; copy: (consumer, producer, bytes, slot of the consumer) of
     the largest copy between two nodes that the slowest forces and the fastest does not, None where there is none.
+    tiles: (c,) texts, the bounds of a kernel's output tile, of which a configuration is the choice; None of a program,
+    as a kernel has no configurable nodes.
     """
 
     id: str
@@ -53,16 +61,17 @@ class Example:
     slowest: int
     layouts: np.ndarray
     copy: tuple[int, int, int, int] | None
+    tiles: list[str] | None = None
 
 
-def run(*, collection: str, program: str | None = None, root: str, data: str = "data") -> Example:
-    """A train program of a layout collection, as published below `root` and as pruned below `data`.
+@checks.entry("configuration")
+def run(*, collection: str, program: str | None = None, root: str | Path, data: str | Path = "data") -> Example:
+    """A train program of a layout collection, as published below `root` and as pruned below `data`, or a train kernel.
 
-    program: its id; None takes the smallest that has a copy to show, of the `TRIED` smallest.
-    Raises InputError for a tile collection, an unknown program, and a program that was pruned from another file.
+    program: its id; None takes the smallest that has a copy to show, of the `TRIED` smallest, and of kernels, none of
+    which has, the smallest of all.
+    Raises InputError for an unknown program, and a program that was pruned from another file.
     """
-    if is_tile(collection):
-        raise InputError(f"params.yaml, configuration.collection: is {collection}; give a layout collection")
     kept = dataset.manifest(dataset.prune_folder(data, collection))
     sizes = {entry["id"]: entry["whole_nodes"] for entry in kept["graphs"]["train"]}
     if not sizes:
@@ -71,6 +80,8 @@ def run(*, collection: str, program: str | None = None, root: str, data: str = "
         raise InputError(f"params.yaml, configuration.program: {program!r} is no train graph of {collection}")
     graphs = {graph.id: graph for graph in dataset.graphs(data, collection, "train")}
     smallest = sorted(sizes, key=lambda id: (sizes[id], id))[:TRIED]
+    if is_tile(collection):
+        return _kernel(graphs[program or smallest[0]])
     tried = [program] if program else smallest
     chosen = next((id for id in tried if _copy(graphs[id]) is not None), tried[0])
     return _example(graphs[chosen], root, kept["hops"], kept["direction"])
@@ -104,6 +115,28 @@ def _example(graph: dataset.PackedGraph, root: str, hops: int | str, direction: 
     )
 
 
+def _kernel(graph: dataset.PackedGraph) -> Example:
+    """A kernel, its run times as they were taken: without the normalizers, which are for ranking."""
+    fastest, slowest = _ends(graph)
+    bounds = graph.config_feat[:, GROUPS["output"] : GROUPS["output"] + MAX_RANK].astype(int)
+    return Example(
+        id=graph.id,
+        hops="all",
+        opcodes=[_NAMES.get(int(number), "other") for number in graph.node_opcode],
+        shapes=["×".join(map(str, shape(row))) or "scalar" for row in dimensions(graph.node_feat)],
+        edges=graph.edge_index,
+        configurable=np.zeros(0, np.int64),
+        kept=np.ones(graph.nodes, bool),
+        kept_edges=graph.edge_index,
+        runtime=graph.runtime,
+        fastest=fastest,
+        slowest=slowest,
+        layouts=np.zeros((2, 0, 3), str),
+        copy=None,
+        tiles=["×".join(str(bound) for bound in row if bound) or "–" for row in bounds.tolist()],
+    )
+
+
 def _ends(graph: dataset.PackedGraph) -> tuple[int, int]:
     """Places of the fastest and of the slowest configuration."""
     return int(graph.runtime.argmin()), int(graph.runtime.argmax())
@@ -134,7 +167,19 @@ def _texts(layouts: np.ndarray) -> np.ndarray:
 
 
 def table(example: Example) -> pl.DataFrame:
-    """A row per configurable node: its shape, and its layouts in the fastest and in the slowest configuration."""
+    """A row per configurable node: its shape, and its layouts in the fastest and in the slowest configuration.
+
+    Of a kernel: a row per tile, the fastest and the slowest ones.
+    """
+    if example.tiles is not None:
+        order = np.argsort(example.runtime, kind="stable").tolist()
+        chosen = order if len(order) <= 2 * ENDS else order[:ENDS] + order[-ENDS:]
+        fastest = example.runtime[example.fastest]
+        rows = [
+            (example.tiles[place], _milliseconds(example, place), f"{example.runtime[place] / fastest:.2f}")
+            for place in chosen
+        ]
+        return pl.DataFrame(rows, schema=["output tile", "run time", "times the fastest"], orient="row")
     rows = []
     for place, node in enumerate(example.configurable.tolist()):
         fast, slow = (" ".join(part for part in example.layouts[end, place]) for end in (0, 1))
@@ -146,7 +191,8 @@ def table(example: Example) -> pl.DataFrame:
 def drawing(example: Example, narrow: bool = False) -> Figure:
     """The program before and after pruning: operands above what consumes them, configurable nodes coloured.
 
-    The copy is drawn where its tensor would be copied, between producer and consumer.
+    A kernel, which stays whole, is drawn twice alike. The copy is drawn where its tensor would be copied, between
+    producer and consumer.
     """
     x, y = _positions(len(example.opcodes), example.edges)
     deep = int(-y.min()) + 1
@@ -174,7 +220,7 @@ def drawing(example: Example, narrow: bool = False) -> Figure:
             panel.plot(x[ends], y[ends], color=figures.VERMILION, linewidth=2.5, zorder=2, label="relayout copy")
         for text, chosen, colour, marker in (
             ("configurable", nodes & marked, figures.ORANGE, "s"),
-            ("neighbour, kept", nodes & ~marked & example.kept, figures.BLUE, "o"),
+            ("neighbour, kept" if example.tiles is None else "kept", nodes & ~marked & example.kept, figures.BLUE, "o"),
             ("dropped", nodes & ~example.kept, "white", "o"),
         ):
             if chosen.any():
@@ -221,6 +267,14 @@ def _positions(nodes: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def introduction(example: Example) -> str:
     """What the program is and what is chosen in it, in words."""
+    if example.tiles is not None:
+        return (
+            f"`{example.id}` is a kernel of {len(example.opcodes)} instructions, the nodes; an edge leads from an "
+            "operand down to what consumes it. It is compiled as one loop over pieces of its output, the tiles, whose "
+            f"size may be chosen. One choice is a configuration: {len(example.runtime)} were compiled and timed. "
+            f"The fastest took {_milliseconds(example, example.fastest)}, the slowest "
+            f"{_milliseconds(example, example.slowest)}."
+        )
     counts = [
         len(np.unique([text for text in example.layouts[:, place].ravel() if text != "–"]))
         for place in range(len(example.configurable))
@@ -237,6 +291,8 @@ def introduction(example: Example) -> str:
 
 def pruned(example: Example) -> str:
     """What pruning keeps, and the copy, in words."""
+    if example.tiles is not None:
+        return f"Kernels are small, and pruning leaves them whole: all {len(example.kept)} nodes stay."
     text = (
         f"Pruning to {example.hops} step{'' if example.hops == 1 else 's'} around the configurable nodes keeps "
         f"{example.kept.sum()} of {len(example.kept)} nodes and {len(example.kept_edges)} of {len(example.edges)} "
@@ -255,8 +311,21 @@ def pruned(example: Example) -> str:
     )
 
 
+def chosen(example: Example) -> str:
+    """What the table of configurations shows, in words."""
+    if example.tiles is not None:
+        return "The bounds of the output's tile, dimension by dimension, and how long the kernel takes with it."
+    return (
+        "The layouts of output, input and kernel at every configurable node, minor to major as XLA writes them: {1,0} "
+        "is a matrix whose rows lie in memory one after the other, {0,1} one whose columns do; – is a place that the "
+        "node does not have, or that is left to the compiler."
+    )
+
+
 def differing(example: Example) -> str:
     """At which nodes the fastest and the slowest configuration differ, in words."""
+    if example.tiles is not None:
+        return f"The fastest has {example.tiles[example.fastest]}, the slowest {example.tiles[example.slowest]}."
     fast, slow = example.layouts
     names = [
         f"{example.opcodes[node]} {node}"

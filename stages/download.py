@@ -34,9 +34,10 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from stages import collection as collections
-from stages import files, npz
+from stages import files
 from stages.errors import InputError
+from stages.graphs import collection as collections
+from stages.graphs import npz
 
 SOURCE = "http://download.tensorflow.org/data/tpu_graphs/v0"
 TRIES = 6  # one after the other without a byte in between

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, engine, npz
-from stages.collection import SPLITS, is_tile
+from stages import checks
+from stages.engine import engine
 from stages.errors import InputError
-from stages.hlo.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
-from stages.tensors import DIMENSIONS, LAYOUT, SHAPE
+from stages.graphs import dataset, npz
+from stages.graphs.collection import SPLITS, is_tile
+from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
+from stages.graphs.tensors import DIMENSIONS, LAYOUT, SHAPE
 
 CONVOLUTION_NUMBERS = slice(93, 107)
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
@@ -57,7 +60,8 @@ class Scaler:
         return np.clip(scaled, -FARTHEST, FARTHEST).astype(np.float32)
 
 
-def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.DataFrame:
+@checks.entry("pad", writes=True)
+def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data") -> pl.DataFrame:
     """Writes the model-ready features of every packed graph of `collection` to DATA/pad/SLUG, with scaler.json.
 
     layout_padding: -1, or 0 for the data as published. Scalers are fitted on train graphs only: no file of valid or
@@ -73,9 +77,9 @@ def run(*, collection: str, layout_padding: int = -1, data: str = "data") -> pl.
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
     places = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
-    worth = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
+    parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
     write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
-    running = engine.configured().spread(write, places, lower="prune.hops", worth=worth)
+    running = engine.configured().spread(write, places, memory_knob="prune.hops", parallel=parallel)
     for _ in tqdm(running, f"pad {collection}", len(places), mininterval=2):
         pass
     dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})

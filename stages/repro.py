@@ -3,65 +3,90 @@
 DVC lets two runs begin and refuses either as soon as both come to one stage, in words of its own files; here the second
 is refused before it begins. And DVC writes two of its files in place, so that a run killed at that moment, or a full
 disk, leaves half of one, of which every later run complains: they are put in order before DVC reads them.
+
+DVC works in a thread here, so that the main thread hears of signals: DVC itself ignores SIGINT while a stage runs. Who
+ends this process, by whatever signal, ends the stage that is at work too.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from stages import causes
+from stages import inputs
+from stages.engine import lifetime
 from stages.errors import InputError
+from stages.runner import failures
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
+#: in the environment of a stage: it leaves it to this process to say that it was interrupted
+VARIABLE = "STAGES_REPRO"
 
 
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
-    """Becomes `dvc repro`; returns 1 after one line on stderr where it may not."""
+    """Runs `dvc repro` and returns its exit status; 1 after one line on stderr where it may not run.
+
+    On SIGINT, SIGTERM and SIGHUP the process ends with all that it started, with status 128 + the signal's number. So
+    it does where `make` started it and ends or is interrupted.
+    """
     project = Path(project)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         lock(project)
         for line in mended(project):
             print(line, file=sys.stderr)
+        if "--allow-missing" not in given:
+            inputs.write(project)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if not (line := causes.of_system(error)):
+        if not (line := failures.of_system(error)):
             raise
         print(line, file=sys.stderr)
         return 1
-    given = sys.argv[1:] if arguments is None else arguments
-    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", *given])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    lifetime.end_with_starters(signal.SIGTERM, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    os.environ[VARIABLE] = str(os.getpid())
+    statuses: list[int] = []
+    worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *given])), name="dvc", daemon=True)
+    worker.start()
+    while worker.is_alive():  # with a limit: a signal's handler runs between two waits
+        worker.join(lifetime.INTERVAL)
+    return statuses[0] if statuses else 1
+
+
+def _dvc(arguments: Sequence[str]) -> int:
+    from dvc.cli import main  # half a second, after the lock
+
+    return main(list(arguments))
+
+
+def _end(number: int, frame: object) -> None:
+    """Ends this process and all that it started, at once: whatever is half-written, the next run puts in order."""
+    lifetime.end_all_below()
+    os.write(2, b"interrupted\n")
+    os._exit(128 + number)
 
 
 def lock(project: Path) -> int:
-    """A descriptor that keeps other runs out as long as this process lives, also as another program.
+    """A descriptor that keeps other runs out until this process ends.
 
     Raises InputError where there is such a run.
     """
-    path = project / ".dvc" / "tmp" / "repro.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise InputError(f"the pipeline is at work in this folder already, in process {holder}; wait for it") from None
-    with contextlib.suppress(OSError):  # of a full disk: the number is but for the others to read
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-    os.set_inheritable(descriptor, True)
-    return descriptor
+    return lifetime.lock(
+        project / ".dvc" / "tmp" / "repro.lock",
+        lambda holder: f"the pipeline is at work in this folder already, in process {holder}; wait for it",
+    )
 
 
 def mended(project: Path) -> list[str]:
@@ -117,7 +142,7 @@ def _is_dvc(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return not Path("/proc/self").exists()
-    return any("dvc" in Path(word).parts[-2:] for word in words)
+    return "stages.repro" in words or any("dvc" in Path(word).parts[-2:] for word in words)
 
 
 if __name__ == "__main__":

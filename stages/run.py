@@ -6,13 +6,16 @@ failures in one line, and a report whose bytes depend on nothing but the noteboo
 # ruff: noqa: E402
 
 import ast
+import functools
 import json
 import logging
 import math
+import operator
 import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+INTERRUPTED = "" if "STAGES_REPRO" in os.environ else "interrupted\n"  # stages.repro says so itself
 if __name__ == "__main__":  # what follows takes a second to import, and an interrupt there is to be one line too
-    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, INTERRUPTED.encode()), os._exit(130)))
 
 import nbformat
 import papermill
@@ -31,13 +35,15 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import causes, engine, files, page, params, seconds
-from stages import collection as collections
+from stages import PROCESSOR, checks, files, inputs
+from stages.engine import elapsed_times, engine, lifetime
 from stages.errors import InputError
+from stages.graphs import collection as collections
+from stages.graphs import roots
+from stages.runner import failures, kernel, page, params
 
 FRONT = "leaderboard"  # whose page all others link
-#: what a kernel does before a notebook's cells, and leaves no name of
-_BEFORE = "from stages import causes; causes.goes_first(); del causes"
+ROOTED = ("prune", "configuration")  # read npz files
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
 
@@ -55,12 +61,12 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if not (line := causes.of_system(error)):
+        if not (line := failures.of_system(error)):
             raise
         print(line, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(end=INTERRUPTED, file=sys.stderr)
         return 130
     return 0
 
@@ -85,17 +91,21 @@ def execute(stage: str, given: dict[str, object], project: str | Path = ".") -> 
     values = parameters(notebook, stage, given, project)
     name = f"{stage}-{collections.slug(values['collection'])}" if "collection" in values else stage
     shown, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
+    if stage in ROOTED:
+        roots.check(values["root"], [values["collection"]], project)
     for folder in (shown.parent, project / values.get("data", "data")):
-        causes.check_writable(folder)
+        failures.check_writable(folder)
     where = engine.of(params.read(project / "params.yaml").get("engine", {}))
     where.check()
-    with _timed() as taken, _environment(engine.exported(where)):
+    held = project / ".dvc" / "tmp" / f"run-{name}.lock"
+    with _alone(held, name), _timed() as taken, _environment(engine.exported(where) | {kernel.LOCK: str(held)}):
         executed = _papermill(notebook, values, project, stage, failed)
+        checks.made_by(stage, values | {"data": str(project / values.get("data", "data"))})
     title = " · ".join([stage, values.get("collection", "")]).rstrip(" ·")
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(shown, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
-    seconds.ran(project / "data", name, stage, values.get("collection"), *taken)
+    elapsed_times.ran(project / "data", name, stage, values.get("collection"), *taken)
     return shown
 
 
@@ -115,14 +125,33 @@ def parameters(notebook: nbformat.NotebookNode, stage: str, given: dict[str, obj
     collection = given.get("collection", defaults.get("collection", (None,))[0])
     own = params.section(file, stage, collection, given) if stage in params.sections(file) else given
     _known(own, defaults, f"params.yaml, {stage}", f"{source} takes {known}")
+    everything = params.read(file)
     if "root" in defaults:
-        shared = params.section(file, "data", collection)
+        shared = params.section(file, "data", collection, {"collections": None})
+        del shared["collections"]  # of the pipeline
         _known(shared, defaults, "params.yaml, data", f"{source} takes {known}")
         own = {**shared, **own}
+    if "collections" in defaults and "collections" in everything.get("data", {}):
+        own = {"collections": inputs.collections(everything), **own}
+    own = {name: inputs.resolved(everything, name, value) for name, value in own.items()}
     return {
         name: _typed(f"{stage}.{name}", own.get(name, default), kind, f"{source} takes {known}")
         for name, (default, kind) in defaults.items()
     }
+
+
+@contextmanager
+def _alone(path: Path, name: str) -> Iterator[None]:
+    """Hold the stage's lock, which its kernel joins; InputError where an earlier run of it does not end."""
+
+    def busy(holder: str) -> str:
+        return f"{name}: is at work in this folder already, in process {holder}; wait for it"
+
+    descriptor = lifetime.lock(path, busy, lifetime.PATIENCE, shared=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _pair(argument: str) -> tuple[str, object]:
@@ -198,12 +227,8 @@ def _official(name: str, value: object) -> object:
 def _typed(name: str, value: object, kind: str, listing: str) -> object:
     """Return the value, a whole number as float where a float is wanted; raise InputError on another type."""
     _check_number(name, value)
-    allowed = [_TYPES.get(part.strip()) for part in kind.split("|")]
-    if type(value) in allowed:
-        return value
-    if type(value) is int and float in allowed:
-        return float(value)
-    raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected {kind}; {listing}")
+    wanted = functools.reduce(operator.or_, (_TYPES[part.strip()] for part in kind.split("|")))
+    return checks.fitting(name, value, wanted, listing)
 
 
 def _check_number(name: str, value: object) -> None:
@@ -255,18 +280,16 @@ def _papermill(
                 # name keeps the sockets' paths under the system's limit, 104 characters on macOS.
                 config=Config(
                     KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
-                    NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={_BEFORE}"]},
+                    NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={kernel.FIRST_LINE}"]},
                 ),
             )
         except PapermillExecutionError as error:
             _keep(partial, failed)
             cause = error.evalue
             if error.ename != "InputError":
-                cause = causes.told(f"{error.ename}: {error.evalue}", stage, now)
+                cause = failures.told(f"{error.ename}: {error.evalue}", stage, now)
             raise InputError(f"{source}, cell [{error.exec_count}]: {_line(cause)}") from None
-        except RuntimeError as error:
-            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):  # as it started
-                raise
+        except DeadKernelError:
             _keep(partial, failed)
             where = engine.configured()
             try:
@@ -274,8 +297,22 @@ def _papermill(
             except InputError as lost:
                 raise InputError(f"{source}: the kernel died, with the Ray cluster: {_line(str(lost))}") from None
             why = "for want of memory" if where.kind == "local" else "for want of memory, or of Ray's head"
-            advice = causes.remedy(stage, now)
+            advice = failures.remedy(stage, now)
             raise InputError(f"{source}: the kernel died, most often {why}; {advice}") from None
+        except RuntimeError as error:
+            if "Kernel died" not in str(error):  # before it answered for the first time
+                raise
+            raise InputError(f"{source}: the kernel cannot start: {_why_no_kernel()}") from None
+
+
+def _why_no_kernel() -> str:
+    """What Python says where a kernel cannot start, or how to find out."""
+    probe = [sys.executable, "-c", "import ipykernel_launcher, ipykernel.kernelapp"]
+    done = subprocess.run(probe, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"{sys.executable} ended with {done.returncode}"]
+        return f"{_line(last[0])}; remove .venv and run make repro, which sets it up anew"
+    return f"it ended before its first answer; `{sys.executable} -m ipykernel_launcher` may say why"
 
 
 def _keep(partial: Path, failed: Path) -> None:
@@ -324,12 +361,16 @@ def _console():
 def _inherited(project: Path, folder: str) -> dict[str, str]:
     """What the kernel inherits: the project's path, fixed hashing, one thread a sum, no profile of the user's own."""
     return {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": str(project),  # alone: packages of the shell's would take the place of the environment's
         "PYTHONHASHSEED": "0",
         "OPENBLAS_NUM_THREADS": "1",  # sums depend on the number of threads, and cores have tasks of their own
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what cuBLAS needs to add in the same order every time
+        **PROCESSOR,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_RUNTIME_DIR": folder,
+        "JUPYTER_DATA_DIR": folder,  # the kernel is this interpreter's, whatever `python3` the user's folders name
+        "JUPYTER_PATH": "",
+        "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": folder,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns about frozen modules on every start
     }
@@ -357,4 +398,5 @@ def _line(text: str) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    lifetime.end_with_starters(signal.SIGKILL, lambda: (lifetime.end_all_below(), os._exit(1)))
     sys.exit(main())

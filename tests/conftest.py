@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests import pipeline
+from tests.support import pipeline
 
 
 @pytest.fixture(scope="session")

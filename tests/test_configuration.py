@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages import configuration, dataset, figures, prune
+from stages import configuration
 from stages.errors import InputError
+from stages.graphs import dataset
+from stages.prune import stage as prune
+from stages.reporting import figures
 from stages.statistics import statistics
-from tests import samples
+from tests.support import samples
 
 LAYOUT = "layout:xla:random"
 
@@ -87,11 +90,32 @@ def test_every_picture_and_sentence_can_be_made(made):
         assert configuration.table(example).height == len(example.configurable)
 
 
+def test_of_kernels_the_smallest_is_shown_with_its_tiles(made, tmp_path):
+    for seed, (name, nodes) in enumerate({"large": 9, "small": 5, "middle": 7}.items()):
+        samples.write_tile(tmp_path / "npz/tile/xla/train", name, nodes, configurations=14, seed=seed)
+    for split in ("valid", "test"):
+        samples.write_tile(tmp_path / "npz/tile/xla" / split, split, runtimes=split != "test")
+    prune.run(collection="tile:xla", root=str(tmp_path), data=str(tmp_path / "data"))
+    example = configuration.run(collection="tile:xla", root="", data=str(tmp_path / "data"))
+    assert example.id == "small" and len(example.opcodes) == 5 and example.kept.all()
+    (packed,) = (graph for graph in dataset.graphs(tmp_path / "data", "tile:xla", "train") if graph.id == "small")
+    table = configuration.table(example)
+    bounds = packed.config_feat[packed.runtime.argmin(), 8:11].astype(int)
+    assert table.row(0) == ("×".join(map(str, bounds)), f"{packed.runtime.min() / 1e6:.3f} ms", "1.00")
+    assert table.height == 10  # of 14 the five at either end
+    assert table.row(-1)[2] == f"{packed.runtime.max() / packed.runtime.min():.2f}"
+    for draw in (configuration.drawing, configuration.times):
+        assert figures.responsive(draw, "a picture", example).count("base64,") == 2
+    for say in ("introduction", "pruned", "chosen", "differing", "spread"):
+        text = getattr(configuration, say)(example)
+        assert text.endswith(".") and "None" not in text and "nan" not in text and "layout" not in text
+    given = configuration.run(collection="tile:xla", program="large", root="", data=str(tmp_path / "data"))
+    assert given.id == "large" and len(given.opcodes) == 9
+
+
 def test_faults_are_named(made, tmp_path):
     with pytest.raises(InputError, match="configuration.program: 'lost' is no train graph"):
         run(made, program="lost")
-    with pytest.raises(InputError, match="give a layout collection"):
-        configuration.run(collection="tile:xla", root="", data=str(made / "data"))
     other = samples.write_root(tmp_path, nodes=25, configurable=6)
     with pytest.raises(InputError, match="is not what train_0 was pruned from; run the prune stage again"):
         configuration.run(collection=LAYOUT, program="train_0", root=str(other), data=str(made / "data"))

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from stages import download
-from stages.collection import COLLECTIONS, SPLITS, folder
 from stages.errors import InputError
-from tests.samples import write_root
+from stages.graphs.collection import COLLECTIONS, SPLITS, folder
+from tests.support.samples import write_root
 
 GRAPHS = {"train": 2, "valid": 1, "test": 1}
 FIRST = "npz_tile_xla_train.tar"

@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import dataset, npz, pad, prune
+from stages import pad
 from stages.errors import InputError
-from tests.samples import layout_arrays, save, tile_arrays, write_root
+from stages.graphs import dataset, npz
+from stages.prune import stage as prune
+from tests.support.samples import layout_arrays, save, tile_arrays, write_root
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
 REAL_FILES = sorted(Path(REAL, "npz_all").rglob("*.npz")) if REAL else []

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from stages import repro
-from stages.errors import InputError
 
 LOCK = """\
 schema: '2.0'
@@ -39,28 +38,6 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path, capsys):
     assert capsys.readouterr().err == line
     os.close(held)
     os.close(repro.lock(tmp_path))
-
-
-def test_another_program_in_its_place_keeps_the_lock(tmp_path):
-    """`dvc repro` takes the place of the process that locked, and programs that it starts do not hold the lock on."""
-    inner = (
-        "import subprocess, sys; subprocess.Popen(['sleep', '60'], stdout=2); print('up', flush=True); sys.stdin.read()"
-    )
-    code = f"import os, sys; from stages import repro; repro.lock(repro.Path({str(tmp_path)!r})); "
-    code += f"os.execv(sys.executable, [sys.executable, '-c', {inner!r}])"
-    first = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        assert first.stdout.readline() == b"up\n"
-        with pytest.raises(InputError, match=f"in process {first.pid};"):
-            repro.lock(tmp_path)
-        first.kill()
-        first.wait()
-        os.close(repro.lock(tmp_path))
-    finally:
-        os.killpg(first.pid, 9)
-        first.communicate()
 
 
 def test_half_a_lock_file_goes_and_a_whole_one_stays(tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import score, submission
-from stages.collection import COLLECTIONS, is_tile
 from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS, is_tile
+from stages.scoring import score, submission
 
 
 @pytest.fixture
@@ -61,6 +61,37 @@ def test_a_solution_without_some_collections_says_so(solution):
     truth = {key: row for key, row in solution[1].items() if key.startswith("layout:nlp")}
     rows = [submission.row(*key.rsplit(":", 1), row) for key, row in truth.items()]
     assert "mean of 2, not 5" in score.report(score.evaluate(rows, truth))
+
+
+def test_of_a_tile_row_the_first_five_count_as_in_the_official_baselines_ten(tmp_path):
+    """`rank_config_indices` of tpu_graphs writes ten, with zeros at the end where the kernel has fewer."""
+    # 2 - 4/2: the fastest of many is the sixth listed. 2 - 5/5: the faster of two.
+    truth = {"tile:xla:many": np.array([2.0, 4, 5, 6, 7, 8, 9]), "tile:xla:two": np.array([9.0, 5])}
+    path = tmp_path / "baseline.csv"
+    ten = "ID,TopConfigs\ntile:xla:many,6;5;3;2;1;0;4;0;0;0\ntile:xla:two,1;0;0;0;0;0;0;0;0;0"
+    path.write_text(ten)
+    assert score.evaluate(submission.read(path), truth)["tile:xla"] == {"tile:xla:many": 0.0, "tile:xla:two": 1.0}
+    path.write_text(ten.replace("6;5;3;2;1;0;4;0;0;0", "6;5;3;2;1").replace("1;0;0;0;0;0;0;0;0;0", "1;0"))
+    assert score.evaluate(submission.read(path), truth)["tile:xla"] == {"tile:xla:many": 0.0, "tile:xla:two": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("indices", "fault"),
+    [
+        ([6, 5, 3, 2], "tile:xla:many: 4 indices, must be the 5 fastest"),
+        ([6, 5, 3, 2, 6, 0, 1], "tile:xla:many: an index stands twice"),
+        ([6, 5, 3, 2, 7, 0, 1], "tile:xla:many: index 7 is out of range, it has 7 configurations"),
+        ([6, 5, -1, 2, 3, 0, 1], "tile:xla:many: index -1 is out of range"),
+    ],
+)
+def test_of_a_tile_row_the_first_five_must_be_sound(indices, fault):
+    with pytest.raises(InputError, match=fault):
+        score.evaluate([("tile:xla:many", indices)], {"tile:xla:many": np.arange(1.0, 8)})
+
+
+def test_a_layout_row_of_more_than_all_configurations_is_refused():
+    with pytest.raises(InputError, match="layout:xla:random:a: an index stands twice"):
+        score.evaluate([("layout:xla:random:a", [1, 0, 0])], {"layout:xla:random:a": np.array([1.0, 2])})
 
 
 def replaced(old, new):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from stages import engine, params
 from stages.collect.jobs import SEARCHES, Job, kernels, perform, programs, records_of
+from stages.engine import engine
 from stages.errors import InputError
+from stages.runner import params
 
 
 def planned(options: argparse.Namespace) -> list[Job]:
@@ -116,7 +117,11 @@ def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[str, Job, str | N
     if where.kind == "local":
         yield from pool.run(jobs, perform, sorted(os.sched_getaffinity(0))[:workers])
         return
-    knobs = {"lower": "--configs", "calls": pool.GRAPHS_A_WORKER, "lost": ("later", "the worker process died")}
+    knobs = {
+        "memory_knob": "--configs",
+        "calls": pool.GRAPHS_A_WORKER,
+        "fallback": ("later", "the worker process died"),
+    }
     for place, outcome in where.spread(partial(pool.ended, task=perform), jobs, **knobs):
         yield outcome[0], jobs[place], outcome[1]
 

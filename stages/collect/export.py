@@ -20,11 +20,11 @@ import polars
 from stages.collect import record
 from stages.collect.jobs import kernels, programs
 from stages.collect.layout import seed_of
-from stages.collection import COLLECTIONS, folder, is_tile
 from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS, folder, is_tile
 from stages.hlo import hlo_pb2
 from stages.hlo.features import GraphArrays, graph_arrays
-from stages.metrics import kendall, slowdown_score
+from stages.scoring.metrics import kendall, slowdown_score
 
 MINIMUM_SPREAD = 1.25
 MINIMUM_TAU = 0.85

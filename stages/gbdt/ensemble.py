@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from stages import engine
+from stages.engine import engine
 from stages.gbdt import models
+from stages.gbdt.feature_table import Sheet, same_columns
 from stages.gbdt.folds import folds
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, same_columns
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def fit(sheets: Sequence[Sheet], settings: Settings, track: Callable = lambda wo
     fold = [folds(ids, settings.folds, seed) for seed in range(settings.seeds)]
     work = [(objective, seed) for seed in range(settings.seeds) for objective in settings.objectives]
     member = partial(_member, sheets=sheets, folds=fold, settings=settings)
-    running = engine.configured().ordered(member, work, lower="gbdt.configurations", threads=True)
+    running = engine.configured().ordered(member, work, memory_knob="gbdt.configurations", threads=True)
     trained = list(track(running, len(work)))
     size = len(settings.objectives)
     bags = [trained[seed * size : (seed + 1) * size] for seed in range(settings.seeds)]

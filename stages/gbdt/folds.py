@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.families import family
+from stages.graphs.families import family
 
 
 def folds(ids: Sequence[str], count: int, seed: int) -> np.ndarray:

@@ -15,9 +15,9 @@ import lightgbm as lgb
 import numpy as np
 from scipy.stats import rankdata
 
-from stages import baselines
+from stages.gbdt.feature_table import Sheet, drawn
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, drawn
+from stages.scoring import baselines
 from stages.statistics import standardised
 
 #: levels that the run times of a graph are graded into, slowest 0: LightGBM's own limit, without a table of gains

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import figures
-from stages.collection import is_tile
 from stages.gbdt.stage import MEMBER
+from stages.graphs.collection import is_tile
+from stages.reporting import figures
 
 TOP = 15  # statistics shown
 WORST = 40  # valid graphs shown

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages import checks
 from stages.errors import InputError
 from stages.statistics import Hardware
 
@@ -34,7 +36,7 @@ class Settings:
 
     seeds: int = 3
     folds: int = 5
-    objectives: tuple[str, ...] = OBJECTIVES
+    objectives: Sequence[str] = OBJECTIVES
     searched: bool = False
     trees: int = 300
     trees_alone: int = 50
@@ -54,6 +56,7 @@ class Settings:
     vector: int = 32
 
     def __post_init__(self) -> None:
+        checks.settings(self, "gbdt")
         object.__setattr__(self, "objectives", tuple(self.objectives))  # params.yaml has a list
         if not self.objectives:
             raise InputError(f"params.yaml, gbdt.objectives: is empty; name some of {', '.join(OBJECTIVES)}")

@@ -12,13 +12,16 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import dataset, engine, files, metrics, scores
-from stages import seconds as spent
-from stages.collection import slug
+from stages import checks, files
+from stages.engine import elapsed_times as spent
+from stages.engine import engine
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
+from stages.gbdt.feature_table import Sheet, described, labelled, statistic, whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, described, labelled, statistic, whole
+from stages.graphs import dataset
+from stages.graphs.collection import slug
+from stages.scoring import metrics, scores
 from stages.statistics import describe
 
 #: seconds without a word; longer training shows how far it is, on standard error
@@ -31,7 +34,8 @@ LOWER = "gbdt.configurations"  # where memory runs out
 BY_ROW = ("lambdarank", "pointwise")
 
 
-def run(*, collection: str, data: str = "data", **knobs) -> dict:
+@checks.entry("gbdt", writes=True)
+def run(*, collection: str, data: str | Path = "data", **knobs) -> dict:
     """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
 
     knobs: as in `Settings`. With each of the seeds 0 .. seeds-1 the program families are dealt into folds, and each
@@ -61,7 +65,7 @@ def run(*, collection: str, data: str = "data", **knobs) -> dict:
     train = {(sheet.split, sheet.id): sheet for sheet in known if sheet.split == "train"}
     graphs = [*train, *((split, id) for split in SCORED for id in dataset.graph_ids(data, collection, split))]
     score = partial(_scored, ensemble=ensemble, collection=collection, data=data, train=train, names=known[0].names)
-    place, knobs = engine.configured(), {"lower": LOWER, "worth": IN_MEMORY, "threads": True}
+    place, knobs = engine.configured(), {"memory_knob": LOWER, "parallel": IN_MEMORY, "threads": True}
     found = list(place.ordered(score, graphs, **knobs))
     frames, judged = [frame for frames, _ in found for frame in frames], [row for _, rows in found for row in rows]
     _write(folder, ensemble, known[0])

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import optuna
 import polars as pl
 
-from stages import metrics, params
+from stages import checks
 from stages.gbdt.ensemble import combined, fit
+from stages.gbdt.feature_table import Sheet, labelled
 from stages.gbdt.settings import Settings
-from stages.gbdt.sheet import Sheet, labelled
+from stages.runner import params
+from stages.scoring import metrics
 
 #: seed of the sampler, and the folds that every trial is judged by
 SEED = 0
 TUNED = ("learning_rate", "leaves", "min_leaf", "feature_fraction", "bagging_fraction")
 
 
+@checks.entry("tune_gbdt")
 def search(
-    collections: Sequence[str], trials: int, data: str = "data", file: str = "params.yaml", **changes
+    collections: Sequence[str], trials: int, data: str | Path = "data", file: str | Path = "params.yaml", **changes
 ) -> pl.DataFrame:
     """Tries hyper-parameters on the train and valid graphs of collections; the first trial is what `file` has.
 

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from stages.gnn.batch import Static, join
 from stages.gnn.settings import Settings
 from stages.gnn.training import build
-from stages.hlo.opcodes import OPCODE_NUMBERS
+from stages.graphs.opcodes import OPCODE_NUMBERS
 
 CONFIGURATIONS = 64  # shown at most, from the fastest to the slowest
 SCHEMA = {"graph": pl.String, "node": pl.Int64, "opcode": pl.String, "place": pl.Float64, "gate": pl.Float64}

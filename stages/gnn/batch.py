@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from scipy.sparse import block_diag, csr_array, hstack
 
-from stages.dataset import ModelGraph
-from stages.gnn import layouts, segments, states, store
-from stages.gnn.moves import COPY_COLUMNS, STATE_COLUMNS, Moves
-from stages.gnn.view import View
+from stages.gnn import layout_columns, segments, state_files, states
+from stages.gnn.graph_view import View
+from stages.gnn.relayout_copies import COPY_COLUMNS, STATE_COLUMNS, Moves
+from stages.graphs.dataset import ModelGraph
 
 #: states of a graph over all its configurations are found, and stored, up to so many nodes x configurations; beyond, a
 #: step finds those of its sample
@@ -114,7 +114,7 @@ class Static:
 
     @cached_property
     def key(self) -> str:
-        return store.identity(self.graph, self.view)
+        return state_files.identity(self.graph, self.view)
 
     @property
     def scale(self) -> float:
@@ -133,12 +133,12 @@ class Static:
         return whole
 
     def _stored(self, segment: int) -> states.Whole:
-        path = store.path(self.data, self.graph, segment)
-        if (stored := store.read(path, self.key)) is not None:
+        path = state_files.path(self.data, self.graph, segment)
+        if (stored := state_files.read(path, self.key)) is not None:
             return stored
         found = _whole(self, self.segments[segment], None)
-        store.write(path, found, self.key)
-        return store.read(path, self.key) or found  # mapped, it is no memory of this process
+        state_files.write(path, found, self.key)
+        return state_files.read(path, self.key) or found  # mapped, it is no memory of this process
 
     def known(self, segment: int) -> Known:
         """What no sample changes of a segment's states over all configurations."""
@@ -331,7 +331,7 @@ def prepare(graph: ModelGraph, view: View, data: str | None = None, memory: Memo
         data=data,
         memory=memory or Memory(),
     )
-    store.release(graph.x, graph.packed.node_feat)
+    state_files.release(graph.x, graph.packed.node_feat)
     return static
 
 
@@ -511,19 +511,21 @@ def _known(graph: ModelGraph, whole: states.Whole, view: View) -> Known:
     distinct, place = np.unique(whole.code[configured], return_inverse=True)
     triple = np.full(len(whole.code), -1)
     triple[configured] = place.reshape(-1)
-    triples = np.zeros((0, layouts.TRIPLE), np.int8) if graph.triples is None else np.asarray(graph.triples)[distinct]
+    triples = (
+        np.zeros((0, layout_columns.TRIPLE), np.int8) if graph.triples is None else np.asarray(graph.triples)[distinct]
+    )
     known = Known(
         x=torch.from_numpy(graph.x[rows].astype(np.float32, copy=False)),
         opcode=torch.from_numpy(graph.opcode[rows].astype(np.int64)),
-        layout=torch.from_numpy(layouts.tokens(layout)),
-        derived=torch.from_numpy(layouts.own_columns(layout)),
+        layout=torch.from_numpy(layout_columns.tokens(layout)),
+        derived=torch.from_numpy(layout_columns.own_columns(layout)),
         free=torch.from_numpy(_free(graph, rows)) if view.overridden else None,
-        tokens=torch.from_numpy(layouts.tokens(triples)),
+        tokens=torch.from_numpy(layout_columns.tokens(triples)),
         triple=triple,
         columns=np.cumsum(configured) - 1,
         own=[matrix.indices[matrix.indices % kinds == 0] // kinds for matrix in whole.matrices],
     )
-    store.release(graph.x)
+    state_files.release(graph.x)
     return known
 
 
@@ -578,7 +580,7 @@ def _unit(static: Static, number: int, sample: np.ndarray, k: int, keep: bool) -
                 "k": k,
             }
         )
-    store.release(whole.code)
+    state_files.release(whole.code)
     if again:
         static.memory.batches.put(key, unit, _bytes(unit))
     return unit

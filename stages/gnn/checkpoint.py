@@ -15,15 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from stages import files
-from stages.dataset import ModelGraph
-from stages.gnn import store
+from stages.engine import code
+from stages.gnn import state_files
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training
+from stages.graphs.dataset import ModelGraph
 
-_STAGES = Path(__file__).parents[1]
-#: modules that shape a training's result: of this package, and those of others that it calls
-CODE = [path for name in ("gnn", "statistics") for path in sorted((_STAGES / name).glob("*.py"))]
-CODE += [_STAGES / f"{name}.py" for name in ("collection", "dataset", "hlo/opcodes", "metrics", "tensors", "topology")]
+#: modules that shape a training's result, with all that they import
+CODE = ("stages.gnn.training", "stages.gnn.inference")
 SECONDS = 5
 #: a checkpoint is written at most in this share of the time
 SHARE = 0.05
@@ -88,15 +87,15 @@ class Checkpoint:
 
 def identity(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
     """Digest of all that decides what a training does: the code, torch's too, the settings and the data."""
-    digest = hashlib.sha256()
-    for path in CODE:
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(code.digest(*CODE).encode())
     digest.update(torch.__version__.encode())
     digest.update(json.dumps([collection, seed, asdict(settings)]).encode())
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
-        store.update(digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config])
-        store.update(digest, [graph.config_nodes, graph.codes, graph.triples])
-        store.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
+        state_files.update(
+            digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config]
+        )
+        state_files.update(digest, [graph.config_nodes, graph.codes, graph.triples])
+        state_files.update(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
     return digest.hexdigest()

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.dataset import ModelGraph
 from stages.gnn.batch import Static, join
+from stages.graphs.dataset import ModelGraph
 
 CHUNK = 2048  # configurations scored, and attended to, at a time
 CELLS = 2**21  # nodes x configurations at a time

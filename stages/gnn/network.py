@@ -13,11 +13,11 @@ from torch.nn.functional import dropout, gelu, linear
 from torch_geometric.nn import GATv2Conv, InstanceNorm, global_max_pool, global_mean_pool
 
 from stages.gnn.batch import Batch, Copies, Layer
-from stages.gnn.layouts import OWN_COLUMNS, TRIPLE, VOCABULARY
-from stages.gnn.moves import COPY_COLUMNS, STATE_COLUMNS
+from stages.gnn.graph_view import View
+from stages.gnn.layout_columns import OWN_COLUMNS, TRIPLE, VOCABULARY
+from stages.gnn.relayout_copies import COPY_COLUMNS, STATE_COLUMNS
 from stages.gnn.settings import Settings
-from stages.gnn.view import View
-from stages.hlo.opcodes import OPCODES
+from stages.graphs.opcodes import OPCODES
 
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4

@@ -8,8 +8,8 @@ import matplotlib
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import figures
-from stages.collection import is_tile
+from stages.graphs.collection import is_tile
+from stages.reporting import figures
 
 SEEDS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.VERMILION, figures.DARK)
 NODES = 20  # in the picture of attention

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.topology import topological_order
+from stages.graphs.topology import topological_order
 
 PARTITIONS = ("contiguous", "node_splits", "metis")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from stages.collection import is_tile
+from stages import checks
 from stages.errors import InputError
+from stages.gnn.graph_view import View
 from stages.gnn.segments import PARTITIONS
-from stages.gnn.view import View
+from stages.graphs.collection import is_tile
 
 CHOICES = {
     "graph": ("pruned", "contracted"),
@@ -77,11 +78,12 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self):
+        checks.settings(self, "gnn")
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"params.yaml, gnn.{name}: is {value!r}; choose one of {', '.join(choices)}")
         for name, least in LEAST.items():
-            if not (value := getattr(self, name)) >= least:  # nor is nan
+            if (value := getattr(self, name)) < least:
                 raise InputError(f"params.yaml, gnn.{name}: is {value}; give at least {least}")
         for name, low, high in (("dropout", 0, 1), ("average", 0, 1)):
             if not low <= (value := getattr(self, name)) < high:

@@ -15,18 +15,20 @@ import polars as pl
 import torch
 from safetensors.torch import load, save
 
-from stages import engine, files, scores, seconds
-from stages.collection import is_tile, slug
-from stages.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
+from stages import checks, files
+from stages.engine import elapsed_times, engine
 from stages.errors import InputError
 from stages.gnn.attention import attention
 from stages.gnn.batch import Memory, Static, partitioned, prepare
 from stages.gnn.checkpoint import Checkpoint, identity
+from stages.gnn.graph_view import View
 from stages.gnn.inference import drawn, predict
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, build, deterministic
-from stages.gnn.view import View
-from stages.metrics import graph_score
+from stages.graphs.collection import is_tile, slug
+from stages.graphs.dataset import ModelGraph, graph_ids, manifest, model_graph, model_graphs, prune_folder
+from stages.scoring import scores
+from stages.scoring.metrics import graph_score
 
 WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
 Trained = tuple[list[dict], bytes, float]  # curve, weights, processor seconds of one seed
@@ -34,7 +36,8 @@ SCORED = ("valid", "test")
 LOWER = "gnn.configurations or gnn.segment_nodes"  # where memory runs out
 
 
-def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict:
+@checks.entry("gnn", writes=True)
+def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) -> dict:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
     TpuGraphs has up to 100,040 configurations of a graph. Of a train graph at most `pool` take part, of a valid one
@@ -76,9 +79,9 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
     gpu = settings.device != "cpu"
     # A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for
     # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
-    knobs = {"lower": LOWER, "gpu": gpu, "worth": 1 if gpu and torch.cuda.is_available() else None}
+    knobs = {"memory_knob": LOWER, "gpu": gpu, "parallel": 1 if gpu and torch.cuda.is_available() else None}
     for seed in range(seeds) if place.workers > 1 else ():  # they leave a finished training's checkpoint
-        place.team(partial(_train, **known), seed, _checkpoints(data, collection) / f"team-{seed}", gpu=gpu)
+        place.worker_group(partial(_train, **known), seed, _checkpoints(data, collection) / f"team-{seed}", gpu=gpu)
     results = list(place.ordered(partial(_train, **known), range(seeds), **knobs))
     weights = [content for _, content, _ in results]
     graphs = [(split, id) for split in SCORED for id in graph_ids(data, collection, split)]
@@ -90,7 +93,7 @@ def run(*, collection: str, seeds: int = 3, data: str = "data", **knobs) -> dict
         files.replace(folder / f"weights-{seed}.safetensors", content)
     _remove_weights(folder, from_seed=seeds)
     scores.write(table, folder / "scores.parquet")
-    seconds.write(data, "gnn", collection, sum(spent for *_, spent in results))
+    elapsed_times.write(data, "gnn", collection, sum(spent for *_, spent in results))
     files.replace(folder / "curves.csv", curves.write_csv().encode())
     for path in _checkpoints(data, collection).glob("*"):  # also of seeds that an interrupted run had more of
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.collection import is_tile
 from stages.errors import InputError
-from stages.gnn import store
+from stages.gnn import state_files
 from stages.gnn.batch import Static, join
 from stages.gnn.history import History, sampled, stale_weights
 from stages.gnn.inference import chunks, embeddings, predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.network import LayoutNetwork, TileNetwork
 from stages.gnn.settings import Settings
-from stages.gnn.team import Team
-from stages.metrics import collection_score, kendall
+from stages.gnn.worker_group import Team
+from stages.graphs.collection import is_tile
+from stages.scoring.metrics import collection_score, kendall
 
 PRINT_SECONDS = 2
 TRIM_SECONDS = 1  # of work between two times that freed memory is handed back
@@ -300,7 +300,7 @@ class Training:
                 for ours, theirs in zip(self.averaged.parameters(), network.parameters(), strict=True):
                     ours.lerp_(theirs, 1 - settings.average)
         if time.monotonic() - self._trimmed >= TRIM_SECONDS:
-            store.trim()
+            state_files.trim()
             self._trimmed = time.monotonic()
         return float(self.team.total(loss.detach().clone()))
 
@@ -368,7 +368,7 @@ class Training:
                     for number in range(len(static.segments)):
                         values = embeddings(self.network, static, indices, number)
                         self.history.write(place, indices, number, values.cpu().numpy())
-        store.trim()
+        state_files.trim()
 
     def _restore(self) -> None:
         """The best epoch's weights, or the last ones where validation says nothing."""

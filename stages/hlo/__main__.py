@@ -1,4 +1,4 @@
-"""`python -m stages.hlo FILE.pb FOLDER`: raw TpuGraphs protobuf to official npz files."""
+"""`python -m stages.hlo FILE.pb FOLDER`: raw TpuGraphs protobuf, or a compiler's HLO dump, to official npz files."""
 
 import argparse
 import os
@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError, Message
 
 from stages.errors import InputError
 from stages.hlo.features import graph_arrays, left_out
-from stages.hlo.hlo_pb2 import ModuleTuningData, TuningData
+from stages.hlo.hlo_pb2 import HloModuleProto, ModuleTuningData, TuningData
+from stages.hlo.reading import Source, read
 from stages.hlo.tuning import layout_configurations, tile_configurations
+from stages.hlo.unsaid import check_ranks, unsaid
 
 EXTRA = "node_feat_extra"
 # Leaves room for the fingerprint and the suffix within the 255 bytes that file systems allow.
@@ -23,7 +24,9 @@ MAX_NAME = 200
 def main() -> int:
     """Run the command line; 0 when every npz is written, 1 after one line on what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m stages.hlo", description=__doc__)
-    parser.add_argument("file", type=Path, help="tuning data of a layout program or of tile kernels (.pb)")
+    parser.add_argument(
+        "file", type=Path, help="tuning data of a layout program or of tile kernels (.pb), or an HLO dump (.hlo.pb)"
+    )
     parser.add_argument("folder", type=Path, help="where the npz files go; made if it is not there")
     parser.add_argument(
         "--padding",
@@ -40,31 +43,51 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        written = convert(arguments.file, arguments.folder, arguments.padding, arguments.extra)
+        source = read(arguments.file)
+        written = write(source, arguments.file, arguments.folder, arguments.padding, arguments.extra)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{len(written)} npz written to {arguments.folder}")
+    if line := unsaid(_modules(source)):
+        print(f"{arguments.file}: {line}", file=sys.stderr)
+    kind = " (a graph without configurations)" if isinstance(source, HloModuleProto) else ""
+    print(f"{len(written)} npz written to {arguments.folder}{kind}")
     return 0
 
 
 def convert(file: Path, folder: Path, padding: int = 0, extra: bool = False) -> list[Path]:
-    """Write the official npz of the layout program, or of each tile kernel, of the tuning file `file` into `folder`.
+    """`write` of what is `read` from `file`; returns the paths written, raises InputError as both do."""
+    return write(read(file), file, folder, padding, extra)
 
-    padding: see `graph_arrays`; with -1 it is no official file, and the pipeline refuses it. extra: adds the array
-    node_feat_extra (n, 28) float32 of `left_out`. It has a key of its own, so that node_feat stays the official one and
-    whoever reads arrays by their names, as the pipeline does, reads the same as without it.
 
-    A layout npz has the stem of `file`, a tile npz the name and the fingerprint of its kernel. Nothing is written
-    unless the whole file can be read. Returns the paths written. Raises InputError for a file that is not tuning data
-    and for a folder that cannot be written.
+def write(source: Source, file: Path, folder: Path, padding: int = 0, extra: bool = False) -> list[Path]:
+    """Write the official npz of the layout program, or of each tile kernel, or the graph of a dump, into `folder`.
+
+    A layout npz has the stem of `file`, a tile npz the name and the fingerprint of its kernel. The npz of a dump has
+    the name of `file` without .hlo.pb and the arrays of the graph alone: nothing was timed. Nothing is written unless
+    the whole file can be read.
+
+    Args:
+        source: what `file` holds.
+        padding: see `graph_arrays`; with -1 it is no official file, and the pipeline refuses it.
+        extra: adds the array node_feat_extra (n, 28) float32 of `left_out`. It has a key of its own, so that node_feat
+            stays the official one and whoever reads arrays by their names, as the pipeline does, reads the same as
+            without it.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: runs and graph do not fit, a tensor has more than six dimensions where that matters (in a dump, or
+            in a configuration's layout), or the folder cannot be written.
     """
-    tuning = read_tuning(file)
     try:
-        if isinstance(tuning, ModuleTuningData):
-            contents = {file.stem: layout_npz(tuning, padding, extra)}
+        if isinstance(source, HloModuleProto):
+            contents = {file.stem.removesuffix(".hlo"): graph_npz(source, padding, extra)}
+        elif isinstance(source, ModuleTuningData):
+            contents = {file.stem: layout_npz(source, padding, extra)}
         else:
-            contents = _tile_contents(tuning, padding, extra)
+            contents = _tile_contents(source, padding, extra)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     try:
@@ -74,31 +97,25 @@ def convert(file: Path, folder: Path, padding: int = 0, extra: bool = False) -> 
         raise InputError(f"{folder}: cannot be written ({error.strerror}); name a folder that can") from error
 
 
-def read_tuning(file: Path) -> ModuleTuningData | TuningData:
-    """The tuning data of `file`: ModuleTuningData for a layout program, TuningData for tile kernels.
+def graph_npz(module: HloModuleProto, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a program without configurations, by the keys that a layout npz has for them.
 
-    Raises InputError when the file cannot be read, is empty, or is neither of the two.
+    padding, extra: as in `write`. Raises InputError for a tensor of more than six dimensions, or a broken graph.
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); name a TpuGraphs .pb file") from error
-    if not data:
-        raise InputError(f"{file}: is empty; fetch it again")
-    layout = _parsed(ModuleTuningData, data)
-    # A protobuf does not say what it is. Of the two only layout data has runs at its top level.
-    if layout is not None and layout.runs and layout.module.computations:
-        return layout
-    tile = _parsed(TuningData, data)
-    if tile is not None and tile.modules and all(kernel.module.computations for kernel in tile.modules):
-        return tile
-    raise InputError(f"{file}: is not TpuGraphs tuning data, or is cut short; fetch it again")
+    check_ranks(module)
+    graph = graph_arrays(module, padding)
+    return {
+        "node_feat": graph.node_feat,
+        "node_opcode": graph.node_opcode,
+        "edge_index": graph.edge_index,
+        "node_splits": graph.node_splits,
+    } | _extra(module, extra)
 
 
 def layout_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
     """The arrays of a layout npz by their official keys; InputError when runs and graph do not fit.
 
-    padding, extra: as in `convert`.
+    padding, extra: as in `write`.
     """
     graph = graph_arrays(tuning.module, padding)
     node_config_ids, node_config_feat, config_runtime = layout_configurations(tuning, graph)
@@ -110,13 +127,13 @@ def layout_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) 
         "node_splits": graph.node_splits,
         "node_config_feat": node_config_feat,
         "config_runtime": config_runtime,
-    } | _extra(tuning, extra)
+    } | _extra(tuning.module, extra)
 
 
 def tile_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
     """The arrays of a tile npz by their official keys; InputError when there is no timed run or no default.
 
-    padding, extra: as in `convert`.
+    padding, extra: as in `write`.
     """
     graph = graph_arrays(tuning.module, padding)
     config_feat, config_runtime, normalizers = tile_configurations(tuning)
@@ -127,11 +144,17 @@ def tile_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) ->
         "config_feat": config_feat,
         "config_runtime": config_runtime,
         "config_runtime_normalizers": normalizers,
-    } | _extra(tuning, extra)
+    } | _extra(tuning.module, extra)
 
 
-def _extra(tuning: ModuleTuningData, wanted: bool) -> dict[str, np.ndarray]:
-    return {EXTRA: left_out(tuning.module)} if wanted else {}
+def _extra(module: HloModuleProto, wanted: bool) -> dict[str, np.ndarray]:
+    return {EXTRA: left_out(module)} if wanted else {}
+
+
+def _modules(source: Source) -> list[HloModuleProto]:
+    if isinstance(source, TuningData):
+        return [kernel.module for kernel in source.modules]
+    return [source.module if isinstance(source, ModuleTuningData) else source]
 
 
 def _tile_contents(tuning: TuningData, padding: int, extra: bool) -> dict[str, dict[str, np.ndarray]]:
@@ -147,13 +170,6 @@ def _tile_contents(tuning: TuningData, padding: int, extra: bool) -> dict[str, d
         except InputError as error:
             raise InputError(f"kernel {number}: {error}") from error
     return contents
-
-
-def _parsed(kind: type[Message], data: bytes) -> Message | None:
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        return None
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.errors import InputError
+from stages.graphs.opcodes import opcode_number
 from stages.hlo.hlo_pb2 import (
     ConvolutionDimensionNumbers,
     HloComputationProto,
@@ -20,7 +21,6 @@ from stages.hlo.hlo_pb2 import (
     ShapeProto,
     Window,
 )
-from stages.hlo.opcodes import opcode_number
 
 FEATURES = 140
 #: what the official featurizer leaves out, by name with the number of columns: of a dot, then of a gather. The third

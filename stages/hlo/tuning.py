@@ -21,7 +21,8 @@ def layout_configurations(tuning: ModuleTuningData, arrays: GraphArrays) -> tupl
 
     Returns node_config_ids (nc,) int64, node_config_feat (c, nc, 18) float32 (minor-to-major orders of output, input
     and kernel, each padded to six with -1) and config_runtime (c,) int64 nanoseconds.
-    Raises InputError for no configurable node, no timed run, or a run that does not fit the graph.
+    Raises InputError for no configurable node, no timed run, a run that does not fit the graph, or a layout of more
+    than six dimensions.
     """
     nodes = list(tuning.config_index_to_node)
     count = len(arrays.node_opcode)
@@ -33,8 +34,9 @@ def layout_configurations(tuning: ModuleTuningData, arrays: GraphArrays) -> tupl
     if not runs:
         raise InputError("no run has both a layout configuration and a runtime; give a tuning file with timed runs")
     features = np.full((len(runs), len(nodes), LAYOUT_FEATURES), COMPILER_CHOOSES, dtype=np.float32)
+    names = [arrays.names[node] for node in nodes]
     for index, run in enumerate(runs):
-        features[index] = _layout_rows(run.module_config.layout_config, len(nodes))
+        features[index] = _layout_rows(run.module_config.layout_config, names)
     return np.array(nodes, dtype=np.int64), features, _runtimes(runs)
 
 
@@ -64,16 +66,23 @@ def _runtimes(runs: list[ConfigProfile]) -> np.ndarray:
     return np.array([run.profile.compute_time_ns for run in runs], dtype=np.int64)
 
 
-def _layout_rows(configuration: LayoutConfig, nodes: int) -> list[list[int]]:
-    if len(configuration.nodes) != nodes:
+def _layout_rows(configuration: LayoutConfig, names: list[str]) -> list[list[int]]:
+    if len(configuration.nodes) != len(names):
         raise InputError(
-            f"a run configures {len(configuration.nodes)} nodes where {nodes} are configurable; fetch the file again"
+            f"a run configures {len(configuration.nodes)} nodes where {len(names)} are configurable; fetch the file "
+            "again"
         )
     rows = []
-    for node in configuration.nodes:
+    for node, name in zip(configuration.nodes, names, strict=True):
         if len(node.tensors) > TENSORS:
             raise InputError(
                 f"a run gives a node {len(node.tensors)} layouts, at most {TENSORS} are known; fetch the file again"
+            )
+        rank = max((len(tensor.dims) for tensor in node.tensors), default=0)
+        if rank > MAX_RANK:
+            raise InputError(
+                f"a run gives instruction {name!r} a layout of rank {rank}, and node_config_feat holds {MAX_RANK} "
+                "dimensions; leave the program out"
             )
         row = [dim for tensor in node.tensors for dim in leading(tensor.dims, MAX_RANK, COMPILER_CHOOSES)]
         rows.append(leading(row, LAYOUT_FEATURES, COMPILER_CHOOSES))

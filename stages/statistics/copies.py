@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.hlo.opcodes import OPCODE_NUMBERS, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.opcodes import OPCODE_NUMBERS, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.tensors import axes, dimensions, element_bytes, elements, shape
 from stages.statistics import orders
 from stages.statistics.orders import Order
-from stages.tensors import axes, dimensions, element_bytes, elements, shape
 
 #: opcodes whose result no configurable node computes
 LEAVES = [

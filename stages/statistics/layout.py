@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
-from stages.hlo.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
-from stages.statistics import copies, default, kinds, orders, pairs, search
+from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
+from stages.statistics import copies, default_distance, layout_pairs, node_kinds, occurrences, orders
 from stages.statistics.hardware import DEFAULT, Hardware
-from stages.statistics.kinds import KINDS, SLOTS
+from stages.statistics.node_kinds import KINDS, SLOTS
 
 #: values held at once, so that memory does not grow with the number of configurations or of nodes
 _CELLS = 2_000_000
@@ -93,12 +93,12 @@ GROUPS = {
     "copies": tuple(_COPY_COLUMNS),
     "between": tuple(_BETWEEN_COLUMNS),
     "orders": tuple(_ORDER_COLUMNS),
-    "kinds": tuple(kinds.COLUMNS),
-    "default": tuple(default.COLUMNS),
-    "search": tuple(search.COLUMNS),
+    "kinds": tuple(node_kinds.COLUMNS),
+    "default": tuple(default_distance.COLUMNS),
+    "search": tuple(occurrences.COLUMNS),
 }
-_NODE_COLUMNS = _ORDER_COLUMNS | kinds.COLUMNS | default.COLUMNS
-DESCRIPTIONS = _COPY_COLUMNS | _BETWEEN_COLUMNS | _NODE_COLUMNS | search.COLUMNS | PROGRAM_COLUMNS
+_NODE_COLUMNS = _ORDER_COLUMNS | node_kinds.COLUMNS | default_distance.COLUMNS
+DESCRIPTIONS = _COPY_COLUMNS | _BETWEEN_COLUMNS | _NODE_COLUMNS | occurrences.COLUMNS | PROGRAM_COLUMNS
 
 
 def layout_statistics(
@@ -108,8 +108,8 @@ def layout_statistics(
 
     Returns the column names, the same for every graph, and (c, f) float64 values, finite. All sums are of whole
     numbers below 2**53 and so exact: they depend neither on the order of the configurations nor on the chunks in which
-    they are computed. No column looks at another configuration than its own but those of stages/statistics/search.py,
-    which `searched` adds: how often a layout was tried says which ones a search had timed as fast. None looks at a run
+    they are computed. No column looks at another configuration than its own but those of `occurrences`, which
+    `searched` adds: how often a layout was tried says which ones a search had timed as fast. None looks at a run
     time.
     Ideas: copies implied by mismatched layouts, sizes of the minor dimensions and their padding from the 11th place of
     the TpuGraphs competition (trees alone); copies inside transposes and reshapes, inversions from this project.
@@ -118,9 +118,9 @@ def layout_statistics(
     layouts, slot_ids = distinct_layouts(graph.triples)
     sides = copies.Sides(layouts)
     event = copies.events(graph, tensors, sides)
-    given = default.defaults(graph.node_feat, graph.config_nodes, tensors)
+    given = default_distance.defaults(graph.node_feat, graph.config_nodes, tensors)
     constants = _program_values(graph, tensors, len(event.kind), given.operations)
-    varying = [*_COPY_COLUMNS, *_BETWEEN_COLUMNS, *_NODE_COLUMNS, *(search.COLUMNS if searched else ())]
+    varying = [*_COPY_COLUMNS, *_BETWEEN_COLUMNS, *_NODE_COLUMNS, *(occurrences.COLUMNS if searched else ())]
     place = {name: number for number, name in enumerate([*varying, *constants])}
     rows = np.arange(graph.configurations) if rows is None else np.asarray(rows)
     values = np.zeros((len(rows), len(place)))
@@ -152,7 +152,7 @@ def node_facts(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], t
 
     node: (p,) place among the configurable nodes; ids: (p, 3) numbers of the triple's layouts.
     """
-    return _order_facts(pairs.make(node, ids, layouts, tensors), DEFAULT)
+    return _order_facts(layout_pairs.make(node, ids, layouts, tensors), DEFAULT)
 
 
 def _chunks(total: int, width: int) -> Iterator[slice]:
@@ -186,7 +186,7 @@ def _copy_weights(event: copies.Events, tensors) -> dict[str, np.ndarray]:
     weights = {
         "copies": real * one,
         "copies_bytes": real * size,
-        "copies_bits": real * pairs.bits(np.maximum(event.bytes, 1)),
+        "copies_bits": real * layout_pairs.bits(np.maximum(event.bytes, 1)),
         "copies_minor": real * one,
         "copies_minor_bytes": real * size,
     }
@@ -204,7 +204,15 @@ def _copy_weights(event: copies.Events, tensors) -> dict[str, np.ndarray]:
 
 
 def _node_values(
-    graph, rows, slot_ids, layouts, tensors, given: default.Defaults, hardware: Hardware, names, values: np.ndarray
+    graph,
+    rows,
+    slot_ids,
+    layouts,
+    tensors,
+    given: default_distance.Defaults,
+    hardware: Hardware,
+    names,
+    values: np.ndarray,
 ) -> None:
     """Adds the node columns `names` to values (c, f): a table over the (node, triple) pairs that occur, summed by a
     sparse product."""
@@ -217,13 +225,13 @@ def _node_values(
         size = block.stop - first
         counts = _counts(graph.codes, block, None if searched else rows, len(slot_ids))
         node, code = np.nonzero(counts)
-        made = pairs.make(first + node, slot_ids[code], layouts, tensors)
-        facts = _order_facts(made, hardware) | kinds.facts(made, node_feat, hardware)
-        facts |= default.facts(made, layouts, given)
+        made = layout_pairs.make(first + node, slot_ids[code], layouts, tensors)
+        facts = _order_facts(made, hardware) | node_kinds.facts(made, node_feat, hardware)
+        facts |= default_distance.facts(made, layouts, given)
         if searched:
             often, total = counts[node, code], graph.configurations
             most = code == counts.argmax(axis=1)[node]
-            facts |= search.facts(made, often, most, total, given.operations)
+            facts |= occurrences.facts(made, often, most, total, given.operations)
         table = np.empty((len(node), len(names)))
         for column, name in enumerate(names):
             table[:, column] = facts[name]
@@ -246,7 +254,7 @@ def _counts(codes: np.ndarray, block: slice, rows: np.ndarray | None, triples: i
     return counts.reshape(width, triples)
 
 
-def _order_facts(made: pairs.Pairs, hardware: Hardware) -> dict[str, np.ndarray]:
+def _order_facts(made: layout_pairs.Pairs, hardware: Hardware) -> dict[str, np.ndarray]:
     """What each of p pairs adds to the columns of the group `orders`, (p,) each."""
     size, opcode, inversions, known = made.bytes, made.opcode, made.inversions, made.known
     moved = inversions > 0
@@ -260,10 +268,10 @@ def _order_facts(made: pairs.Pairs, hardware: Hardware) -> dict[str, np.ndarray]
         "not_row_major_bytes": (moved * size).sum(1),
         "minor_moved": minor_moved.sum(1),
         "minor_moved_bytes": (minor_moved * size).sum(1),
-        "second_minor_bits": pairs.bits(second[:, 0]) * known[:, 0],
+        "second_minor_bits": layout_pairs.bits(second[:, 0]) * known[:, 0],
         "short_rows": short.sum(1),
         "short_rows_bytes": (short * size).sum(1),
-        "tile_padding_bytes": pairs.padding(made, hardware.lanes, hardware.sublanes)[:, 0],
+        "tile_padding_bytes": layout_pairs.padding(made, hardware.lanes, hardware.sublanes)[:, 0],
         "disagreeing": disagreeing,
         "disagreeing_bytes": disagreeing * size[:, 0],
         "unconfigured": ~made.given.any(axis=1),
@@ -271,7 +279,7 @@ def _order_facts(made: pairs.Pairs, hardware: Hardware) -> dict[str, np.ndarray]
     for slot, name in enumerate(SLOTS):
         facts[f"inversions_{name}"] = inversions[:, slot]
         facts[f"not_row_major_{name}"] = moved[:, slot]
-        facts[f"minor_bits_{name}"] = pairs.bits(minor[:, slot]) * known[:, slot]
+        facts[f"minor_bits_{name}"] = layout_pairs.bits(minor[:, slot]) * known[:, slot]
     for name, number in KINDS.items():
         facts[f"inversions_{name}"] = inversions.sum(1) * (opcode == number)
         facts[f"not_row_major_{name}"] = moved.any(axis=1) & (opcode == number)

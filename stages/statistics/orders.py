@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from stages.tensors import MAX_RANK
+from stages.graphs.tensors import MAX_RANK
 
 Order = tuple[int, ...]
 #: bits of `differ`

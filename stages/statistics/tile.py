@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.hlo.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
+from stages.graphs.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
+from stages.graphs.tensors import LAYOUT, MAX_RANK, dimensions, element_bytes, elements
 from stages.statistics.hardware import DEFAULT, Hardware
-from stages.tensors import LAYOUT, MAX_RANK, dimensions, element_bytes, elements
 
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
 GROUPS = {"kernel": 0, "output": 8, "input": 16}

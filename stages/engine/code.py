@@ -1,0 +1,67 @@
+"""Which code made a result: one answer for checkpoints, kept results, prune's jobs, the ablation and the tests."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+STAGES = Path(__file__).parents[1]
+
+
+def closure(*modules: str) -> list[Path]:
+    """The files below stages/ that modules need: their own, and those of all that they import, and so on.
+
+    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed.
+
+    Args:
+        modules: dotted names, such as "stages.gnn.training".
+
+    Returns:
+        Paths, sorted.
+    """
+    reached: set[Path] = set()
+    waiting = {file for module in modules for file in _files(module)}
+    while waiting:
+        file = waiting.pop()
+        reached.add(file)
+        if file.name != "__init__.py":
+            waiting |= set(imported(file.read_text(encoding="utf-8"))) - reached
+    return sorted(reached)
+
+
+def imported(source: str) -> Iterator[Path]:
+    """The files below stages/ that a source text imports, each with the __init__ of its packages."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            yield from _files(name)
+
+
+@functools.cache
+def digest(*modules: str) -> str:
+    """A digest of the `closure` of modules, the same wherever the project lies."""
+    whole = hashlib.sha256()
+    for path in closure(*modules):
+        content = path.read_bytes()
+        whole.update(f"{path.relative_to(STAGES).as_posix()} {len(content)} ".encode() + content)
+    return whole.hexdigest()
+
+
+def _files(name: str) -> list[Path]:
+    """The files of a dotted name: the module's, if it is one below stages/, and the __init__ of its packages."""
+    parts = name.split(".")
+    if parts[0] != STAGES.name:
+        return []
+    files = []
+    for length in range(1, len(parts)):
+        path = STAGES.joinpath(*parts[1 : length + 1])
+        files += [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return files

@@ -1,0 +1,96 @@
+"""Which of the nodes that a configurable node consumes is its input, and which its kernel.
+
+The published edges do not say: those of a node are distinct, sorted by the producers' numbers, and the roots of called
+computations are among them. A reduce's first edge leads to the addition it applies, not to what it sums.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+
+from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.tensors import ELEMENTS, ROOT, dimensions, shape
+
+#: columns of a convolution: batch and feature dimension of the input, input and output feature dimension of the kernel,
+#: batch and feature dimension of the output, groups of features, groups of batches
+_CONVOLUTION_COLUMNS = [93, 94, 99, 100, 105, 106, 107, 108]
+
+
+def config_operands(
+    node_feat: np.ndarray, node_opcode: np.ndarray, edge_index: np.ndarray, config_nodes: np.ndarray
+) -> np.ndarray:
+    """(nc, 2) int64: nodes that compute the input and the kernel of each configurable node, -1 where it has none.
+
+    node_feat (n, 140), node_opcode (n,), edge_index (m, 2) as published; config_nodes (nc,). Told by what must hold of
+    the shapes. Where it holds of either order of a convolution's or a dot's producers, they stay as in edge_index.
+    """
+    order = np.argsort(edge_index[:, 0], kind="stable")
+    consumers, producers = edge_index[order, 0], edge_index[order, 1]
+    # No node of a computation consumes the computation's root: a root is that of a computation the node calls.
+    operand = node_feat[producers, ROOT] == 0
+    consumers, producers = consumers[operand], producers[operand]
+    starts, ends = (np.searchsorted(consumers, config_nodes, side) for side in ("left", "right"))
+    found = np.full((len(config_nodes), 2), -1)
+    for row, node, start, end in zip(found, config_nodes, starts, ends, strict=True):
+        chosen = _chosen(node_feat, int(node_opcode[node]), node, producers[start:end])
+        row[: len(chosen)] = chosen
+    return found
+
+
+def _chosen(node_feat: np.ndarray, opcode: int, node: int, producers: np.ndarray) -> Sequence[int]:
+    """Input and kernel, or the input alone, or nothing."""
+    if opcode == REDUCE:
+        ranks = (dimensions(node_feat[producers]) > 0).sum(axis=1)
+        return producers[ranks > (dimensions(node_feat[[node]]) > 0).sum()][:1]
+    if opcode in (RESHAPE, TRANSPOSE):
+        return producers[node_feat[producers, ELEMENTS] == node_feat[node, ELEMENTS]][:1]
+    if opcode not in (CONVOLUTION, DOT):
+        return producers[:2]
+    if len(producers) == 1:  # of both operands, as in dot(x, x): there is one edge for the two
+        return [producers[0]] * 2
+    made = shape(dimensions(node_feat[[node]])[0])
+    shapes = {producer: shape(dims) for producer, dims in zip(producers, dimensions(node_feat[producers]), strict=True)}
+    numbers = node_feat[node, _CONVOLUTION_COLUMNS].astype(int).tolist()
+    for pair in permutations(producers, 2):
+        given, kernel = (shapes[producer] for producer in pair)
+        if _convolves(made, given, kernel, numbers) if opcode == CONVOLUTION else _multiplies(made, given, kernel):
+            return pair
+    return producers[:2]
+
+
+def _convolves(made: tuple, given: tuple, kernel: tuple, numbers: list[int]) -> bool:
+    """Whether the features and batches of a convolution's shapes fit each other. numbers: _CONVOLUTION_COLUMNS."""
+    batch, feature, kernel_in, kernel_out, made_batch, made_feature, feature_groups, batch_groups = numbers
+    if not len(made) == len(given) == len(kernel) > max(numbers[:6]):
+        return False
+    return (
+        given[feature] == kernel[kernel_in] * feature_groups
+        and made[made_feature] == kernel[kernel_out]
+        and given[batch] == made[made_batch] * batch_groups
+    )
+
+
+def _multiplies(made: tuple, left: tuple, right: tuple) -> bool:
+    """Whether `made` can be a dot's: batch dimensions of both sides, then free ones of the left, then of the right.
+
+    What is left of the two sides is contracted, and so of the same sizes. Free dimensions keep their order.
+    """
+    for first in range(len(made) + 1):
+        for second in range(first, len(made) + 1):
+            batch, free, other = made[:first], made[first:second], made[second:]
+            if not (_within(free, left) and _within(other, right)):
+                continue
+            rest = Counter(left) - Counter(free)
+            if rest == Counter(right) - Counter(other) and Counter(batch) <= rest:
+                return True
+    return False
+
+
+def _within(part: tuple, whole: tuple) -> bool:
+    """Whether `part` is `whole` with dimensions left out."""
+    remaining = iter(whole)
+    return all(size in remaining for size in part)

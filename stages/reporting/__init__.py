@@ -1,0 +1,1 @@
+"""The kit that pages are drawn with; no stage's own picture."""

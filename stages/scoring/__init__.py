@@ -1,0 +1,1 @@
+"""Metrics, scores, the submission, baselines, and the official evaluation indices."""

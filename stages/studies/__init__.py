@@ -1,0 +1,1 @@
+"""Pages that no stage reads: recipes, ablation, times, real TPU runs."""

@@ -1,0 +1,138 @@
+"""What each choice is worth: the rows that `make ablate` writes, summed up. notebooks/ablation.ipynb shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from stages import checks
+from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS, is_tile
+from stages.reporting import figures
+
+TABLE = Path("reports", "ablation.csv")
+SCHEMA = {
+    "group": pl.String,
+    "variant": pl.String,
+    "collection": pl.String,
+    "seed": pl.Int64,
+    "split": pl.String,
+    "score": pl.Float64,
+    "train_seconds": pl.Float64,
+    "identity": pl.String,
+}
+#: group -> what it is about; the row it is compared with, a group and a variant; what the default is called there
+GROUPS = {
+    "pruning": ("pruning of the graph", ("default", "network"), "1 hop"),
+    "padding": ("padding of layouts", ("default", "network"), "-1"),
+    "attention": ("attention across configurations", ("default", "network"), "on"),
+    "segments": ("Graph Segment Training", ("default", "network"), "gst+efd"),
+    "trees": ("statistics of the trees", ("default", "trees"), "all statistics"),
+    "blend": ("rule of blending", ("blend", "rank"), "rank"),
+    "network": ("other choices of the network", ("default", "network"), "default"),
+}
+
+
+@checks.entry("ablation")
+def read(table: str | Path = TABLE) -> pl.DataFrame:
+    """The rows; InputError where there are none, or the file is something else."""
+    if not Path(table).exists():
+        raise InputError(f"{table}: not there; make ablate writes it")
+    rows = pl.read_csv(table, schema_overrides={"variant": pl.String})
+    if rows.columns != list(SCHEMA):
+        raise InputError(f"{table}: holds other columns than {', '.join(SCHEMA)}; remove it and run make ablate")
+    return rows.cast(SCHEMA)
+
+
+def groups(table: pl.DataFrame) -> list[str]:
+    """The groups of which there are rows beside the default's, in the order of the report."""
+    return [name for name in GROUPS if not table.filter(pl.col("group") == name).is_empty()]
+
+
+def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
+    """A row per variant of a group, the default first: mean score of each collection over the seeds, then
+
+    lead: mean over collections and seeds of the score less the default's of the same collection and seed (a mean of
+    what both have); error: standard error of that over the seeds, null with one; seconds: processor seconds of a
+    training, mean.
+    """
+    _, (base, name), called = GROUPS[group]
+    default = table.filter(pl.col("group") == base, pl.col("variant") == name)
+    others = table.filter(pl.col("group") == group)
+    names = [variant for variant in others["variant"].unique(maintain_order=True) if (group, variant) != (base, name)]
+    known = {key: part for (key,), part in others.group_by(["variant"], maintain_order=True)}
+    columns = [collection for collection in COLLECTIONS if collection in set(others["collection"])]
+    rows = []
+    for variant, part in [(called, default), *((variant, known[variant]) for variant in names)]:
+        means = {key: value for key, value in part.group_by("collection").agg(pl.col("score").mean()).iter_rows()}
+        both = part.join(default, on=["collection", "seed"], suffix="_default")
+        leads = both.group_by("seed").agg((pl.col("score") - pl.col("score_default")).mean().alias("lead")).sort("seed")
+        error = float(leads["lead"].std() / np.sqrt(leads.height)) if leads.height > 1 else None
+        cells = [means.get(column) for column in columns]
+        rows.append((variant, *cells, leads["lead"].mean(), error, part["train_seconds"].mean()))
+    schema = ["variant", *columns, "lead", "error", "seconds"]
+    return pl.DataFrame(
+        rows, schema={key: pl.Float64 if key != "variant" else pl.String for key in schema}, orient="row"
+    )
+
+
+def meaning(table: pl.DataFrame, group: str) -> str:
+    """What a group's rows say, in one sentence: a lead counts where it is more than twice its standard error."""
+    subject, _, called = GROUPS[group]
+    rows = list(summary(table, group).iter_rows(named=True))[1:]
+    clear = [row for row in rows if row["error"] is not None and abs(row["lead"]) > 2 * row["error"]]
+    gains = _named([row for row in clear if row["lead"] > 0])
+    losses = _named([row for row in clear if row["lead"] < 0])
+    rest = [row["variant"] for row in rows if row not in clear]
+    text = [f"{gains} better than the default" if gains else "", f"{losses} worse" if losses else ""]
+    if rest:
+        text.append(f"{_list(rest)} {'makes' if len(rest) == 1 else 'make'} no difference that the seeds can show")
+    return f"{subject[0].upper()}{subject[1:]}, beside {called}: {'; '.join(filter(None, text))}."
+
+
+@matplotlib.rc_context(figures.STYLE)
+def picture(table: pl.DataFrame) -> Figure:
+    """The lead of every variant over the default with twice its standard error, a panel per group."""
+    shown = groups(table)
+    found = {group: summary(table, group)[1:] for group in shown}
+    heights = [frame.height for frame in found.values()]
+    figure = Figure(figsize=(8, 0.8 * len(shown) + 0.24 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, (group, frame) in zip(panels, found.items(), strict=True):
+        places, lead = np.arange(frame.height), frame["lead"].to_numpy()
+        error = 2 * frame["error"].fill_null(0).to_numpy()
+        clear = (np.abs(lead) > error) & (error > 0)
+        colours = np.where(~clear, figures.GREY, np.where(lead > 0, figures.BLUE, figures.VERMILION))
+        panel.axvline(0, color="black", linewidth=0.8)
+        panel.errorbar(lead, places, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
+        panel.scatter(lead, places, c=colours, s=30, zorder=3)
+        panel.set(title=f"{GROUPS[group][0]}, beside {GROUPS[group][2]}", ylim=(frame.height - 0.4, -0.6))
+        panel.set_yticks(places, frame["variant"].to_list())
+    panels[-1].set_xlabel("lead over the default on valid (± twice its standard error over seeds)")
+    return figure
+
+
+def note(table: pl.DataFrame) -> str:
+    """How many trainings, seeds and collections the figures are of, in words."""
+    layouts = [name for name in COLLECTIONS if name in set(table["collection"]) and not is_tile(name)]
+    minutes = table["train_seconds"].sum() / 60
+    return (
+        f"{table.height} rows of {table['seed'].n_unique()} seeds on {len(layouts)} layout collections, and on tiles "
+        f"where a choice touches them; {minutes:.0f} processor minutes of training. The default's parameters were "
+        "chosen on valid too, which favours it."
+    )
+
+
+def _named(rows: list[dict]) -> str:
+    """'a (+0.012), b (+0.003)', the largest first, and the verb."""
+    rows = sorted(rows, key=lambda row: -abs(row["lead"]))
+    text = [f"{row['variant']} ({row['lead']:+.3f})" for row in rows]
+    return f"{_list(text)} {'is' if len(rows) == 1 else 'are'}" if rows else ""
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

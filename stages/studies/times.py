@@ -1,0 +1,152 @@
+"""Where the time of the pipeline's runs went, and what Graph Segment Training takes, for the page `times`.
+
+No stage of the pipeline: times differ from run to run, and the pipeline's outputs do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from stages import checks
+from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS
+from stages.reporting import figures
+
+ORDER = ("prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
+SCHEMA = {"stage": pl.String, "collection": pl.String, "seconds": pl.Float64, "processor": pl.Float64}
+ALL = "all"  # of a stage that sees all collections
+GIB = 2**30
+#: of the collections, and of `ALL`
+COLOURS = (figures.VERMILION, figures.BLUE, "#56B4E9", figures.GREEN, figures.ORANGE, figures.GREY)
+#: of benchmarks/gst.py
+VARIANTS = {
+    "dense": (figures.VERMILION, "s", "whole graph, every node in every configuration"),
+    "shared": (figures.ORANGE, "^", "whole graph, shared states"),
+    "gst+efd": (figures.BLUE, "o", "Graph Segment Training"),
+}
+
+
+@checks.entry("times")
+def read(folder: str | Path) -> pl.DataFrame:
+    """`SCHEMA` of every stage of the pipeline that has run here, in its order; damaged files are left out."""
+    rows = []
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            content = json.loads(path.read_text())
+            row = content["stage"], content["collection"] or ALL, float(content["seconds"]), float(content["processor"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if row[0] in ORDER:
+            rows.append(row)
+    known = [*COLLECTIONS, ALL]
+    rows.sort(key=lambda row: (ORDER.index(row[0]), known.index(row[1]) if row[1] in known else len(known)))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+@checks.entry("times")
+def segments(benchmarks: str | Path) -> pl.DataFrame:
+    """What benchmarks/gst.py measured: variant, nodes, configurations, seconds of a step, peak in bytes.
+
+    Where a variant did not fit with as many configurations as the others it has fewer, or no row. Raises InputError
+    for a file that is absent or holds none.
+    """
+    try:
+        rows = json.loads(Path(benchmarks).read_text())["gst"]["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{benchmarks}: holds no measurements of segments; run python -m benchmarks.gst") from None
+    schema = {"variant": pl.String, "nodes": pl.Int64, "configurations": pl.Int64}
+    schema |= {"seconds": pl.Float64, "peak": pl.Float64}
+    table = pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema=schema, orient="row")
+    return table.drop_nulls("seconds")
+
+
+@matplotlib.rc_context(figures.STYLE)
+def stage_bars(table: pl.DataFrame, narrow: bool = False) -> Figure:
+    """Wall-clock seconds of each stage, stacked by collection."""
+    stages = table["stage"].unique(maintain_order=True).to_list()
+    figure = Figure(
+        figsize=(figures.NARROW if narrow else figures.WIDE, 1.5 + 0.34 * len(stages)), layout="constrained"
+    )
+    panel = figure.subplots()
+    colours = dict(zip([*COLLECTIONS, ALL], COLOURS, strict=True))
+    left = np.zeros(len(stages))
+    for name, part in table.group_by(["collection"], maintain_order=True):
+        places = [stages.index(stage) for stage in part["stage"]]
+        panel.barh(places, part["seconds"], left=left[places], color=colours[name[0]], edgecolor="white", label=name[0])
+        left[places] += part["seconds"].to_numpy()
+    panel.set_yticks(range(len(stages)), stages)
+    panel.invert_yaxis()
+    panel.set_xlabel("seconds, wall clock")
+    figure.legend(loc="outside upper left", ncols=2 if narrow else 6)
+    return figure
+
+
+def spent(table: pl.DataFrame) -> str:
+    """Which stage took longest, in words."""
+    if table.is_empty():
+        return "No stage has run on this machine since its folder data/times was made: all came from DVC's cache."
+    stages = table.group_by("stage", maintain_order=True).agg(pl.col("seconds", "processor").sum())
+    total, worked = stages["seconds"].sum(), stages["processor"].sum()
+    first = stages.sort("seconds", "stage", descending=[True, False]).row(0, named=True)
+    longest = table.sort("seconds", "stage", descending=[True, False]).row(0, named=True)
+    return (
+        f"The last runs of {table.height} stages took {total:,.0f} seconds, one after the other, and {worked:,.0f} "
+        f"processor seconds. {first['stage']} took {first['seconds'] / total:.0%} of it; the longest single one was "
+        f"{longest['stage']} of {longest['collection']}, {longest['seconds']:,.0f} seconds."
+    )
+
+
+@matplotlib.rc_context(figures.STYLE)
+def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
+    """Peak memory and seconds of a training step by the nodes of the graph, a line for each way to train."""
+    figure = Figure(figsize=(figures.NARROW, 5.8) if narrow else (figures.WIDE, 3.4), layout="constrained")
+    panels = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
+    most = table["configurations"].max()
+    for variant, (colour, marker, text) in VARIANTS.items():
+        rows = table.filter(variant=variant).sort("nodes")
+        for panel, values in zip(panels, (rows["peak"] / GIB, rows["seconds"]), strict=True):
+            panel.plot(rows["nodes"], values, "-", color=colour, linewidth=1.3, label=text, marker=marker)
+            for nodes, value, count in zip(rows["nodes"], values, rows["configurations"], strict=True):
+                if count < most:
+                    panel.annotate(f"only {count}", (nodes, value), (5, -10), textcoords="offset points", fontsize=8)
+    for panel, text in zip(panels, ("peak memory, GiB", "seconds of a step"), strict=True):
+        panel.set(xscale="log", yscale="log", xlabel="nodes of the graph", ylabel=text)
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=1 if narrow else 3)
+    return figure
+
+
+def grown(table: pl.DataFrame) -> str:
+    """How memory and time of a step grow with the graph, each way to train, in words."""
+    parts = []
+    most = table["configurations"].max()
+    for variant, (_, _, text) in VARIANTS.items():
+        rows = table.filter(variant=variant, configurations=most).sort("nodes")
+        if rows.is_empty():
+            continue
+        first, last = rows.row(0, named=True), rows.row(-1, named=True)
+        if rows.height == 1:
+            parts.append(f"{text} {_cost(first)} at {first['nodes']:,} nodes and does not fit beyond")
+        else:
+            parts.append(f"{text} {_cost(first)} at {first['nodes']:,} and {_cost(last)} at {last['nodes']:,} nodes")
+    return f"A step of {most} configurations takes: {'; '.join(parts)}."
+
+
+def machine(path: str | Path) -> str:
+    """The machine that benchmarks/gst.py ran on, in words."""
+    found: Mapping = json.loads(Path(path).read_text())["gst"].get("machine", {})
+    return (
+        f"Measured on {found.get('cores', '?')} cores, {found.get('cpu', 'unknown')}, torch {found.get('torch', '?')}."
+    )
+
+
+def _cost(row: Mapping) -> str:
+    return f"{row['peak'] / GIB:.2f} GiB and {row['seconds']:.3g} s"

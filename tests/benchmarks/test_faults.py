@@ -1,0 +1,154 @@
+"""What breaks, on the tiny pipeline: what is quick of benchmarks/faults.py."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from benchmarks import faults
+
+GBDT = "gbdt@layout-xla-random"
+
+
+@pytest.fixture(scope="module")
+def project(reproduced, tmp_path_factory):
+    """A copy of the finished pipeline, and what the run made."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # as the run that made it, tests/support/pipeline.py: sums depend on it
+    folder = shutil.copytree(reproduced[0], tmp_path_factory.mktemp("faults") / "source")
+    return folder, faults.state(folder)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where a test works; no process is left there."""
+    yield tmp_path / "copy"
+    assert faults.left(tmp_path) == []
+
+
+def missing(function, *arguments, **options):
+    try:
+        return function(*arguments, **options)
+    except faults.Missing as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_killed_kernel(project, folder):
+    source, reference = project
+    row = faults.at_work(folder, source, GBDT, reference, kill=True)
+    assert faults.good(row)
+    assert row["message"] == (
+        "notebooks/gbdt.ipynb: the kernel died, most often for want of memory; lower gbdt.configurations, now 4, or "
+        "gbdt.pairs, now 150"
+    )
+
+
+def test_an_interrupt(project, folder):
+    source, reference = project
+    row = faults.at_work(folder, source, "blend", reference, kill=False)
+    assert faults.good(row) and row["message"] == "interrupted"
+
+
+def test_a_killed_run(project, folder):
+    source, reference = project
+    faults.copy(source, folder, "prune@layout-xla-random")
+    process, console = faults.start(folder)
+    assert faults.kernel(folder, process)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGKILL)
+    row = faults.judged(folder, faults.finish(process, console), reference)
+    assert row["same"] and not row["orphans"] and not row["half_written"]
+
+
+def test_a_folder_mounted_read_only(project, folder):
+    source, reference = project
+    row = missing(faults.unwritable, folder, source, "blend", "reports", reference)
+    assert faults.good(row)
+    assert row["message"] == (
+        "reports: cannot be written to (Read-only file system); give the right to, or make room, and run again"
+    )
+
+
+def test_a_full_disk(project, folder):
+    source, reference = project
+    row = missing(faults.full, folder, source, "blend", reference, room=0.4)
+    assert faults.good(row) and ("disk is full" in row["message"] or "No space left" in row["message"])
+
+
+def test_half_a_lock_file(project, folder):
+    """DVC's cache of runs brings everything back but what is not in its cache."""
+    source, reference = project
+    row = faults.torn(folder, source, "dvc.lock", random.Random(1), reference)
+    assert row["same"]
+
+
+def test_two_at_once(project, folder):
+    source, reference = project
+    faults.copy(source, folder)
+    first, second = faults.start(folder), faults.start(folder)
+    ended = sorted((faults.finish(*first), faults.finish(*second)), key=lambda run: run.status)
+    assert [run.status for run in ended] == [0, 1]
+    assert ended[1].message.startswith("the pipeline is at work in this folder already, in process ")
+    assert faults.state(folder) == reference
+
+
+def test_without_root_there_are_no_nodes(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(faults.Missing, match="needs root, iproute2 and util-linux"):
+        faults.Cluster().__enter__()
+
+
+def test_what_is_no_message():
+    text = "Stage 'prune@a' didn't change, skipping\nRunning stage 'gnn@a':\n> python -m stages.run gnn\n"
+    text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1 [00:01<00:00, 1s/it]\n"
+    text += "layout:a seed 1 epoch 1/2 loss 1\nit is so\n"
+    text += "ERROR: failed to reproduce 'gnn@a': failed to run: python -m stages.run gnn, exited with 1\n"
+    assert faults.Ended(255, text).message == "it is so" and faults.Ended(255, text).clear
+    ray = text.replace(
+        "1/1 [00:01<00:00, 1s/it]\n",
+        "0/1 [00:01<?]\x1b[33m(raylet)\x1b[0m The node with node id: 1f and address: a is lost.\n",
+    )
+    assert faults.Ended(0, ray).message == "(raylet) The node with node id: 1f and address: a is lost. / it is so"
+    dead = text.replace("1s/it]\n", "1s/it]notebooks/prune.ipynb: the kernel died, 9% in\n")
+    assert faults.Ended(1, dead).message == "notebooks/prune.ipynb: the kernel died, 9% in / it is so"
+    assert not faults.Ended(0, text).clear and not faults.Ended(255, text + "Traceback (most\n").clear
+    alone = faults.Ended(255, "ERROR: failed to reproduce 'a': failed to run: python, exited with -9\n")
+    assert alone.message.startswith("ERROR: failed to reproduce")
+
+
+def test_what_takes_too_long_is_ended_and_not_good(tmp_path):
+    ended = faults.run(tmp_path, command=("sh", "-c", "echo begun; sleep 60"), limit=0.5)
+    assert ended == faults.Ended(faults.HUNG, "begun\n") and not ended.clear
+
+
+def test_a_copy_without_a_stage(project, folder):
+    source, reference = project
+    faults.copy(source, folder, GBDT)
+    assert not (folder / "data" / "gbdt" / "layout-xla-random").exists()
+    assert set(reference["stages"]) - set(faults.locked(folder)) == {GBDT}
+    cache = folder / ".dvc" / "cache"
+    digest = reference["stages"][GBDT]["outs"][0]["md5"]
+    assert not (cache / "runs").exists() and not (cache / "files" / "md5" / digest[:2] / digest[2:]).exists()
+
+
+def test_the_table_says_what_was_not_good():
+    row = {"fault": "disk", "where": "gnn", "room": 0.7, "message": "full", "clear": True, "same": True, "status": 1}
+    row |= {"orphans": [], "half_written": []}
+    bad = row | {"same": False, "orphans": ["python"]}
+    results = {"kills": [{"where": "gnn@a", "same": True}] * 2, "rows": {"01": row, "02": bad, "03": {**row}}}
+    results["rows"]["03"] = {"fault": "memory", "where": "gnn", "left_out": "needs root"}
+    results["rows"]["04"] = {**row, "fault": "ray", "status": 0, "message": ""}
+    results["rows"]["05"] = {**row, "fault": "ray", "status": 0, "message": "lost | " * 50}
+    shown = r"lost \| " * 39 + "lost …"
+    assert faults.table(json.loads(json.dumps(results))).splitlines()[2:] == [
+        "| kill -9 of `make repro` | 2 random moments, in gnn | – | 2 of 2 |",
+        "| disk | gnn, room for 70% | full | yes |",
+        "| disk | gnn, room for 70% | full | NO; orphans |",
+        "| memory | gnn | left out: needs root | – |",
+        "| ray | gnn, room for 70% | goes on to its end | yes |",
+        f"| ray | gnn, room for 70% | goes on to its end; {shown} | yes |",
+    ]
+    assert faults.good(row) and not faults.good(bad)

@@ -1,0 +1,120 @@
+"""dvc.yaml against the code: a module that a stage imports and dvc.yaml forgets would leave stale results standing."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from stages import inputs, run
+from stages.engine.code import imported
+from stages.graphs.collection import COLLECTIONS, from_slug
+from stages.runner import params
+
+PROJECT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+INPUTS = STAGES.pop("inputs")  # no notebook
+PARAMETERS = params.read(PROJECT / "params.yaml")
+
+
+def needed(source):
+    """Return the files below stages/ that a source text needs, as paths relative to the project.
+
+    All of them, also what a package's __init__ imports for its users.
+    """
+    reached, waiting = set(), set(imported(source))
+    while waiting:
+        file = waiting.pop()
+        reached.add(file)
+        waiting |= set(imported(file.read_text())) - reached
+    return {file.relative_to(PROJECT).as_posix() for file in reached}
+
+
+def uncovered(dependencies, files):
+    """Return the files that are no dependency and lie in none, and the dependencies that hold no file."""
+    holds = {file: [name for name in dependencies if file == name or file.startswith(f"{name}/")] for file in files}
+    used = {name for names in holds.values() for name in names}
+    return {file for file, names in holds.items() if not names}, set(dependencies) - used
+
+
+def read(stage):
+    return nbformat.read(PROJECT / "notebooks" / f"{stage}.ipynb", as_version=4)
+
+
+def code(stage):
+    return "\n".join(cell.source.replace("%", "#") for cell in read(stage).cells if cell.cell_type == "code")
+
+
+def entry(stage):
+    return STAGES[stage].get("do", STAGES[stage])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_are_what_is_imported(stage):
+    listed = [dependency for dependency in entry(stage)["deps"] if dependency.startswith("stages/")]
+    assert uncovered(listed, needed(code(stage))) == (set(), set())
+    assert f"notebooks/{stage}.ipynb" in entry(stage)["deps"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_imports_another(stage):
+    others = set(STAGES) - {stage}
+    imported = {Path(file).with_suffix("").parts[1] for file in needed(code(stage))}
+    assert not imported & others
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_command_and_the_section_are_the_stages_own(stage):
+    assert entry(stage)["cmd"].split()[:4] == ["sh", "stages/start.sh", "run", stage]
+    assert stage in entry(stage)["params"]
+    assert ("data.root" in entry(stage)["params"]) == ("root" in run._defaults(read(stage), stage))
+    assert ("data.collections" in entry(stage)["params"]) == ("collections" in run._defaults(read(stage), stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_hold_every_knob_and_fit_the_notebook(stage):
+    notebook = read(stage)
+    for collection in COLLECTIONS if "foreach" in STAGES[stage] else [None]:
+        given = {"collection": collection} if collection else {}
+        values = run.parameters(notebook, stage, given, PROJECT)
+        section = params.section(PROJECT / "params.yaml", stage, collection)
+        # What the pipeline's shape decides is no knob.
+        assert set(values) - set(section) <= {"collection", "collections", "root", "skip_bad", "data", "reports"}
+
+
+def test_every_collection_goes_through_every_stage():
+    """The list is the parameter's alone, and blend and leaderboard depend on the folders that hold what is of it."""
+    assert list(map(from_slug, PARAMETERS["data"]["collections"])) == list(COLLECTIONS)
+    assert inputs.collections(PARAMETERS) == list(COLLECTIONS)
+    each = {stage for stage, content in STAGES.items() if "foreach" in content}
+    assert each == {*inputs.PER_COLLECTION, "configuration"}
+    for stage in each:
+        assert STAGES[stage]["foreach"] == "${data.collections}"
+    for stage in STAGES.keys() - each:
+        assert {"data/gnn", "data/gbdt", "data/prune"} <= set(STAGES[stage]["deps"])
+
+
+def test_every_path_that_a_parameter_names_is_a_dependency():
+    """By the notebooks' types: text or null."""
+    for stage in STAGES:
+        kinds = {name: kind for name, (_, kind) in run._defaults(read(stage), stage).items()}
+        named = {name for name, kind in kinds.items() if kind == "str | None"} - {"program"}  # an id
+        assert named == set(inputs.NAMED.get(stage, ()))
+        assert (f"data/inputs/{stage}" in entry(stage)["deps"]) == bool(named)
+        assert {f"{stage}.{name}" for name in named} <= set(INPUTS["params"])
+    assert {name for output in INPUTS["outs"] for name in output} == {
+        "data/inputs/checked",
+        *(f"data/inputs/{stage}" for stage in inputs.NAMED),
+    }
+
+
+def test_the_first_stage_depends_on_its_own_code():
+    files = {"stages/inputs.py"} | needed((PROJECT / "stages/inputs.py").read_text())
+    assert uncovered(INPUTS["deps"], files) == (set(), set())
+    assert "data/inputs/checked" in entry("prune")["deps"]
+
+
+def test_every_knob_has_its_reason():
+    for line in (PROJECT / "params.yaml").read_text().splitlines():
+        if line.startswith(" "):
+            assert " # " in line, line

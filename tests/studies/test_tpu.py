@@ -1,0 +1,60 @@
+"""The trees on real TPU measurements; the files are there only where TPUGRAPHS_DIR says."""
+
+import itertools
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.errors import InputError
+from stages.graphs.collection import COLLECTIONS
+from stages.studies import tpu
+
+REAL = os.environ.get("TPUGRAPHS_DIR")
+real = pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR is not set")
+SMALL = {"seeds": 1, "folds": 2, "trees": 5, "pairs": 40}
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 9])
+def test_the_expected_best_of_k_is_the_mean_over_all_drawings(k):
+    target = np.array([5.0, 2.0, 2.0, 9.0])
+    drawings = [min(drawing) for drawing in itertools.combinations(target, min(k, 4))]
+    assert tpu.expected(target, k) == pytest.approx(np.mean(drawings))
+
+
+def test_a_folder_without_the_files_is_the_users_error(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="pb/op_tuning_data.pb: not there; name the folder"):
+        tpu.folder(tmp_path)
+    monkeypatch.delenv("TPUGRAPHS_DIR", raising=False)
+    with pytest.raises(InputError, match="TPUGRAPHS_DIR: is not set"):
+        tpu.folder(None)
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_the_settings_are_those_of_the_pipeline(collection):
+    assert tpu.settings(collection).searched == collection.endswith(":default")
+
+
+@real
+def test_kernels_by_models_that_trained_on_the_others():
+    table = tpu.kernels(Path(REAL), replace(tpu.settings(tpu.TILE), **SMALL))
+    assert table["kernel"].n_unique() == 15
+    assert table.group_by("member").len()["len"].to_list() == [15] * 4
+    assert table.filter(member="gbdt")["configurations"].sum() == 752  # of 754 runs two failed
+    assert (table["top1"] >= table["top5"] - 1e-12).all() and (table["top5"] >= 0).all()
+    means = {row["member"]: row for row in tpu.means(table).iter_rows(named=True)}
+    assert means["gbdt"]["top5"] < means["random"]["top5"]
+    assert means["random"]["top1"] == pytest.approx(table.filter(pl.col("member") == "random")["top1"].mean())
+
+
+@real
+def test_layouts_of_the_official_configurations():
+    network = tpu.network() | {"epochs": 2, "finetune": 1, "seeds": 1, "width": 8}
+    table = tpu.layouts(Path(REAL), replace(tpu.settings(tpu.LAYOUT), **SMALL), network)
+    members = ["blend", "gnn", "gbdt", "ridge", "copy_count", "row_major"]
+    assert table["member"].to_list()[:6] == members and table["tau"].is_between(-1, 1).all()
+    taus = dict(table.iter_rows())
+    assert taus["gbdt, ridge alone"] == pytest.approx(taus["ridge"])  # one graph: the same ridge
