@@ -28,9 +28,7 @@ def count(text: str) -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.collect.tpu_data", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "programs", nargs="*", default=["*"], help="ids, families, sources, splits: patterns"
-    )
+    parser.add_argument("programs", nargs="*", default=["*"], help="ids, families, sources, splits: patterns")
     parser.add_argument("--first", type=count, help="only so many programs, the first in the order of collecting")
     parser.add_argument("--configs", type=count, default=plan.CONFIGURATIONS, help="of a graph (default: %(default)s)")
     parser.add_argument(

@@ -73,7 +73,7 @@ def measure(
         meta = {
             "id": identifier,
             "libtpu": libtpu.VERSION,
-            "nodes": size,
+            "asked": count,
             "names": [node.instruction.name.lstrip("%") for node in nodes],
             "banned": sorted(runs.banned),
             "errors": runs.errors,

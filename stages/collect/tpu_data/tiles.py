@@ -47,6 +47,7 @@ def measure(
         "id": kernel.key,
         "kind": kernel.kind,
         "libtpu": libtpu.VERSION,
+        "asked": limit,
         "errors": len(tried) - len(kept),
         "own_ns": kernel.time_ns,
     }

@@ -84,6 +84,7 @@ def ended(job: Job, task: Callable, progress: Callable[[int], None]) -> Outcome:
 
 def _serve(pipe: Connection, task: Callable) -> None:
     """Does jobs until the pipe closes, as it does when the parent ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries that are loaded write there; faults go through the pipe
     while True:
         try:
             job = pipe.recv()
