@@ -69,10 +69,11 @@ def graphs_of(sample: Path, collection: str) -> list[Graph]:
     Raises:
         InputError: A file is missing or broken.
     """
-    solution = read_solution(sample / "solution.csv") if (sample / "solution.csv").exists() else {}
     graphs = []
     for split in SPLITS:
-        for path in sorted(folder(sample / "npz_all", collection, split).glob("*.npz")):
+        paths = sorted(folder(sample / "npz_all", collection, split).glob("*.npz"))
+        solution = read_solution(sample / "solution.csv") if split == "test" and paths else {}
+        for path in paths:
             arrays = npz.read(path, collection)
             rows = arrays.config_feat if is_tile(collection) else arrays.node_config_feat
             rows = rows.reshape(len(rows), -1).astype(np.int32)
