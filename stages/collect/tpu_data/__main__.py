@@ -113,6 +113,9 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

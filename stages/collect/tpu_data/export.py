@@ -10,7 +10,6 @@ import argparse
 import os
 import shutil
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -131,17 +130,19 @@ class DataSet:
         (self.target / "README.md").write_text(readme.text(programs, dropped))
 
 
-def owners(programs: list[tuple[Program, Compiled]]) -> dict[str, Program]:
-    """The program that each kernel is named after: of those of the kernel's split the first by id."""
-    by_key: dict[str, list[Program]] = defaultdict(list)
-    for program, compiled in programs:
-        for kernel in compiled.kernels:
-            by_key[kernel.key].append(program)
-    split = splits([(program.split, [kernel.key for kernel in compiled.kernels]) for program, compiled in programs])
-    return {
-        key: min((program for program in those if program.split == split[key]), key=lambda program: program.id)
-        for key, those in by_key.items()
-    }
+def owners(kernels: dict[str, list[str]]) -> dict[str, Program]:
+    """The program that each kernel is named after: of those of the kernel's split the first by id.
+
+    Args:
+        kernels: Keys of the kernels of each program, by its id.
+    """
+    split = splits([(PROGRAMS[identifier].split, keys) for identifier, keys in kernels.items()])
+    result: dict[str, Program] = {}
+    for identifier in sorted(kernels):
+        for key in kernels[identifier]:
+            if PROGRAMS[identifier].split == split[key]:
+                result.setdefault(key, PROGRAMS[identifier])
+    return result
 
 
 def kernel_id(kind: str, key: str) -> str:
@@ -181,17 +182,19 @@ def export(store: Store, sample: Path) -> DataSet:
         InputError: There is no usable record.
     """
     paths = sorted((store.folder / "programs").glob("*.npz"))
-    programs = [(PROGRAMS[path.stem], Compiled.read(path)) for path in paths if path.stem in PROGRAMS]
     beside = sample.with_name(sample.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     result = DataSet(beside)
-    for program, compiled in programs:
+    kernels: dict[str, list[str]] = {}
+    for path in [path for path in paths if path.stem in PROGRAMS]:
+        program, compiled = PROGRAMS[path.stem], Compiled.read(path)
+        kernels[program.id] = [kernel.key for kernel in compiled.kernels]
         for collection in collections_of(program.id).values():
             if store.graph(collection, program.id).exists():
                 arrays, about, reason = layout_graph(store, program, collection, compiled.proto)
                 result.add(collection, program, program.split, arrays, about, reason)
-    for key, program in sorted(owners(programs).items()):
+    for key, program in sorted(owners(kernels).items()):
         if store.graph(tiles.COLLECTION, key).exists():
             arrays, about, reason = tile_graph(store, key)
             result.add(tiles.COLLECTION, program, program.split, arrays, about, reason)

@@ -91,8 +91,12 @@ def _identity(program: Compiled) -> str:
 
 
 def _time_ns(simulator: Simulator, text: str) -> float | None:
-    """Simulated time of a configuration; None for an error run."""
+    """Simulated time of a configuration in whole nanoseconds; None for an error run.
+
+    Whole, because the last bit of a power differs between processors, and the search goes by which of two is faster.
+    """
     try:
-        return simulated(simulator, text).time_ns
+        time_ns = simulated(simulator, text).time_ns
     except (libtpu.CompileError, cutting.Uncuttable):
         return None
+    return None if time_ns is None else float(round(time_ns))

@@ -11,7 +11,6 @@ speed.jsonl                    seconds of each step, for `speed`; no part of the
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +103,7 @@ class Tried:
     def close(self) -> None:
         """Closes the file and removes it: what was tried stands in records now."""
         self._file.close()
-        os.unlink(self._file.name)
+        Path(self._file.name).unlink(missing_ok=True)
 
 
 def _key(choice: np.ndarray) -> str:

@@ -25,7 +25,7 @@ class PlayedSimulator:
     """Costs by the text's hash; refuses a kernel's own layout; dies after so many programs."""
 
     def __init__(self, lives=10**9, fault="refused: no"):
-        self.lives, self.fault, self.seen = lives, fault, []
+        self.lives, self.fault, self.seen, self.shift = lives, fault, [], 0.0
 
     def program(self, text):
         if self.lives == 0:
@@ -35,7 +35,7 @@ class PlayedSimulator:
         if "slot2 = f32[3,3,256,512]{2,3,1,0}" in text:
             raise libtpu.CompileError(self.fault)
         digest = hashlib.sha256(text.encode()).digest()
-        return SimpleNamespace(time_ns=1000 + int.from_bytes(digest[:2], "little") / 7, faults=())
+        return SimpleNamespace(time_ns=1000 + int.from_bytes(digest[:2], "little") / 7 + self.shift, faults=())
 
 
 def measure(store, simulator, count=25):
@@ -82,6 +82,14 @@ def test_what_crashes_is_blamed_once_and_stands_in_no_configuration(tmp_path):
         kernel = arrays["configurations"][:, meta["names"].index("conv"), 2, :2]
         assert [2, 3] not in kernel.tolist()
         assert len(np.unique(arrays["configurations"].reshape(len(kernel), -1), axis=0)) == len(kernel)
+
+
+def test_times_that_differ_by_less_than_a_nanosecond_are_the_same(tmp_path):
+    one, other = PlayedSimulator(), PlayedSimulator()
+    other.shift = 1e-6
+    measure(Store(tmp_path / "one"), one)
+    measure(Store(tmp_path / "other"), other)
+    assert content(Store(tmp_path / "one")) == content(Store(tmp_path / "other"))
 
 
 def test_a_compiler_that_somebody_ended_is_no_fault_of_a_layout(tmp_path):
