@@ -76,20 +76,19 @@ def collect(wanted: Sequence[plan.Job], store: Store, workers: int) -> int:
 
     failed = store.failures()
     todo = [job for job in wanted if job.identifier not in failed]
-    bar = tqdm(total=sum(job.size for job in todo), unit="cfg", mininterval=2, smoothing=0.02)
     done = {job.identifier: 0 for job in todo}
     later = []
-    for job, kind, what in work.run(todo, workers):
-        steps = what if kind == "tick" else job.size
-        bar.update(steps - done[job.identifier])
-        done[job.identifier] = steps
-        if kind != "tick":
-            bar.set_postfix_str(job.identifier, refresh=False)
-        if kind in ("failed", "later"):
-            bar.write(f"{job.identifier}: {what}", file=sys.stderr)
-        if kind == "later":
-            later.append(job.identifier)
-    bar.close()
+    with tqdm(total=sum(job.size for job in todo), unit="cfg", mininterval=2, smoothing=0.02) as bar:
+        for job, kind, what in work.run(todo, workers):
+            steps = what if kind == "tick" else job.size
+            bar.update(steps - done[job.identifier])
+            done[job.identifier] = steps
+            if kind != "tick":
+                bar.set_postfix_str(job.identifier, refresh=False)
+            if kind in ("failed", "later"):
+                bar.write(f"{job.identifier}: {what}", file=sys.stderr)
+            if kind == "later":
+                later.append(job.identifier)
     print(f"{len(todo)} programs; {len(store.failures())} cannot be collected: {store.folder / 'failed'} says why")
     if later:
         print(f"{len(later)} programs are not finished; start again for them: {' '.join(later)}", file=sys.stderr)
