@@ -15,7 +15,7 @@ CONFIGURATIONS, MANY = 100, 1000
 #: programs that are searched longer: small ones of both sources, of all splits, convolutions and dots
 LONG = (
     "stylegan2_256_b8_forward",
-    "resnet50_b32_forward",
+    "resnext50_32x4d_b32_forward",
     "xception_b32_forward",
     "impala_deep_b512_train",
     "ecapa_1024_b64_forward",
@@ -24,9 +24,11 @@ LONG = (
     "wavenet_30_b4_forward",
 )
 #: kernels of a program whose windows are tried, and windows of a kernel
-KERNELS, WINDOWS = 8, 60
+KERNELS, WINDOWS = 6, 40
 #: how much larger a program counts for each smaller one of its family: the order is by size, yet families take turns
 _NEXT_OF_FAMILY = 1.5
+#: and how much larger one of `LONG`: it takes ten times as long, yet is to be there before the large ones
+_LONGER = 2
 
 
 def seed_of(text: str) -> int:
@@ -62,26 +64,25 @@ class Job:
 def ordered(programs: Iterable[Program], nodes: Mapping[str, int]) -> list[Program]:
     """Programs in the order of collecting.
 
-    Small programs come first, and of a family the small ones before its large ones. Sources and splits take turns in
-    proportion to their numbers, so that a collection cut short holds all of them.
+    Small programs come first, and of a family the small ones before its large ones. Sources, splits and training steps
+    take turns in proportion to their numbers, so that a collection cut short holds all of them.
 
     Args:
         nodes: Of each program by id; one that is not there counts as the largest.
     """
-    groups: dict[tuple[str, str], list[Program]] = defaultdict(list)
+    groups: dict[tuple[str, str, bool], list[Program]] = defaultdict(list)
     for program in programs:
-        groups[program.kind, program.split].append(program)
+        groups[program.kind, program.split, program.training].append(program)
     turns = []
-    for group in groups.values():
+    for name, group in groups.items():
         for index, program in enumerate(_by_size(group, nodes)):
-            turns.append(((2 * index + 1) / (2 * len(group)), program.kind, program.split, program))
-    return [turn[-1] for turn in sorted(turns, key=lambda turn: turn[:3])]
+            turns.append(((2 * index + 1) / (2 * len(group)), name, program))
+    return [turn[-1] for turn in sorted(turns, key=lambda turn: turn[:2])]
 
 
 def _by_size(group: Sequence[Program], nodes: Mapping[str, int]) -> list[Program]:
     largest = max(nodes.values(), default=0)
-    longer = {identifier: MANY / CONFIGURATIONS for identifier in LONG}  # in time they are as large programs
-    sizes = {program.id: nodes.get(program.id, largest) * longer.get(program.id, 1) for program in group}
+    sizes = {program.id: nodes.get(program.id, largest) * (_LONGER if program.id in LONG else 1) for program in group}
     smaller: dict[str, int] = defaultdict(int)
     weighted = []
     for program in sorted(group, key=lambda program: (sizes[program.id], program.id)):

@@ -10,8 +10,8 @@ from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import plan
 
 
-def program(name, kind="xla", family="f", split="train"):
-    return Program(name, kind, family, split, False, lambda: None)
+def program(name, kind="xla", family="f", split="train", training=False):
+    return Program(name, kind, family, split, training, lambda: None)
 
 
 def test_small_programs_come_first():
@@ -37,6 +37,12 @@ def test_a_collection_cut_short_holds_sources_and_splits_in_their_shares():
     assert Counter((each.kind, each.split) for each in first) == Counter(
         {("xla", "train"): 4, ("nlp", "train"): 4, **{(k, s): 1 for k in ("xla", "nlp") for s in ("valid", "test")}}
     )
+
+
+def test_training_steps_take_turns_with_forward_passes_though_they_are_larger():
+    programs = [program(f"{i}{mode}", family=f"{i}", training=mode == "t") for i in range(6) for mode in "ft"]
+    order = plan.ordered(programs, {each.id: 9000 if each.training else 300 for each in programs})
+    assert [each.training for each in order] == [False, True] * 6
 
 
 @given(st.permutations(sorted(PROGRAMS)))
