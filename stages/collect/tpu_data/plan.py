@@ -15,7 +15,7 @@ CONFIGURATIONS, MANY = 100, 1000
 #: programs that are searched longer: small ones of both sources, of all splits, convolutions and dots
 LONG = (
     "stylegan2_256_b8_forward",
-    "resnext50_32x4d_b32_forward",
+    "shufflenetv2_2.0_b64_forward",
     "xception_b32_forward",
     "impala_deep_b512_train",
     "ecapa_1024_b64_forward",
