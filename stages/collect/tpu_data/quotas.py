@@ -1,4 +1,7 @@
-"""`python -m stages.collect.tpu_data.quotas`: holds the npz files of a data set against what it must have."""
+"""`python -m stages.collect.tpu_data.quotas`: holds the npz files of a data set against what it must have.
+
+It reads them with the pipeline's reader, so in the pipeline's environment.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +176,9 @@ def report_of(sample: Path) -> Report:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m stages.collect.tpu_data.quotas", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.collect.tpu_data.quotas", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("sample", nargs="?", type=Path, default=Path("data/sample"), help="default: %(default)s")
     try:
         report = report_of(parser.parse_args().sample)
