@@ -83,7 +83,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes an npz file, the same bytes for the same arrays (with the same zlib), well compressed."""
     with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as z:
         for key, array in arrays.items():
-            with z.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+            with z.open(f"{key}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 

@@ -1,5 +1,7 @@
 """Hand-made records through the export and back through the reader of official files."""
 
+import zipfile
+
 import numpy as np
 import polars as pl
 import pytest
@@ -174,6 +176,17 @@ def test_no_record_is_no_data_set(store, tmp_path):
     with pytest.raises(InputError, match="no usable record"):
         export(store, tmp_path / "sample")
     assert not (tmp_path / "sample").exists()
+
+
+def test_files_are_packed_tightly_and_bear_no_date(tmp_path):
+    arrays = {"a": np.arange(10_000) % 7, "b": np.zeros(3, np.float32)}
+    official.write(tmp_path / "x.npz", arrays)
+    np.savez_compressed(tmp_path / "numpy.npz", **arrays)
+    assert (tmp_path / "x.npz").stat().st_size < (tmp_path / "numpy.npz").stat().st_size
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as stored:
+        assert official.same({key: stored[key] for key in stored.files}, arrays) is None
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_arrays_differ_by_a_byte_a_type_or_a_key():
