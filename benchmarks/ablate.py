@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -32,10 +33,11 @@ from tqdm import tqdm
 
 from stages import files, pad
 from stages.blend import stage as blend
+from stages.blend.rules import SCALES
 from stages.engine import code
 from stages.errors import InputError
 from stages.gbdt.ensemble import combined, fit
-from stages.gbdt.feature_table import Sheet, labelled
+from stages.gbdt.feature_table import FeatureTable, labelled
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.batch import Memory, prepare
 from stages.gnn.inference import predict
@@ -64,7 +66,7 @@ VARIANTS: dict[str, dict[str, dict]] = {
     "attention": {"off": {"gnn": {"cross_attention": False}}},
     "segments": {name: {"gnn": {"gst": name}} for name in ("full", "gst", "gst+e", "gst+ef", "gst+ed")},
     "trees": {f"without {name}": {"without": name} for name in (*layout.GROUPS, "program")},
-    "blend": {rule: {"rule": rule} for rule in blend.SCALES},
+    "blend": {rule: {"rule": rule} for rule in SCALES},
     "network": {
         "1 segment": {"gnn": {"segments": 1}},
         "1 segment, keep .5": {"gnn": {"segments": 1, "keep": 0.5}},
@@ -110,7 +112,20 @@ TILES_ONLY = {("network", "early fusion")}
 FURTHER = "network"
 #: modules on which a row depends, with all that they import
 CODE = tuple(f"stages.{stage}" for stage in ("prune.stage", "pad", "gnn.stage", "gbdt.stage", "blend.stage"))
-Job = tuple[str, str, str, int]  # group, variant, collection, seed
+
+
+class Job(NamedTuple):
+    """One row of the table: a variant of a group, on a collection, trained with a seed."""
+
+    group: str
+    variant: str
+    collection: str
+    seed: int
+
+    @property
+    def changes(self) -> dict:
+        """What the variant changes, see `VARIANTS`."""
+        return VARIANTS[self.group][self.variant]
 
 
 def applies(group: str, variant: str, collection: str) -> bool:
@@ -137,7 +152,7 @@ def _section(stage: str, collection: str) -> dict:
 def identity(job: Job) -> str:
     """Digest of all that decides a row: the code, the parameters, and the npz files or, of a blend, the scores."""
     group, name, collection, seed = job
-    variant = VARIANTS[group][name]
+    variant = job.changes
     stages = ("blend",) if group == "blend" else ("prune", "pad", "gbdt" if "without" in variant else "gnn")
     digest = hashlib.sha256(_code().encode())
     values = {stage: knobs(stage, collection, variant) for stage in stages}
@@ -175,15 +190,15 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def place(base: str, collection: str, variant: Mapping) -> Path:
+def folder_of(base: str, collection: str, variant: Mapping) -> Path:
     """Folder below `base` for graphs that are pruned and padded so."""
     values = {stage: knobs(stage, collection, variant) for stage in ("prune", "pad")}
     return Path(base, hashlib.sha256(json.dumps([collection, values], sort_keys=True).encode()).hexdigest()[:16])
 
 
 def make(base: str, collection: str, variant: Mapping) -> None:
-    """Prunes and pads a collection into its `place`."""
-    data = str(place(base, collection, variant))
+    """Prunes and pads a collection into its `folder_of`."""
+    data = str(folder_of(base, collection, variant))
     root = _section("data", collection)["root"]
     prune.run(collection=collection, root=root, data=data, workers=1, **knobs("prune", collection, variant))
     pad.run(collection=collection, data=data, **knobs("pad", collection, variant))
@@ -191,9 +206,8 @@ def make(base: str, collection: str, variant: Mapping) -> None:
 
 def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
     """Trains one network, or the trees of a job's seed: {seed: (official metric on valid, processor seconds)}."""
-    group, name, collection, seed = job
-    variant = VARIANTS[group][name]
-    data = str(place(base, collection, variant))
+    collection, seed, variant = job.collection, job.seed, job.changes
+    data = str(folder_of(base, collection, variant))
     if "without" in variant:
         return _trees(data, collection, variant, seed)
     settings = Settings(
@@ -207,8 +221,8 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
         network = build(collection, statics["train"][0], settings)
         Training(network, statics["train"], statics["valid"], settings, collection, seed).run()
         spent = time.process_time() - start
-        found = [(predict(network, static), static.graph.target) for static in statics["valid"]]
-    return {seed: (collection_score(graph_score(collection, score, target) for score, target in found), spent)}
+        pairs = [(predict(network, static), static.graph.target) for static in statics["valid"]]
+    return {seed: (collection_score(graph_score(collection, score, target) for score, target in pairs), spent)}
 
 
 def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int, tuple[float, float]]:
@@ -231,12 +245,13 @@ def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int
     }
 
 
-def kept(sheet: Sheet, without: str) -> Sheet:
+def kept(sheet: FeatureTable, without: str) -> FeatureTable:
     """A graph without a group of statistics; `program`: those that all its configurations share."""
     grouped = {name for group, names in layout.GROUPS.items() if group != without for name in names}
     program = set(sheet.names) - {name for names in layout.GROUPS.values() for name in names}
-    left = grouped | (program if without != "program" else set())
-    columns = [column for column, name in enumerate(sheet.names) if name in left]
+    if without != "program":
+        grouped |= program
+    columns = [column for column, name in enumerate(sheet.names) if name in grouped]
     return replace(sheet, names=[sheet.names[column] for column in columns], values=sheet.values[:, columns])
 
 
@@ -244,7 +259,7 @@ def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, fl
     """(rule, seed) -> official metric on valid of a blend of single seeds, weights chosen without the graph's family;
     no training."""
     section = _section("blend", collection)
-    found = {}
+    values = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as data:
             Path(data, "prune").mkdir()
@@ -255,18 +270,18 @@ def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, fl
                     raise InputError(f"data/{member}/{slug(collection)}: has no seed {seed}; give fewer --seeds")
                 one = table.filter(pl.col("seed") == seed)
                 scores.write(one, Path(data, member, slug(collection), "scores.parquet"))
-            rules = blend.run(collections=[collection], data=data, **section)["rules"]
+            rules = blend.run(collections=[collection], data=data, **section).rules
         nested = rules.filter(pl.col("collection") == collection).select("rule", "nested").drop_nulls()
         if nested.is_empty():
             raise InputError(f"{collection}: valid has one family of programs, none is left to choose weights on")
-        found |= {(rule, seed): (value, 0.0) for rule, value in nested.iter_rows()}
-    return found
+        values |= {(rule, seed): (value, 0.0) for rule, value in nested.iter_rows()}
+    return values
 
 
 def jobs(groups: list[str], variants: list[str] | None, collections: list[str], seeds: int) -> list[Job]:
     """The rows that are asked for, in the order in which they are made."""
     return [
-        (group, variant, collection, seed)
+        Job(group, variant, collection, seed)
         for group in groups
         for variant in VARIANTS[group]
         if variants is None or group == "default" or variant in variants
@@ -282,54 +297,52 @@ class Rows:
     def __init__(self, path: Path):
         self.path = path
         rows = ablation.read(path).to_dicts() if path.exists() else []
-        self.by_job = {(row["group"], row["variant"], row["collection"], row["seed"]): row for row in rows}
+        self.by_job = {Job(*(row[name] for name in Job._fields)): row for row in rows}
 
     def missing(self, wanted: list[Job]) -> list[Job]:
         """Jobs without a row that is theirs."""
         return [job for job in wanted if self.by_job.get(job, {}).get("identity") != identity(job)]
 
     def add(self, job: Job, score: float, spent: float) -> None:
-        values = (*job[:3], job[3], "valid", round(score, 5), round(spent, 2), identity(job))
+        values = (*job, "valid", round(score, 5), round(spent, 2), identity(job))
         self.by_job[job] = dict(zip(ablation.SCHEMA, values, strict=True))
-        order = {
-            (group, name): number for number, (group, name) in enumerate((g, n) for g in VARIANTS for n in VARIANTS[g])
-        }
-        known = {job: row for job, row in self.by_job.items() if job[:2] in order}
-        lines = sorted(known, key=lambda job: (order[job[:2]], COLLECTIONS.index(job[2]), job[3]))
-        table = pl.DataFrame([known[job] for job in lines], schema=ablation.SCHEMA)
+        variants = [(group, variant) for group in VARIANTS for variant in VARIANTS[group]]
+        jobs = [job for job in self.by_job if (job.group, job.variant) in variants]
+        jobs.sort(key=lambda job: (variants.index((job.group, job.variant)), *_place(job)))
+        table = pl.DataFrame([self.by_job[job] for job in jobs], schema=ablation.SCHEMA)
         files.replace(self.path, table.write_csv().encode())
+
+
+def _place(job: Job) -> tuple[int, int]:
+    return COLLECTIONS.index(job.collection), job.seed
 
 
 def run(wanted: list[Job], workers: int, path: Path = ablation.TABLE) -> None:
     """Makes the rows that are missing."""
     rows = Rows(path)
     missing = rows.missing(wanted)
-    seeds = 1 + max((job[3] for job in wanted), default=0)
+    seeds = 1 + max((job.seed for job in wanted), default=0)
     # Trees make all seeds at once; the last stands for them.
-    tasks = {job: job for job in missing if job[0] != "blend"}
-    for job in missing:
-        if "without" in VARIANTS[job[0]][job[1]]:
-            tasks.pop(job)
-            last = (*job[:3], seeds - 1)
-            tasks[last] = last
+    trainings = [job for job in missing if job.group != "blend"]
+    tasks = dict.fromkeys(job._replace(seed=seeds - 1) if "without" in job.changes else job for job in trainings)
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     base = tempfile.mkdtemp(prefix="ablate-")
     try:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            made = {place(base, job[2], VARIANTS[job[0]][job[1]]): job for job in tasks}
-            making = [pool.submit(make, base, job[2], VARIANTS[job[0]][job[1]]) for job in made.values()]
+            folders = {folder_of(base, job.collection, job.changes): job for job in tasks}
+            making = [pool.submit(make, base, job.collection, job.changes) for job in folders.values()]
             for done in tqdm(as_completed(making), "prune, pad", len(making), mininterval=2):
                 done.result()
             running = {pool.submit(train, base, job): job for job in tasks}
             for done in tqdm(as_completed(running), "trainings", len(running), mininterval=2):
                 for seed, (score, spent) in done.result().items():
-                    rows.add((*running[done][:3], seed), score, spent)
+                    rows.add(running[done]._replace(seed=seed), score, spent)
     finally:
         shutil.rmtree(base)
-    for collection in sorted({job[2] for job in missing if job[0] == "blend"}, key=COLLECTIONS.index):
+    for collection in sorted({job.collection for job in missing if job.group == "blend"}, key=COLLECTIONS.index):
         for (rule, seed), (score, spent) in blends(collection, seeds).items():
-            rows.add(("blend", rule, collection, seed), score, spent)
+            rows.add(Job("blend", rule, collection, seed), score, spent)
 
 
 def main() -> int:
@@ -341,9 +354,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time, a thread each")
     options = parser.parse_args()
-    given = ["default", *(group for group in options.groups if group != "default")]
+    groups = ["default", *(group for group in options.groups if group != "default")]
     try:
-        run(jobs(given, options.variants, options.collections, options.seeds), options.workers)
+        run(jobs(groups, options.variants, options.collections, options.seeds), options.workers)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

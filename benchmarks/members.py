@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +37,7 @@ from stages.engine import elapsed_times
 from stages.gbdt.ensemble import fit
 from stages.gbdt.feature_table import labelled, whole
 from stages.gbdt.settings import Settings
-from stages.gbdt.stage import SCORED
+from stages.gbdt.training import SCORED
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.prune import stage as prune
@@ -64,6 +65,7 @@ def parts(data: str, collection: str, **changes) -> dict:
         name: spent(lambda name=name: fit(sheets, replace(settings, objectives=(name,))))[0]
         for name in settings.objectives
     }
+    shutil.rmtree(Path(data, "trained"), ignore_errors=True)  # or an earlier training would be taken from there
     total, _ = spent(lambda: gbdt.run(collection=collection, data=data, **knobs))
     training = elapsed_times.read(data, "gbdt", collection)
     return {

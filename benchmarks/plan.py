@@ -41,7 +41,7 @@ from pathlib import Path
 
 from benchmarks import measure, scale, synthesize
 from stages.errors import InputError
-from stages.gbdt.stage import IN_MEMORY
+from stages.gbdt.training import IN_MEMORY
 from stages.graphs.collection import COLLECTIONS, from_slug, slug
 from stages.runner import params
 

@@ -31,8 +31,8 @@ import polars as pl
 from isal.igzip_lib import DECOMP_DEFLATE, IgzipDecompressor
 
 from benchmarks import measure, synthesize, synthetic
-from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, folder
+from stages.graphs.tensor_files import Pieces
 
 COLLECTION = "layout:nlp:random"
 #: configurations, configurable nodes, nodes, and the share of nodes that change from one configuration to the next
@@ -66,7 +66,7 @@ def make(path: Path, configurations: int, configurable: int, nodes: int, changed
     """Writes the file of a case."""
     graph = synthetic.arrays(nodes, synthesize.SOURCES, configurable)
     shape = (configurations, *graph.node_config_feat.shape[1:])
-    pieces = dataset.Pieces(shape, synthesize.layouts(graph, configurations, changed))
+    pieces = Pieces(shape, synthesize.layouts(graph, configurations, changed))
     arrays = {
         "node_feat": graph.node_feat,
         "node_opcode": graph.node_opcode,

@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from benchmarks import synthetic
 from stages import files
-from stages.graphs import dataset, npz
+from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages.graphs.tensor_files import Pieces
 
 #: graphs of train, valid and test
 GRAPHS = {
@@ -102,7 +103,7 @@ def layouts(
         yield known[starts + picked]
 
 
-def write(path: str | Path, arrays: Iterable[tuple[str, np.ndarray | dataset.Pieces]], level: int = 6) -> None:
+def write(path: str | Path, arrays: Iterable[tuple[str, np.ndarray | Pieces]], level: int = 6) -> None:
     """Writes an npz file as np.savez_compressed does, of named arrays, each taken when the one before is written; of a
     float32 one that is too large to be held, in pieces along its first axis. level: zlib's, 6 NumPy's."""
     kind = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": level}
@@ -127,7 +128,7 @@ def write_file(root: str | Path, size: Size) -> int:
     return path.stat().st_size
 
 
-def _arrays(graph: npz.LayoutArrays, size: Size) -> Iterator[tuple[str, np.ndarray | dataset.Pieces]]:
+def _arrays(graph: npz.LayoutArrays, size: Size) -> Iterator[tuple[str, np.ndarray | Pieces]]:
     """What `write` takes; the run times come after the layouts, from which they follow."""
     yield from ((name, getattr(graph, name)) for name in ("node_feat", "node_opcode", "edge_index"))
     if is_tile(size.collection):
@@ -144,7 +145,7 @@ def _arrays(graph: npz.LayoutArrays, size: Size) -> Iterator[tuple[str, np.ndarr
             costs.append(piece.reshape(len(piece), -1) @ effect)
             yield piece
 
-    yield "node_config_feat", dataset.Pieces((size.configurations, size.configurable, npz.LAYOUT_FEATURES), pieces())
+    yield "node_config_feat", Pieces((size.configurations, size.configurable, npz.LAYOUT_FEATURES), pieces())
     cost = np.concatenate(costs) + rng.normal(scale=0.01, size=size.configurations)
     runtime = 1e8 * np.exp(np.clip(cost, -10, 10)) * (size.split != "test")
     yield "config_runtime", runtime.astype(np.int64)

@@ -8,6 +8,7 @@ layout:xla:default: 4 layouts a node at the median, 56 of 2,774 nodes configurab
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from stages.graphs import dataset, npz
 from stages.graphs.collection import SPLITS
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS, PARAMETER, RESHAPE
 from stages.graphs.tensors import ELEMENTS, LAYOUT, ROOT, SHAPE
-from stages.prune import stage as prune
+from stages.prune import packing
 
 COLLECTION = "layout:xla:default"
 ELEMENTWISE = [OPCODE_NUMBERS[name] for name in ("add", "maximum", "multiply", "subtract", "tanh")]
@@ -63,14 +64,21 @@ def arrays(nodes: int, configurations: int, configurable: int | None = None, see
 
 def write(folder: str | Path, whole: npz.LayoutArrays, hops: int | str = 1) -> None:
     """Writes the graph as the prune and pad stages would, below `folder`, as the one train graph of `COLLECTION`."""
-    tensors, statistics = prune.pack(whole, hops)
     pruned, padded = dataset.prune_folder(folder, COLLECTION), dataset.pad_folder(folder, COLLECTION)
-    dataset.write_packed(dataset.graph_file(pruned, "train", "synthetic"), tensors, statistics)
+    pack(whole, dataset.graph_file(pruned, "train", "synthetic"), hops)
     listed = {split: [{"id": "synthetic"}] if split == "train" else [] for split in SPLITS}
     dataset.write_json(pruned / "manifest.json", {"collection": COLLECTION, "hops": hops, "graphs": listed})
     for split in SPLITS:
         (padded / split).mkdir(parents=True, exist_ok=True)
     pad.run(collection=COLLECTION, data=str(folder))
+
+
+def pack(whole: npz.LayoutArrays, target: Path, hops: int | str = 1) -> None:
+    """Packs the graph as the prune stage does, by way of an npz file; every configuration stays, as in test."""
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work, "synthetic.npz")
+        np.savez(file, **vars(whole) | {"node_splits": whole.node_splits[None]})
+        packing.pack(file, target, "test", packing.Options(hops=hops))
 
 
 def read(folder: str | Path) -> dataset.ModelGraph:

@@ -28,9 +28,8 @@ from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
-from stages.prune import stage as prune
 from stages.runner import params
-from stages.statistics import statistics
+from stages.statistics.columns import statistics
 
 #: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many
 #: configurations as the largest published file has
@@ -43,29 +42,43 @@ LOOK = 0.005  # seconds between two looks at the memory
 
 
 def write(folder: str | Path, nodes: int, configurable: int, configurations: int, seed: int = 0) -> None:
-    """Writes a packed graph as the only train graph of `synthetic.COLLECTION` below a folder.
+    """Writes a packed graph as the only train graph of `synthetic.COLLECTION`.
 
     Its codes are made directly: in the official format they would fill 6 GB and more.
+
+    Args:
+        folder: of data, below which it lies.
+        nodes: of the graph.
+        configurable: nodes of these that can be configured.
+        configurations: of the graph.
+        seed: of the draws.
     """
-    made = min(MADE, configurations)
-    tensors, whole = prune.pack(synthetic.arrays(nodes, made, configurable, seed))
-    rng, known = np.random.default_rng(seed), tensors["codes"]
+    official = min(MADE, configurations)
+    pruned = dataset.prune_folder(folder, synthetic.COLLECTION)
+    file = dataset.graph_file(pruned, "train", "synthetic")
+    synthetic.pack(synthetic.arrays(nodes, official, configurable, seed), file)
+    listed = {split: [{"id": "synthetic"}] if split == "train" else [] for split in SPLITS}
+    dataset.write_json(pruned / "manifest.json", {"collection": synthetic.COLLECTION, "graphs": listed})
+    packed = dataset.graph(folder, synthetic.COLLECTION, "train", "synthetic")
+    rng, official_codes = np.random.default_rng(seed), packed.codes
     codes = np.empty((configurations, configurable), np.uint16)
     for start in range(0, configurations, 10_000):
         part = codes[start : start + 10_000]
-        part[:] = known[rng.integers(made, size=len(part))]
+        part[:] = official_codes[rng.integers(official, size=len(part))]
         changed = rng.random(part.shape) < MUTATED
-        part[changed] = known[rng.integers(made, size=changed.sum()), np.nonzero(changed)[1]]
+        part[changed] = official_codes[rng.integers(official, size=changed.sum()), np.nonzero(changed)[1]]
+    tensors = {name: getattr(packed, name) for name in dataset.PACKED_LAYOUT if name != "whole_stats"}
     tensors |= {"codes": codes, "runtime": rng.integers(1, 10**9, configurations)}
     tensors |= {"config_index": np.arange(configurations)}
-    pruned = dataset.prune_folder(folder, synthetic.COLLECTION)
-    dataset.write_packed(dataset.graph_file(pruned, "train", "synthetic"), tensors, whole)
-    listed = {split: [{"id": "synthetic"}] if split == "train" else [] for split in SPLITS}
-    dataset.write_json(pruned / "manifest.json", {"collection": synthetic.COLLECTION, "graphs": listed})
+    dataset.write_packed(file, tensors, packed.whole)
 
 
 def timed(folder: str) -> dict:
-    """Seconds and bytes of the statistics of all configurations of the graph that `write` left in a folder."""
+    """Times the statistics of all configurations of the graph that `write` left in a folder.
+
+    Returns:
+        A row of the results: the graph's sizes, seconds, configurations per second, and bytes of memory at most.
+    """
     (graph,) = dataset.graphs(folder, synthetic.COLLECTION, "train")
     statistics(graph, np.arange(2), searched=True)  # what is imported and compiled on a first call
     before, most, over = measure.anonymous_bytes(), [0], Event()
@@ -93,20 +106,28 @@ def timed(folder: str) -> dict:
 
 
 def speed(sizes: dict[str, tuple[int, int, int]]) -> dict[str, dict]:
-    """`timed` of a graph of each size."""
-    found = {}
+    """`timed` of a graph of each size (nodes, configurable nodes, configurations), by name."""
+    rows = {}
     for name, size in sizes.items():
         with tempfile.TemporaryDirectory() as folder:
             write(folder, *size)
             # Not forked: a child would begin with what the writing left in this process.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                found[name] = pool.submit(timed, folder).result()
-    return found
+                rows[name] = pool.submit(timed, folder).result()
+    return rows
 
 
 def collections(data: str, **changes) -> dict[str, dict]:
-    """Seconds of the stage on each collection with the settings of params.yaml, and of the statistics alone."""
-    found = {}
+    """Times the stage on each collection, and the statistics alone.
+
+    Args:
+        data: the data folder, in which the prune stage has run.
+        changes: of the settings in params.yaml.
+
+    Returns:
+        collection -> a row of the results.
+    """
+    rows = {}
     for collection in COLLECTIONS:
         knobs = params.section("params.yaml", "gbdt", collection) | changes
         with tempfile.TemporaryDirectory() as folder:
@@ -114,17 +135,17 @@ def collections(data: str, **changes) -> dict[str, dict]:
             start = time.perf_counter()
             settings = Settings(**knobs | {"objectives": tuple(knobs["objectives"])})
             ids = [(split, id) for split in SPLITS for id in dataset.graph_ids(folder, collection, split)]
-            graphs = [whole(folder, collection, *place, settings) for place in ids]
+            tables = [whole(folder, collection, split, id, settings) for split, id in ids]
             described = time.perf_counter() - start
             result = gbdt.run(collection=collection, data=folder, **knobs)
-        found[collection] = {
-            "graphs": len(graphs),
-            "configurations": sum(sheet.rows for sheet in graphs),
+        rows[collection] = {
+            "graphs": len(tables),
+            "configurations": sum(table.rows for table in tables),
             "statistics_seconds": described,
-            "training_seconds": result["seconds"],
+            "training_seconds": result.seconds,
             "seconds": time.perf_counter() - start - described,
         }
-    return found
+    return rows
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,12 +153,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", default="data", metavar="DIR", help="where prune has run on the sample")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
-    given = parser.parse_args(arguments)
-    out = given.out or (None if given.quick else measure.RESULTS)
-    changes = {"seeds": 1, "trees": 3, "folds": 2} if given.quick else {}
+    options = parser.parse_args(arguments)
+    out = options.out or (None if options.quick else measure.RESULTS)
+    changes = {"seeds": 1, "trees": 3, "folds": 2} if options.quick else {}
     results = {
-        "statistics": speed(QUICK if given.quick else SIZES),
-        "collections": collections(given.data, **changes),
+        "statistics": speed(QUICK if options.quick else SIZES),
+        "collections": collections(options.data, **changes),
     }
     results["seconds"] = sum(row["seconds"] for row in results["collections"].values())
     if out:

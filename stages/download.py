@@ -6,6 +6,9 @@ FOLDER/fetched, so that a run that was broken off goes on: with the next byte of
 
 Archives are not trusted: of a tar or zip only files named npz/COLLECTION/SPLIT/ID.npz are written, each is opened as
 the pipeline will (all arrays but the configurations are read, which prune checks), and nothing else leaves them.
+
+The retries are our own: urllib3's Retry ends where an answer begins, and pooch fetches a file anew. What matters here,
+going on within an archive of the same version, neither does.
 """
 
 from __future__ import annotations
@@ -318,13 +321,13 @@ def _place(name: str, source: str | Path) -> str | None:
     folder, file = "/".join(parts[:-1]), parts[-1]
     if folder not in _SPLITS or not file.endswith(".npz"):
         return None
-    if fault := npz.name_fault(Path(file).stem):
+    if fault := collections.name_fault(Path(file).stem):
         raise InputError(f"{source}: holds {_shown(name)}, whose name {fault}; give another --source")
     return f"{folder}/{file}"
 
 
 def _shown(name: str) -> str:
-    return ascii(name[: npz.LONGEST_NAME])
+    return ascii(name[: collections.LONGEST_NAME])
 
 
 def _write(content: BinaryIO, target: Path, graph: str | None) -> None:

@@ -19,12 +19,11 @@ from tqdm import tqdm
 from stages import checks
 from stages.engine import engine
 from stages.errors import InputError
-from stages.graphs import dataset, npz
+from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, is_tile
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
-from stages.graphs.tensors import DIMENSIONS, LAYOUT, SHAPE
+from stages.graphs.tensors import CONVOLUTION_NUMBERS, DIMENSIONS, LAYOUT, MAX_RANK, SHAPE, TILE_FEATURES
 
-CONVOLUTION_NUMBERS = slice(93, 107)
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
 NUMERIC = 134  # columns before the layout
 # Sizes and counts, from 1 to 1e8: shapes, tuple size and parameter number, windows, group counts, slices and pads.
@@ -44,17 +43,29 @@ LARGEST_DIMENSION = 5  # of the vocabulary -1..5 shared with the configurations'
 
 @dataclass(frozen=True)
 class Scaler:
-    """Which columns vary on train, and their mean and standard deviation there; each (F,)."""
+    """Which columns vary on train, and how.
+
+    Attributes:
+        columns: (F,) int64; the columns that vary.
+        mean: (F,) float64; their mean on train.
+        deviation: (F,) float64; their standard deviation on train.
+    """
 
     columns: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
 
     def apply(self, features: np.ndarray) -> np.ndarray:
-        """Kept columns of `features` (rows, all columns), scaled and clipped to +-FARTHEST: (rows, F) float32.
+        """Scales the columns that vary, and clips them to +-FARTHEST.
 
-        The deviation of a column that varies in a few train nodes is tiny; unclipped, a node of another family would be
+        The deviation of a column that varies in a few train nodes is tiny. Unclipped, a node of another family would be
         hundreds of deviations away and drown what a network makes of its other columns.
+
+        Args:
+            features: (rows, all columns).
+
+        Returns:
+            (rows, F) float32.
         """
         scaled = (features[:, self.columns] - self.mean) / self.deviation
         return np.clip(scaled, -FARTHEST, FARTHEST).astype(np.float32)
@@ -62,11 +73,21 @@ class Scaler:
 
 @checks.entry("pad", writes=True)
 def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data") -> pl.DataFrame:
-    """Writes the model-ready features of every packed graph of `collection` to DATA/pad/SLUG, with scaler.json.
+    """Writes the model-ready features of every packed graph of a collection to DATA/pad/SLUG, with scaler.json.
 
-    layout_padding: -1, or 0 for the data as published. Scalers are fitted on train graphs only: no file of valid or
-    test changes them. Returns a row per column: group ("node" or "tile"), column, mean, deviation (of the transformed
-    values on train) and kept. InputError where prune has not run.
+    Scalers are fitted on train graphs only: no file of valid or test changes them.
+
+    Args:
+        collection: Official name.
+        layout_padding: -1, or 0 for the data as published.
+        data: The folder of all outputs.
+
+    Returns:
+        A row per column: group ("node" or "tile"), column, mean, deviation (of the transformed values on train) and
+        kept.
+
+    Raises:
+        InputError: Prune has not run, or a parameter is faulty.
     """
     if layout_padding not in (-1, 0):
         raise InputError(f"pad.layout_padding: {layout_padding!r} is neither -1 nor 0; mend params.yaml")
@@ -76,11 +97,11 @@ def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data")
     scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
-    places = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
+    keys = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
     parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
     write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
-    running = engine.configured().spread(write, places, memory_knob="prune.hops", parallel=parallel)
-    for _ in tqdm(running, f"pad {collection}", len(places), mininterval=2):
+    finished = engine.configured().spread(write, keys, memory_knob="prune.hops", parallel=parallel)
+    for _ in tqdm(finished, f"pad {collection}", len(keys), mininterval=2):
         pass
     dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})
     content = {"collection": collection, "layout_padding": layout_padding}
@@ -89,28 +110,42 @@ def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data")
 
 
 def features(node_feat: np.ndarray, node_opcode: np.ndarray, layout_padding: int = -1) -> np.ndarray:
-    """Transformed, unscaled features (n, 134) float64 of a graph's nodes: all columns but the layout.
+    """Transforms all columns of a graph's nodes but the layout; they are not scaled yet.
 
-    node_feat (n, 140), node_opcode (n,) as published. Sizes and counts become sign(x) log(1 + |x|). With
-    `layout_padding` -1 the lists of dimension numbers, columns 31-36 and 93-106, end in -1 and not in 0.
+    Sizes and counts become sign(x) log(1 + |x|).
+
+    Args:
+        node_feat: (n, 140) as published.
+        node_opcode: (n,).
+        layout_padding: With -1 the lists of dimension numbers, columns 31-36 and 93-106, end in -1 and not in 0.
+
+    Returns:
+        (n, 134) float64.
     """
-    found = node_feat[:, :NUMERIC].astype(np.float64)
+    columns = node_feat[:, :NUMERIC].astype(np.float64)
     if layout_padding:
         rank = ranks(node_feat)
-        _pad(found[:, DIMENSIONS], _named_dimensions(node_feat, node_opcode, rank), layout_padding)
-        convolution = (node_opcode == CONVOLUTION) | found[:, CONVOLUTION_NUMBERS].any(1)
+        _pad(columns[:, DIMENSIONS], _named_dimensions(node_feat, node_opcode, rank), layout_padding)
+        convolution = (node_opcode == CONVOLUTION) | columns[:, CONVOLUTION_NUMBERS].any(1)
         for spatial in (INPUT_SPATIAL, KERNEL_SPATIAL):
-            _pad(found[:, spatial], rank - 2, layout_padding)
-        found[~convolution, CONVOLUTION_NUMBERS] = layout_padding
-    found[:, SIZES] = signed_log(found[:, SIZES])
-    return found
+            _pad(columns[:, spatial], rank - 2, layout_padding)
+        columns[~convolution, CONVOLUTION_NUMBERS] = layout_padding
+    columns[:, SIZES] = signed_log(columns[:, SIZES])
+    return columns
 
 
 def own_layout(node_feat: np.ndarray, layout_padding: int = -1) -> np.ndarray:
-    """Own minor-to-major order (n, 6) int8 of each node, padded beyond its rank.
+    """Pads each node's own minor-to-major order beyond its rank.
 
     A node of rank 2 or more whose six entries are all 0 has no layout: no order repeats a dimension. Dimensions beyond
     5, of the few tensors of rank 7 and more, become 5, the last of the vocabulary.
+
+    Args:
+        node_feat: (n, 140) as published.
+        layout_padding: What follows the last dimension; 0 for the columns as published.
+
+    Returns:
+        (n, 6) int8.
     """
     order = np.minimum(node_feat[:, LAYOUT], LARGEST_DIMENSION).astype(np.int8)
     if layout_padding:
@@ -120,15 +155,21 @@ def own_layout(node_feat: np.ndarray, layout_padding: int = -1) -> np.ndarray:
 
 
 def ranks(node_feat: np.ndarray) -> np.ndarray:
-    """Rank (n,) of each node's tensor, at most 6; 0 for scalars and tuples.
+    """Finds the rank of each node's tensor.
 
     Dimensions are counted to the last that is not zero, so that an empty tensor such as f32[0,3] has rank 2, and up to
     the largest dimension its layout names, which finds f32[3,0].
+
+    Args:
+        node_feat: (n, 140) as published.
+
+    Returns:
+        (n,) int64, at most 6; 0 for scalars and tuples.
     """
     sized = _length(node_feat[:, SHAPE])
     order = node_feat[:, LAYOUT]
     named = np.where(order.any(1), order.max(1) + 1, 0).astype(np.int64)
-    return np.minimum(np.maximum(sized, named), 6)
+    return np.minimum(np.maximum(sized, named), MAX_RANK)
 
 
 def signed_log(values: np.ndarray) -> np.ndarray:
@@ -137,9 +178,13 @@ def signed_log(values: np.ndarray) -> np.ndarray:
 
 
 def fit(blocks: Callable[[], Iterable[np.ndarray]]) -> Scaler:
-    """Scaler over all rows of the blocks (rows, columns) that each call of `blocks` yields; two passes over them.
+    """Fits a scaler in two passes; columns that are constant over all rows are dropped.
 
-    Columns that are constant over all rows are dropped.
+    Args:
+        blocks: Each call yields all rows again, in arrays (rows, columns).
+
+    Returns:
+        The scaler.
     """
     rows, total, low, high = 0, 0.0, np.inf, -np.inf
     for block in blocks():
@@ -152,11 +197,11 @@ def fit(blocks: Callable[[], Iterable[np.ndarray]]) -> Scaler:
 
 
 def _write(
-    place: tuple[str, str], *, collection: str, layout_padding: int, scalers: dict[str, Scaler], data: str
+    key: tuple[str, str], *, collection: str, layout_padding: int, scalers: dict[str, Scaler], data: str
 ) -> None:
     """Writes the features of one graph, by split and id."""
-    graph = dataset.graph(data, collection, *place)
-    path = dataset.graph_file(dataset.pad_folder(data, collection), *place)
+    graph = dataset.graph(data, collection, *key)
+    path = dataset.graph_file(dataset.pad_folder(data, collection), *key)
     dataset.write_padded(path, _tensors(graph, layout_padding, scalers))
 
 
@@ -197,7 +242,7 @@ def _json(scaler: Scaler) -> dict[str, list]:
 
 
 def _frame(group: str, scaler: Scaler) -> pl.DataFrame:
-    columns = NUMERIC if group == "node" else npz.TILE_FEATURES
+    columns = NUMERIC if group == "node" else TILE_FEATURES
     # The types are named because those of no column at all, where every one is constant, cannot be told.
     schema = {"column": pl.Int64, "mean": pl.Float64, "deviation": pl.Float64}
     kept = pl.DataFrame({"column": scaler.columns, "mean": scaler.mean, "deviation": scaler.deviation}, schema)

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from papermill.exceptions import PapermillExecutionError
 
-from stages import checks, run
+from stages import checks
 from stages.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings as NetworkSettings
 from stages.graphs.collection import slug
+from stages.runner.notebook import names
+from stages.runner.parameters import read_defaults
 from tests.support.pipeline import PROJECT
 from tests.support.samples import write_root
 
@@ -29,7 +31,7 @@ def read(stage):
     return nbformat.read(PROJECT / "notebooks" / f"{stage}.ipynb", as_version=4)
 
 
-PARAMETERS = [(stage, name) for stage in run.names(PROJECT) for name in run._defaults(read(stage), stage)]
+PARAMETERS = [(stage, name) for stage in names(PROJECT) for name in read_defaults(read(stage), stage)]
 
 
 @pytest.mark.parametrize(

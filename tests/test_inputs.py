@@ -11,9 +11,10 @@ import nbformat
 import pytest
 import yaml
 
-from stages import inputs, repro, run
+from stages import inputs, repro
 from stages.errors import InputError
 from stages.graphs.collection import COLLECTIONS
+from stages.runner import parameters
 from tests.support import pipeline, samples
 
 STAGES = yaml.safe_load((pipeline.PROJECT / "dvc.yaml").read_text())["stages"]
@@ -111,16 +112,16 @@ def test_tables_follow_the_root_unless_they_are_named(project):
     assert (place / "solution.csv").resolve() == (project / "data/second/solution.csv").resolve()
     assert (place / "programs.csv").readlink().as_posix() == "../../sample/programs.csv"
     notebook = nbformat.read(project / "notebooks" / "leaderboard.ipynb", as_version=4)
-    values = run.parameters(notebook, "leaderboard", {}, project)
+    values = parameters.of(notebook, "leaderboard", {}, project)
     assert values["solution"] == str(project / "data/second/solution.csv")
     assert values["programs"] == "data/sample/programs.csv" and values["collections"] == [LAYOUT]
-    assert run.parameters(notebook, "leaderboard", {"solution": None}, project)["solution"] is None
+    assert parameters.of(notebook, "leaderboard", {"solution": None}, project)["solution"] is None
 
 
 def test_the_default_of_the_tables_is_the_sample_s():
     notebook = nbformat.read(pipeline.PROJECT / "notebooks" / "leaderboard.ipynb", as_version=4)
-    values = run.parameters(notebook, "leaderboard", {}, pipeline.PROJECT)
-    by_hand = {name: value for name, (value, _) in run._defaults(notebook, "leaderboard").items()}
+    values = parameters.of(notebook, "leaderboard", {}, pipeline.PROJECT)
+    by_hand = {name: default.value for name, default in parameters.read_defaults(notebook, "leaderboard").items()}
     assert values == by_hand and values["collections"] == list(COLLECTIONS)
 
 

@@ -9,6 +9,7 @@ import pytest
 from stages import pad
 from stages.errors import InputError
 from stages.graphs import dataset, npz
+from stages.graphs.tensors import TILE_FEATURES
 from stages.prune import stage as prune
 from tests.support.samples import layout_arrays, save, tile_arrays, write_root
 
@@ -195,7 +196,7 @@ def test_tiles_that_are_constant_over_train_are_dropped(tmp_path):
         save(file, arrays | {"config_feat": np.ones_like(arrays["config_feat"])})
     prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
     tile = pad.run(collection="tile:xla", data=str(tmp_path)).filter(pl.col("group") == "tile")
-    assert tile.height == npz.TILE_FEATURES and not tile["kept"].any() and tile["mean"].null_count() == tile.height
+    assert tile.height == TILE_FEATURES and not tile["kept"].any() and tile["mean"].null_count() == tile.height
 
 
 @pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from stages.collect.jobs import SEARCHES, Job, kernels, perform, programs, records_of
+from stages.collect.cpu.jobs import SEARCHES, Job, perform, records_of
+from stages.collect.cpu.kernels.registry import kernels
+from stages.collect.cpu.programs.registry import programs
 from stages.engine import engine
 from stages.errors import InputError
 from stages.runner import params
@@ -21,16 +23,22 @@ def planned(options: argparse.Namespace) -> list[Job]:
     """Jobs of the programs and kernels whose id matches the pattern, tile kernels spread among the programs."""
     searches = options.search or SEARCHES
     layout_searches = tuple(search for search in SEARCHES[:2] if search in searches)
-    rest = (options.configs, str(options.out), options.compile_limit)
     turns = []
     if layout_searches:
-        known = programs()
-        turns += [(index / len(known), Job(name, layout_searches, *rest)) for index, name in enumerate(known)]
+        turns += _turns(list(programs()), layout_searches, options)
     if "tile" in searches:
-        known = kernels()
-        turns += [(index / len(known), Job(name, ("tile",), *rest)) for index, name in enumerate(known)]
+        turns += _turns(list(kernels()), ("tile",), options)
     ordered = [job for _, job in sorted(turns, key=lambda turn: turn[0])]
     return [job for job in ordered if fnmatch.fnmatch(job.identifier, options.programs)]
+
+
+def _turns(
+    identifiers: list[str], searches: tuple[str, ...], options: argparse.Namespace
+) -> Iterator[tuple[float, Job]]:
+    """Jobs with where they stand among all of theirs: 0 for the first, nearly 1 for the last."""
+    for index, identifier in enumerate(identifiers):
+        job = Job(identifier, searches, options.configs, str(options.out), options.compile_limit)
+        yield index / len(identifiers), job
 
 
 def positive(text: str) -> int:
@@ -82,23 +90,26 @@ def main() -> int:
 
 
 def collect(jobs: list[Job], failures: Path, workers: int) -> int:
-    """Measures the jobs on ``workers`` cores, or on a cluster's as params.yaml has it, with a bar in configurations."""
+    """Measures the jobs on this machine, or on a cluster as params.yaml has it, with a bar in configurations.
+
+    Args:
+        failures: File to which a line is added for each job that failed.
+        workers: Cores of this machine.
+    """
     from tqdm import tqdm
 
-    from stages.collect import compiling
+    from stages.collect.cpu import compiling
 
     compiling.set_allocator()
     failures.parent.mkdir(parents=True, exist_ok=True)
-    total = sum(job.configurations * len(job.searches) for job in jobs)
-    bar = tqdm(total=total, unit="cfg", mininterval=2, smoothing=0.02)
+    bar = tqdm(total=sum(_configurations(job) for job in jobs), unit="cfg", mininterval=2, smoothing=0.02)
     ticks: dict[str, int] = {}
     for kind, job, reason in _outcomes(jobs, workers):
-        size = job.configurations * len(job.searches)
         if kind == "tick":
             ticks[job.identifier] = ticks.get(job.identifier, 0) + 1
             bar.update(1)
             continue
-        bar.update(size - ticks.get(job.identifier, 0))
+        bar.update(_configurations(job) - ticks.get(job.identifier, 0))
         if kind in ("failed", "later"):
             bar.write(f"{job.identifier}: {reason}", file=sys.stderr)
         if kind == "failed":
@@ -107,6 +118,10 @@ def collect(jobs: list[Job], failures: Path, workers: int) -> int:
         bar.set_postfix_str(job.identifier, refresh=False)
     bar.close()
     return 0
+
+
+def _configurations(job: Job) -> int:
+    return job.configurations * len(job.searches)
 
 
 def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[str, Job, str | None]]:
@@ -122,8 +137,8 @@ def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[str, Job, str | N
         "calls": pool.GRAPHS_A_WORKER,
         "fallback": ("later", "the worker process died"),
     }
-    for place, outcome in where.spread(partial(pool.ended, task=perform), jobs, **knobs):
-        yield outcome[0], jobs[place], outcome[1]
+    for index, (kind, reason) in where.spread(partial(pool.ended, task=perform), jobs, **knobs):
+        yield kind, jobs[index], reason
 
 
 if __name__ == "__main__":

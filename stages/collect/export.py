@@ -1,7 +1,7 @@
 """`python -m stages.collect.export`: the collector's records as a data set in the official layout.
 
 Drops a graph whose slowest configuration is not at least 1.25 times its fastest or whose two timing passes
-disagree (Kendall tau-b below 0.85), and names it in dropped.csv. Test runtimes go to solution.csv and are zero in
+disagree (Kendall tau-b below 0.85), and names it in dropped.csv. Test run times go to solution.csv and are zero in
 the npz files, as in the competition.
 """
 
@@ -12,14 +12,15 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars
 
 from stages.collect import record
-from stages.collect.jobs import kernels, programs
-from stages.collect.layout import seed_of
+from stages.collect.seed import seed_of
 from stages.errors import InputError
 from stages.graphs.collection import COLLECTIONS, folder, is_tile
 from stages.hlo import hlo_pb2
@@ -37,7 +38,37 @@ DROPPED = dict.fromkeys(("collection", "split", "id", "family"), polars.String) 
 SOLUTION = {"ID": polars.String, "Runtimes": polars.String}
 
 
-def figures(passes: np.ndarray) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Exported:
+    """A line of programs.csv: one graph of the data set."""
+
+    collection: str
+    split: str
+    id: str
+    family: str
+    kin: str  # 'train', 'sibling' (its family is trained on) or 'unseen'
+    nodes: int
+    configurable: int  # nodes whose layouts are chosen; 0 for a tile kernel
+    configurations: int
+    slowest_over_fastest: float
+    repeatability: float  # Kendall tau-b between the two passes
+    ceiling: float  # score that one pass has as the prediction of the other
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A line of dropped.csv: a graph that is no part of the data set."""
+
+    collection: str
+    split: str | None
+    id: str
+    family: str | None
+    slowest_over_fastest: float | None
+    repeatability: float | None  # Kendall tau-b between the two passes
+    reason: str
+
+
+def spread_and_tau(passes: np.ndarray) -> tuple[float, float]:
     """Slowest over fastest of the minima, and Kendall tau-b between the two passes; passes: (2, c) nanoseconds."""
     best = passes.min(axis=0)
     return float(best.max() / best.min()), kendall(passes[0], passes[1])
@@ -60,16 +91,19 @@ def graph_keys(arrays: GraphArrays) -> dict[str, np.ndarray]:
 
 
 def official(collection: str, meta: dict, stored: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
-    """The official npz keys of one record, its configurations in the given order, with their run times."""
+    """The official npz keys of one record, with their run times.
+
+    Args:
+        meta, stored: As `record.read` returns them.
+        order: (c,) the configurations' numbers in the record, in the order of the file.
+    """
     arrays = graph_arrays(hlo_pb2.HloProto.FromString(stored["proto"].tobytes()).hlo_module)
     runtime = stored["passes"].min(axis=0)[order].astype(np.int64)
     if is_tile(collection):
-        normalizer = np.full(len(order), stored["untiled"].min(), np.int64)
-        rows = stored["config_feat"][order].astype(np.float32)
         return graph_keys(arrays) | {
-            "config_feat": rows,
+            "config_feat": stored["config_feat"][order].astype(np.float32),
             "config_runtime": runtime,
-            "config_runtime_normalizers": normalizer,
+            "config_runtime_normalizers": np.full(len(order), stored["untiled"].min(), np.int64),
         }
     index = {name: position for position, name in enumerate(arrays.names)}
     ids = np.array([index[name] for name in meta["nodes"]], np.int64)
@@ -83,25 +117,29 @@ def official(collection: str, meta: dict, stored: dict[str, np.ndarray], order: 
     }
 
 
-def row(collection: str, meta: dict, stored: dict[str, np.ndarray], keys: dict[str, np.ndarray]) -> dict:
-    """The graph's line of programs.csv."""
-    passes = stored["passes"]
-    spread, tau = figures(passes)
+def exported(collection: str, meta: dict, passes: np.ndarray, keys: dict[str, np.ndarray]) -> Exported:
+    """The graph's line of programs.csv.
+
+    Args:
+        passes: (2, c) nanoseconds.
+        keys: Of its npz file.
+    """
+    spread, tau = spread_and_tau(passes)
     both_ways = slowdown_score(passes[0], passes[1]), slowdown_score(passes[1], passes[0])
     ceiling = float(np.mean(both_ways)) if is_tile(collection) else tau
-    return {
-        "collection": collection,
-        "split": meta["split"],
-        "id": meta["id"],
-        "family": meta["family"],
-        "kin": meta["kin"],
-        "nodes": len(keys["node_opcode"]),
-        "configurable": len(keys.get("node_config_ids", ())),
-        "configurations": passes.shape[1],
-        "slowest_over_fastest": round(spread, 4),
-        "repeatability": round(tau, 4),
-        "ceiling": round(ceiling, 4),
-    }
+    return Exported(
+        collection=collection,
+        split=meta["split"],
+        id=meta["id"],
+        family=meta["family"],
+        kin=meta["kin"],
+        nodes=len(keys["node_opcode"]),
+        configurable=len(keys.get("node_config_ids", ())),
+        configurations=passes.shape[1],
+        slowest_over_fastest=round(spread, 4),
+        repeatability=round(tau, 4),
+        ceiling=round(ceiling, 4),
+    )
 
 
 def solution_line(collection: str, keys: dict[str, np.ndarray]) -> str:
@@ -124,38 +162,27 @@ class Sample:
 
     def __init__(self, target: Path):
         self.target = target
-        self.programs: list[dict] = []
-        self.dropped: list[dict] = []
+        self.programs: list[Exported] = []
+        self.dropped: list[Dropped] = []
         self.solution: list[dict] = []
         self.passes: list[polars.DataFrame] = []
 
     def add(self, collection: str, source: Path) -> None:
         """Exports one record, or names it among the dropped."""
         meta, stored = record.read(source)
-        spread, tau = figures(stored["passes"])
-        reason = fault(collection, stored["passes"].shape[1], spread, tau)
+        passes = stored["passes"]
+        spread, tau = spread_and_tau(passes)
+        reason = fault(collection, passes.shape[1], spread, tau)
         if reason:
-            named = {key: meta[key] for key in ("split", "id", "family")}
-            measured = {"slowest_over_fastest": round(spread, 4), "repeatability": round(tau, 4)}
-            self.dropped.append({"collection": collection} | named | measured | {"reason": reason})
+            names = (collection, meta["split"], meta["id"], meta["family"])
+            self.dropped.append(Dropped(*names, round(spread, 4), round(tau, 4), reason))
             return
-        count = stored["passes"].shape[1]
-        # The order of the file says nothing: the searches find slow and fast configurations at different times.
-        order = np.random.default_rng(seed_of(f"{collection}:{meta['id']}")).permutation(count)
-        keys = official(collection, meta, stored, order)
-        self.programs.append(row(collection, meta, stored, keys))
         identifier = f"{collection}:{meta['id']}"
-        first, second = stored["passes"][:, order]
-        self.passes.append(
-            polars.DataFrame(
-                {
-                    "graph": [identifier] * count,
-                    "configuration": np.arange(count, dtype=np.int32),
-                    "first_ns": first,
-                    "second_ns": second,
-                }
-            )
-        )
+        # The order of the file says nothing: the searches find slow and fast configurations at different times.
+        order = np.random.default_rng(seed_of(identifier)).permutation(passes.shape[1])
+        keys = official(collection, meta, stored, order)
+        self.programs.append(exported(collection, meta, passes, keys))
+        self._add_passes(identifier, passes[:, order])
         if meta["split"] == "test":
             self.solution.append({"ID": identifier, "Runtimes": solution_line(collection, keys)})
             keys = hidden(keys)
@@ -163,40 +190,63 @@ class Sample:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(file, **keys)
 
-    def close(self, failed: list[dict]) -> None:
+    def _add_passes(self, identifier: str, passes: np.ndarray) -> None:
+        first, second = passes
+        columns = {
+            "graph": [identifier] * len(first),
+            "configuration": np.arange(len(first), dtype=np.int32),
+            "first_ns": first,
+            "second_ns": second,
+        }
+        self.passes.append(polars.DataFrame(columns))
+
+    def close(self, failed: list[Dropped]) -> None:
         """Writes programs.csv, dropped.csv, solution.csv and passes.parquet."""
-        trained = {(line["collection"], line["family"]) for line in self.programs if line["split"] == "train"}
-        for line in self.programs:
-            # The registries say what was planned; a family whose training graphs were all dropped is unseen after all.
-            if line["split"] != "train":
-                line["kin"] = "sibling" if (line["collection"], line["family"]) in trained else "unseen"
-        dropped = polars.DataFrame(self.dropped + failed, schema=DROPPED)
-        polars.DataFrame(self.programs).sort("collection", "split", "id").write_csv(self.target / "programs.csv")
+        self.programs = _with_kin(self.programs)
+        programs = polars.DataFrame([asdict(line) for line in self.programs])
+        dropped = polars.DataFrame([asdict(line) for line in self.dropped + failed], schema=DROPPED)
+        programs.sort("collection", "split", "id").write_csv(self.target / "programs.csv")
         dropped.sort("collection", "id").write_csv(self.target / "dropped.csv")
         polars.DataFrame(self.solution, schema=SOLUTION).sort("ID").write_csv(self.target / "solution.csv")
         polars.concat(self.passes).write_parquet(self.target / "passes.parquet")
 
 
-def failures(records: Path) -> list[dict]:
-    """Programs and kernels that could not be measured, as lines of dropped.csv."""
+def _with_kin(programs: list[Exported]) -> list[Exported]:
+    """The programs with their kin as it is in this data set.
+
+    The registries say what was planned; a family whose training graphs were all dropped is unseen after all.
+    """
+    trained = {(line.collection, line.family) for line in programs if line.split == "train"}
+
+    def kin(line: Exported) -> str:
+        return "sibling" if (line.collection, line.family) in trained else "unseen"
+
+    return [line if line.split == "train" else replace(line, kin=kin(line)) for line in programs]
+
+
+def failures(records: Path, planned: Callable[[str], record.Planned | None]) -> list[Dropped]:
+    """Programs and kernels that could not be measured, as lines of dropped.csv; `planned` as in `export`."""
     log = records / "failed.jsonl"
     if not log.exists():
         return []
     lines = []
-    layouts, tiles = programs(), kernels()
     for entry in map(json.loads, log.read_text().splitlines()):
-        known = layouts.get(entry["id"]) or tiles.get(entry["id"])
-        tile = entry["id"] in tiles
-        named = {"collection": "tile:xla" if tile else f"layout:{known.source}" if known else ""}
-        named |= {"split": known.split, "family": known.kind if tile else known.family} if known else {}
-        lines.append(named | {"id": entry["id"], "reason": entry["reason"]})
+        graph = planned(entry["id"]) or record.Planned("", None, None)
+        lines.append(Dropped(graph.collection, graph.split, entry["id"], graph.family, None, None, entry["reason"]))
     return lines
 
 
-def export(records: Path, sample: Path) -> Sample:
-    """Writes the records of a folder as a data set into ``sample`` (npz_all/, solution.csv, programs.csv, …).
+def export(records: Path, sample: Path, planned: Callable[[str], record.Planned | None]) -> Sample:
+    """Writes the records of a folder as a data set.
 
-    Raises InputError when there is no record. What an earlier export left in ``sample`` is replaced.
+    Args:
+        records: Folder that the collector filled.
+        sample: Folder of the data set (npz_all/, solution.csv, programs.csv, …). What an earlier export left there is
+            replaced.
+        planned: Says of the id of a program or kernel that failed what it was to become, None if there is no such id.
+
+    Raises:
+        InputError: there is no usable record.
     """
     beside = sample.with_name(sample.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -208,10 +258,10 @@ def export(records: Path, sample: Path) -> Sample:
     if not result.programs:
         shutil.rmtree(beside)
         raise InputError(f"{records}: no usable record; measure some with python -m stages.collect --out {records}")
-    result.close(failures(records))
+    result.close(failures(records, planned))
+    sample.mkdir(parents=True, exist_ok=True)
     for name in sorted(os.listdir(beside)):
         target = sample / name
-        sample.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(beside / name, target)
@@ -220,16 +270,18 @@ def export(records: Path, sample: Path) -> Sample:
 
 
 def main() -> int:
+    from stages.collect.cpu.jobs import planned
+
     parser = argparse.ArgumentParser(prog="python -m stages.collect.export", description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=Path, default=Path("data/records"), help="folder that the collector filled")
     parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder of the data set")
     options = parser.parse_args()
     try:
-        result = export(options.records, options.sample)
+        result = export(options.records, options.sample, planned)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    table = polars.DataFrame(result.programs)
+    table = polars.DataFrame([asdict(line) for line in result.programs])
     counts = table.group_by("collection", "split").agg(graphs=polars.len(), configurations=polars.sum("configurations"))
     for collection, split, graphs, configurations in counts.sort("collection", "split").iter_rows():
         print(f"{collection:22s} {split:6s} {graphs:4d} graphs {configurations:6d} configurations")

@@ -8,10 +8,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 
-from stages.collect.layout import Later, Unmeasurable
-
 #: XLA keeps some memory of every program it compiled: a worker is replaced after this many graphs
 GRAPHS_A_WORKER = 12
+
+
+class Unmeasurable(Exception):
+    """A program that cannot become a graph of the data set; the message is the reason that stands in dropped.csv."""
+
+
+class Later(Exception):
+    """A program that costs more to compile than this run may spend on one."""
 
 
 def _serve(core: int, pipe: Connection, task: Callable) -> None:
@@ -53,9 +59,12 @@ class _Worker:
 def run(jobs: list, task: Callable, cores: list[int]) -> Iterator[tuple[str, object, str | None]]:
     """Runs ``task(job, tick)`` for every job, one at a time on each core.
 
-    Yields ('tick', job, None), ('done', job, None), ('failed', job, reason) and ('later', job, reason) as they
-    happen. The task must be
-    importable by name (it is sent to fresh processes).
+    Args:
+        task: Must be importable by name: it is sent to fresh processes.
+        cores: One worker each.
+
+    Yields:
+        ('tick', job, None), ('done', job, None), ('failed', job, reason) and ('later', job, reason) as they happen.
     """
     waiting = list(reversed(jobs))
     workers = [_Worker(core, task) for core in cores]

@@ -14,7 +14,8 @@ STAGES = Path(__file__).parents[1]
 def closure(*modules: str) -> list[Path]:
     """The files below stages/ that modules need: their own, and those of all that they import, and so on.
 
-    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed.
+    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed. That of stages
+    itself is one of them: it chooses the libraries' code, on which the last digits of a sum depend.
 
     Args:
         modules: dotted names, such as "stages.gnn.training".
@@ -22,7 +23,8 @@ def closure(*modules: str) -> list[Path]:
     Returns:
         Paths, sorted.
     """
-    reached: set[Path] = set()
+    root = STAGES / "__init__.py"
+    reached = {root} if root.is_file() else set()
     waiting = {file for module in modules for file in _files(module)}
     while waiting:
         file = waiting.pop()

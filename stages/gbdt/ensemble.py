@@ -10,58 +10,74 @@ import numpy as np
 
 from stages.engine import engine
 from stages.gbdt import models
-from stages.gbdt.feature_table import Sheet, same_columns
-from stages.gbdt.folds import folds
+from stages.gbdt.feature_table import FeatureTable, same_columns
+from stages.gbdt.folds import folds, held_out
 from stages.gbdt.settings import Settings
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """bags: of each seed, a member for each objective; folds: of each seed, the fold of each graph trained on, by
-    split and id."""
+    """Trained members.
+
+    Attributes:
+        settings: those of the training.
+        bags: of each seed, a member for each objective.
+        folds: of each seed, the fold of each graph that was trained on, by split and id; see `folds.held_out`.
+    """
 
     settings: Settings
     bags: list[list[models.Bag]]
     folds: list[dict[tuple[str, str], int]]
 
-    def scores(self, sheet: Sheet, seed: int) -> dict[str, np.ndarray]:
-        """objective -> scores (c,), smaller is faster, of mean 0 and deviation 1.
+    def scores(self, table: FeatureTable, seed: int) -> dict[str, np.ndarray]:
+        """Scores one graph by each member of a seed.
 
-        Out of fold for a graph that was trained on: by the models that saw none of its family. Of any other graph the
-        mean over the folds' models.
+        A graph that was trained on is scored out of fold: by the models that saw none of its family. Any other graph
+        gets the mean over the folds' models.
+
+        Returns:
+            objective -> scores (c,), smaller is faster, of mean 0 and standard deviation 1.
         """
-        fold = self.folds[seed].get((sheet.split, sheet.id))
-        return {bag.objective: bag.score(sheet, fold, self.settings) for bag in self.bags[seed]}
+        fold = self.folds[seed].get((table.split, table.id))
+        return {bag.objective: bag.score(table, fold, self.settings) for bag in self.bags[seed]}
 
 
 def combined(members: dict[str, np.ndarray]) -> np.ndarray:
-    """Scores (c,) of members of mean 0 and deviation 1 as one: their mean."""
+    """Scores (c,) of members of mean 0 and standard deviation 1 as one: their mean."""
     return np.mean(list(members.values()), axis=0)
 
 
-def fit(sheets: Sequence[Sheet], settings: Settings, track: Callable = lambda work, total: work) -> Ensemble:
+def fit(
+    tables: Sequence[FeatureTable], settings: Settings, track: Callable = lambda trainings, total: trainings
+) -> Ensemble:
     """Trains every member with every seed on labelled graphs; a seed draws its folds too.
 
-    track: shows how far an iterable of so many trainings is. A training has a thread of its own where there is a core
-    for it, and does not depend on the others. Raises InputError for graphs of different columns.
+    A training has a thread of its own where there is a core for it, and does not depend on the others.
+
+    Args:
+        tables: the graphs.
+        settings: the stage's.
+        track: shows how far an iterable of so many trainings is.
+
+    Raises:
+        InputError: graphs have different columns.
     """
-    same_columns(sheets)
-    ids = [sheet.id for sheet in sheets]
-    fold = [folds(ids, settings.folds, seed) for seed in range(settings.seeds)]
-    work = [(objective, seed) for seed in range(settings.seeds) for objective in settings.objectives]
-    member = partial(_member, sheets=sheets, folds=fold, settings=settings)
-    running = engine.configured().ordered(member, work, memory_knob="gbdt.configurations", threads=True)
-    trained = list(track(running, len(work)))
+    same_columns(tables)
+    ids = [table.id for table in tables]
+    fold_of_seed = [folds(ids, settings.folds, seed) for seed in range(settings.seeds)]
+    tasks = [(objective, seed) for seed in range(settings.seeds) for objective in settings.objectives]
+    train = partial(_train, tables=tables, folds=fold_of_seed, settings=settings)
+    trainings = engine.configured().ordered(train, tasks, memory_knob="gbdt.configurations", threads=True)
+    trained = list(track(trainings, total=len(tasks)))
     size = len(settings.objectives)
     bags = [trained[seed * size : (seed + 1) * size] for seed in range(settings.seeds)]
-    keys = [(sheet.split, sheet.id) for sheet in sheets]
-    held_out = [dict(zip(keys, found.tolist(), strict=True)) if found.any() else {} for found in fold]
-    return Ensemble(settings, bags, held_out)
+    graphs = [(table.split, table.id) for table in tables]
+    return Ensemble(settings, bags, [held_out(graphs, settings.folds, seed) for seed in range(settings.seeds)])
 
 
-def _member(
-    task: tuple[str, int], *, sheets: Sequence[Sheet], folds: list[np.ndarray], settings: Settings
+def _train(
+    task: tuple[str, int], *, tables: Sequence[FeatureTable], folds: list[np.ndarray], settings: Settings
 ) -> models.Bag:
     """Trains one member, by objective and seed."""
     objective, seed = task
-    return models.train(objective, sheets, folds[seed], settings, seed)
+    return models.train(objective, tables, folds[seed], settings, seed)

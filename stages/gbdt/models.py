@@ -8,26 +8,28 @@ slower configurations, and a classifier of which of two is faster, whose score i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
-from scipy.stats import rankdata
 
-from stages.gbdt.feature_table import Sheet, drawn
+from stages.gbdt.feature_table import FeatureTable, drawn
 from stages.gbdt.settings import Settings
+from stages.gbdt.training_rows import GRADES, TrainingRows, training_rows
 from stages.scoring import baselines
-from stages.statistics import standardised
+from stages.statistics.columns import standardised
 
-#: levels that the run times of a graph are graded into, slowest 0: LightGBM's own limit, without a table of gains
-GRADES = 31
-#: pairs that a held-out graph is judged by while training, enough for a tau to three hundredths
-PAIRS = 20_000
+#: Trees of a model where one program leaves nothing to hold out, so that nothing tells when to stop. On the sample's
+#: collections the folds choose 19 to 119, mostly about 50.
+TREES_ALONE = 50
+#: Bins of a column's histogram. LightGBM's own 255 take longer and rank no better on so few rows.
+BINS = 63
 #: rows to score, below which a second thread costs more time than it saves, and much more on a busy machine
 ROWS_PER_THREAD = 20_000
 #: values of the columns made for scoring at a time
 _CELLS = 5_000_000
+_LIGHTGBM_OBJECTIVES = {"lambdarank": "lambdarank", "pointwise": "regression", "pairwise": "binary"}
 
 Model = lgb.Booster | baselines.Ridge
 #: the model where there is nothing to learn from: all configurations are equal
@@ -36,93 +38,107 @@ _UNDECIDED = baselines.Ridge([], np.zeros(0))
 
 @dataclass(frozen=True)
 class Bag:
-    """One member trained with one seed: a model for each fold, that never saw the fold's families.
+    """One member trained with one seed.
 
-    trees: of each LightGBM model, 0 of a ridge.
+    Attributes:
+        objective: the member's name.
+        models: of each fold, one that never saw the fold's families.
+        trees: asked of each LightGBM model, which has fewer where nothing is left to split; 0 of a ridge.
     """
 
     objective: str
     models: list[Model]
     trees: int
 
-    def score(self, sheet: Sheet, fold: int | None, settings: Settings) -> np.ndarray:
-        """Scores (c,) of a graph, smaller is faster, of mean 0 and deviation 1: those of the fold's model, which did
-        not train on the graph's family, or the mean over all models."""
+    def score(self, table: FeatureTable, fold: int | None, settings: Settings) -> np.ndarray:
+        """Scores one graph.
+
+        Args:
+            table: the graph, of c configurations.
+            fold: whose model scores it, because it did not train on the graph's family; None: the mean over all models.
+            settings: those of the training.
+
+        Returns:
+            (c,), smaller is faster, of mean 0 and standard deviation 1.
+        """
         models = self.models if fold is None else [self.models[fold]]
-        found = [_score(self.objective, model, sheet, settings) for model in models]
-        return np.mean([standardised(score[:, None])[:, 0] for score in found], axis=0)
+        scores = [_score(self.objective, model, table, settings) for model in models]
+        return np.mean([standardised(score[:, None])[:, 0] for score in scores], axis=0)
 
 
-def train(objective: str, sheets: Sequence[Sheet], fold: np.ndarray, settings: Settings, seed: int) -> Bag:
-    """Trains one member with one seed on graphs of different folds (n,).
+def train(objective: str, tables: Sequence[FeatureTable], fold: np.ndarray, settings: Settings, seed: int) -> Bag:
+    """Trains one member with one seed: for each fold a model on the graphs of the others.
 
-    For each of the folds 0 .. a model is trained on the graphs of the others. All have the number of trees that is best
-    on the held-out graphs in the mean of the folds (none better for `patience` trees ends the training): it is chosen
-    once, and not for each fold by its few graphs. A single fold holds nothing out: one model of `trees_alone` trees.
+    All models have the number of trees that is best on the held-out graphs in the mean of the folds; where none is
+    better for `patience` trees, the training ends. It is chosen once, and not for each fold by its few graphs. A single
+    fold holds nothing out: it gets one model of `TREES_ALONE` trees.
+
+    Args:
+        objective: one of `settings.OBJECTIVES`.
+        tables: n labelled graphs.
+        fold: (n,) of each graph, 0 and on.
+        settings: the stage's.
+        seed: of the draws.
     """
     count = int(fold.max()) + 1
-    kept = [fold != held_out for held_out in range(count)] if count > 1 else [fold == 0]
     if objective == "ridge":
-        tables = [[sheet for sheet, keep in zip(sheets, part, strict=True) if keep] for part in kept]
-        return Bag(objective, [baselines.ridge((s.names, s.values, s.target) for s in table) for table in tables], 0)
-    rows = _pair_rows(sheets, settings, seed) if objective == "pairwise" else _rows(objective, sheets)
-    of_row = np.repeat(fold, rows.group)
-    used = np.unique(of_row)  # of graphs that order nothing there are no pairs
+        return Bag(objective, _ridges(tables, fold, count), 0)
+    rows = training_rows(objective, tables, settings, seed)
+    fold_of_row = np.repeat(fold, rows.group)
+    used = np.unique(fold_of_row)  # of graphs that order nothing there are no pairs
     if not len(used):
         return Bag(objective, [_UNDECIDED] * count, 0)
     options = _options(objective, settings, seed, rows)
     if len(used) == 1:
-        trees = settings.trees_alone
-        whole = lgb.train(options, rows.dataset(objective), trees)
-        return Bag(objective, [_UNDECIDED if count > 1 and k in used else whole for k in range(count)], trees)
-    parts = [(np.flatnonzero(of_row != held_out), np.flatnonzero(of_row == held_out)) for held_out in used]
-    stop = lgb.early_stopping(settings.patience, verbose=False)
-    found = lgb.cv(
+        alone = lgb.train(options, rows.dataset(objective), TREES_ALONE)
+        models = [_UNDECIDED if count > 1 and number in used else alone for number in range(count)]
+        return Bag(objective, models, TREES_ALONE)
+    models, trees = _cross_validated(objective, rows, fold_of_row, options, settings)
+    if len(models) < count:
+        of_all_rows = lgb.train(options, rows.dataset(objective), trees)
+        models |= {number: of_all_rows for number in range(count) if number not in models}
+    return Bag(objective, [models[number] for number in range(count)], trees)
+
+
+def _ridges(tables: Sequence[FeatureTable], fold: np.ndarray, count: int) -> list[baselines.Ridge]:
+    """A ridge for each fold, on the graphs of the others; a single fold's is on all graphs."""
+    trained_on = [fold != number for number in range(count)] if count > 1 else [fold == 0]
+    parts = [[table for table, takes_part in zip(tables, part, strict=True) if takes_part] for part in trained_on]
+    return [baselines.ridge((table.names, table.values, table.target) for table in part) for part in parts]
+
+
+def _cross_validated(
+    objective: str, rows: TrainingRows, fold_of_row: np.ndarray, options: dict, settings: Settings
+) -> tuple[dict[int, lgb.Booster], int]:
+    """A model for each fold that has rows, and the number of trees that all of them have."""
+    used = np.unique(fold_of_row)
+    parts = [(np.flatnonzero(fold_of_row != number), np.flatnonzero(fold_of_row == number)) for number in used]
+    validated = lgb.cv(
         options,
         rows.dataset(objective),
         settings.trees,
         folds=parts,
         feval=rows.judge,
-        callbacks=[stop],
+        callbacks=[lgb.early_stopping(settings.patience, verbose=False)],
         return_cvbooster=True,
     )["cvbooster"]
     # Through the text: the trees after the best one are dropped, here as in the file.
     models = {
-        held_out: lgb.Booster(model_str=booster.model_to_string(num_iteration=found.best_iteration))
-        for held_out, booster in zip(used.tolist(), found.boosters, strict=True)
+        number: lgb.Booster(model_str=booster.model_to_string(num_iteration=validated.best_iteration))
+        for number, booster in zip(used.tolist(), validated.boosters, strict=True)
     }
-    if len(models) < count:
-        whole = lgb.train(options, rows.dataset(objective), found.best_iteration)
-        models |= {held_out: whole for held_out in range(count) if held_out not in models}
-    return Bag(objective, [models[held_out] for held_out in range(count)], found.best_iteration)
+    return models, validated.best_iteration
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """What LightGBM trains on. names (d,); values (r, d) float32; labels (r,); group: rows of each graph in order;
-    judge: LightGBM's `feval`, None for the objective's own loss."""
-
-    names: list[str]
-    values: np.ndarray
-    labels: np.ndarray
-    group: list[int]
-    judge: Callable | None
-
-    def dataset(self, objective: str) -> lgb.Dataset:
-        group = self.group if objective == "lambdarank" else None
-        return lgb.Dataset(self.values, self.labels, group=group, feature_name=self.names, params={"verbosity": -1})
-
-
-def _options(objective: str, settings: Settings, seed: int, rows: _Rows) -> dict:
+def _options(objective: str, settings: Settings, seed: int, rows: TrainingRows) -> dict:
     """LightGBM's parameters. The truncation at the largest graph keeps every pair of configurations in the loss."""
-    names = {"lambdarank": "lambdarank", "pointwise": "regression", "pairwise": "binary"}
     ranking = {"lambdarank_truncation_level": max(rows.group), "label_gain": list(range(GRADES))}
     return {
-        "objective": names[objective],
+        "objective": _LIGHTGBM_OBJECTIVES[objective],
         **(ranking if objective == "lambdarank" else {}),
         "metric": "None" if rows.judge else "binary_logloss",
         "num_leaves": settings.leaves,
-        "max_bin": settings.bins,
+        "max_bin": BINS,
         "learning_rate": settings.learning_rate,
         "min_data_in_leaf": settings.min_leaf,
         "feature_fraction": settings.feature_fraction,
@@ -136,84 +152,25 @@ def _options(objective: str, settings: Settings, seed: int, rows: _Rows) -> dict
     }
 
 
-def _rows(objective: str, sheets: Sequence[Sheet]) -> _Rows:
-    """A row for each configuration."""
-    targets = [sheet.target for sheet in sheets]
-    values = np.concatenate([sheet.features(slice(None)) for sheet in sheets])
-    labels = np.concatenate([shares(target) for target in targets])
-    if objective == "lambdarank":
-        labels = np.floor(labels * GRADES)
-    group = [len(target) for target in targets]
-    return _Rows(sheets[0].feature_names, values, labels, group, _judge(targets))
-
-
-def _pair_rows(sheets: Sequence[Sheet], settings: Settings, seed: int) -> _Rows:
-    """A row for each of at most `pairs` ordered pairs of a graph; 1 where the first is faster."""
-    values, labels = [], []
-    for number, sheet in enumerate(sheets):
-        one, other = pairs(sheet.target, settings.pairs, np.random.default_rng([seed, number]))
-        values.append(sheet.against(one, other))
-        labels.append(sheet.target[one] < sheet.target[other])
-    group = [len(label) for label in labels]
-    names = sheets[0].pair_names if sum(group) else []
-    return _Rows(names, np.concatenate(values), np.concatenate(labels).astype(np.float64), group, None)
-
-
-def shares(target: np.ndarray) -> np.ndarray:
-    """How fast each configuration (c,) is within its graph: the share of slower ones, in (0, 1)."""
-    return 1 - (rankdata(target) - 0.5) / len(target)
-
-
-def pairs(target: np.ndarray, limit: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the two of each ordered pair (p,): all of different configurations, or `limit` drawn ones; without
-    those whose targets are equal."""
-    count = len(target)
-    every = count * (count - 1)
-    number = np.arange(every) if every <= limit else np.sort(rng.choice(every, limit, replace=False, shuffle=False))
-    one, other = np.divmod(number, max(count - 1, 1))
-    other += other >= one
-    differs = target[one] != target[other]
-    return one[differs], other[differs]
-
-
-def _judge(targets: Sequence[np.ndarray]) -> Callable:
-    """LightGBM's `feval` for rows of graphs with these targets: mean tau-a over the held-out graphs with an order."""
-    starts = np.cumsum([0, *map(len, targets)])
-    ordered = [_ordered(target, start) for target, start in zip(targets, starts, strict=False)]
-
-    def judge(prediction: np.ndarray, held_out: lgb.Dataset) -> tuple[str, float, bool]:
-        places = np.asarray(held_out.used_indices)
-        found = np.zeros(starts[-1])
-        found[places] = prediction
-        graphs = np.flatnonzero(np.isin(starts[:-1], places))
-        taus = [np.sign(found[one] - found[other]).mean() for one, other in (ordered[g] for g in graphs) if len(one)]
-        return "tau", float(np.mean(taus)) if taus else 0.0, True
-
-    return judge
-
-
-def _ordered(target: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (p,) of the faster and of the slower configuration of each pair with an order, PAIRS of them at most."""
-    one, other = pairs(target, PAIRS, np.random.default_rng(len(target)))
-    faster = target[one] < target[other]
-    return start + np.where(faster, one, other), start + np.where(faster, other, one)
-
-
-def _score(objective: str, model: Model, sheet: Sheet, settings: Settings) -> np.ndarray:
+def _score(objective: str, model: Model, table: FeatureTable, settings: Settings) -> np.ndarray:
     """Scores (c,) of one model, smaller is faster."""
     if isinstance(model, baselines.Ridge):
-        return model.score(sheet.names, sheet.values) if model.names else np.zeros(sheet.rows)
+        return model.score(table.names, table.values) if model.names else np.zeros(table.rows)
     if objective == "pairwise":
-        opponents = drawn(sheet.rows, settings.opponents)
-        score = np.empty(sheet.rows)
-        for rows in _chunks(sheet.rows, len(opponents) * len(sheet.pair_names)):
-            one, other = np.repeat(rows, len(opponents)), np.tile(opponents, len(rows))
-            wins = _predict(model, sheet.against(one, other)).reshape(len(rows), -1)
-            score[rows] = -wins.mean(axis=1)
-        return score
-    return np.concatenate(
-        [-_predict(model, sheet.features(rows)) for rows in _chunks(sheet.rows, len(sheet.feature_names))]
-    )
+        return _lost_comparisons(model, table, settings.opponents)
+    chunks = _chunks(table.rows, len(table.feature_names))
+    return np.concatenate([-_predict(model, table.features(rows)) for rows in chunks])
+
+
+def _lost_comparisons(model: lgb.Booster, table: FeatureTable, limit: int) -> np.ndarray:
+    """Minus the mean win (c,) of each configuration over at most `limit` others, by a pairwise classifier."""
+    opponents = drawn(table.rows, limit)
+    score = np.empty(table.rows)
+    for rows in _chunks(table.rows, len(opponents) * len(table.pair_names)):
+        first, second = np.repeat(rows, len(opponents)), np.tile(opponents, len(rows))
+        wins = _predict(model, table.against(first, second)).reshape(len(rows), -1)
+        score[rows] = -wins.mean(axis=1)
+    return score
 
 
 def _predict(model: lgb.Booster, values: np.ndarray) -> np.ndarray:
@@ -221,5 +178,6 @@ def _predict(model: lgb.Booster, values: np.ndarray) -> np.ndarray:
 
 
 def _chunks(rows: int, width: int) -> Iterator[np.ndarray]:
+    """Rows 0 .. rows - 1 in parts whose columns, `width` of a row, fit into `_CELLS` values."""
     step = max(1, _CELLS // max(width, 1))
     return (np.arange(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -11,11 +11,10 @@ from scipy.stats import rankdata
 from stages.gnn.batch import Static, join
 from stages.gnn.settings import Settings
 from stages.gnn.training import build
-from stages.graphs.opcodes import OPCODE_NUMBERS
+from stages.graphs.opcodes import OPCODE_NAMES
 
 CONFIGURATIONS = 64  # shown at most, from the fastest to the slowest
 SCHEMA = {"graph": pl.String, "node": pl.Int64, "opcode": pl.String, "place": pl.Float64, "gate": pl.Float64}
-_NAMES = {number: name for name, number in OPCODE_NUMBERS.items()}
 
 
 def attention(collection: str, settings: Settings, weights: bytes, static: Static | None) -> pl.DataFrame:
@@ -44,7 +43,7 @@ def attention(collection: str, settings: Settings, weights: bytes, static: Stati
                 {
                     "graph": [static.graph.id] * gate.size,
                     "node": np.tile(node, k),
-                    "opcode": [_NAMES.get(int(code), "other") for code in static.graph.opcode[node]] * k,
+                    "opcode": [OPCODE_NAMES.get(int(code), "other") for code in static.graph.opcode[node]] * k,
                     "place": np.repeat(rankdata(target[sample]), nodes),
                     "gate": gate.ravel().astype(np.float64),
                 },

@@ -48,7 +48,7 @@ class Moves:
         self._tensors = copies.slot_tensors(graph)
         layouts, self._slots = distinct_layouts(graph.triples)
         sides = copies.Sides(layouts)
-        self._events = copies.events(graph, self._tensors, sides)
+        self._events = copies.possible_copies(graph, self._tensors, sides)
         self._layouts = sides.layouts
         self._table, self._differs = sides.table, orders.differ(list(sides.orders))
         there = self._tensors.bytes > 0
@@ -74,7 +74,7 @@ class Moves:
             first, last = np.searchsorted(nodes, place), np.searchsorted(nodes, place, side="right")
             row = np.repeat(np.arange(len(place)), last - first)
             event = order[np.arange(len(row)) - np.repeat(np.cumsum(last - first) - last, last - first)]
-            kinds = np.array([copies.EVENTS.index(kind) for kind in _INSIDE])
+            kinds = np.array([copies.COPY_KINDS.index(kind) for kind in _INSIDE])
             column = np.searchsorted(kinds, self._events.kind[event])
             np.add.at(inside, (row, column), self._happening(event, code[row], code[row]))
         return np.concatenate([np.stack(columns, axis=1), inside.reshape(len(place), -1)], axis=1).astype(np.float32)

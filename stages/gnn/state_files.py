@@ -20,7 +20,8 @@ from stages.errors import InputError
 from stages.gnn.graph_view import View
 from stages.gnn.states import Level, Whole
 from stages.graphs.collection import slug
-from stages.graphs.dataset import ModelGraph, graph_file, read_tensors
+from stages.graphs.dataset import ModelGraph, graph_file
+from stages.graphs.tensor_files import read_tensors
 
 _LEVEL = ("nodes", "starts", "varying", "table", "example")
 _PLAIN = ("rows", "code", "columns", "copy_ends", "copy_columns")

@@ -9,9 +9,7 @@ data/pad/SLUG/SPLIT/ID.safetensors            the features of `ModelGraph`
 from __future__ import annotations
 
 import json
-import math
-import mmap
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import numpy as np
 from stages import files
 from stages.errors import InputError
 from stages.graphs.collection import SPLITS, is_tile, slug
+from stages.graphs.tensor_files import Pieces, read_tensors, write_tensors
 
 PACKED = {
     "node_feat": np.float32,
@@ -41,32 +40,35 @@ PACKED_LAYOUT = PACKED | {
 PACKED_TILE = PACKED | {"config_feat": np.float32, "normalizer": np.int64}
 PADDED = {"x": np.float32, "opcode": np.uint8, "layout": np.int8}
 PADDED_TILE = PADDED | {"tile_config": np.float32}
-#: by the names of safetensors, in the order in which the library ranks them
-_DTYPES = {"U8": "u1", "I8": "i1", "U16": "<u2", "I32": "<i4", "U32": "<u4", "F32": "<f4", "F64": "<f8", "I64": "<i8"}
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """An array of `shape` to be written that comes in pieces along its first axis and is never in memory as a whole."""
-
-    shape: tuple[int, ...]
-    pieces: Iterable[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class PackedGraph:
     """One graph with its configurations: n nodes left by pruning, m edges, c configurations of nc configurable nodes.
 
-    node_feat (n, 140) float32; node_opcode (n,) uint8; edge_index (m, 2) int32, [u, v]: u consumes the output of v.
-    Layout graphs: node_split (n,) int32, the part of the published partition that a node is in; config_nodes (nc,)
-    int32, places of the configurable nodes; codes (c, nc) uint16 into triples (t, 18) int8, the distinct output, input
-    and kernel layouts of this graph; contracted (k, 2) int32, pairs [consumer, producer] of places in config_nodes
-    between which the whole graph has a path without another configurable node; config_operands (nc, 2) int32,
-    producers of the input and the kernel of each configurable node, -1 for none.
-    Tile graphs: config_feat (c, 24) float32; normalizer (c,) int64 in nanoseconds.
-    runtime (c,) int64 in nanoseconds, zeros in test; config_index (c,) int64, places in the original file.
-    whole_opcodes (121,) int64 counts the opcodes of the unpruned graph; whole: its other statistics by name.
-    Arrays are read-only; those of layout graphs are memory-mapped.
+    Arrays are read-only; those of layout graphs are memory-mapped. What only the other kind of graph has is None.
+
+    Attributes:
+        id: The graph's id, the name of its npz file.
+        split: Its split.
+        collection: Official name.
+        node_feat: (n, 140) float32.
+        node_opcode: (n,) uint8.
+        edge_index: (m, 2) int32; an edge [u, v] says that u consumes the output of v.
+        node_split: (n,) int32; the part of the published partition that a node is in. Layout graphs.
+        config_nodes: (nc,) int32; the configurable nodes. Layout graphs.
+        codes: (c, nc) uint16; indices into triples. Layout graphs.
+        triples: (t, 18) int8; the distinct output, input and kernel layouts of this graph. Layout graphs.
+        contracted: (k, 2) int32; pairs [consumer, producer] of indices into config_nodes between which the whole graph
+            has a path without another configurable node. Layout graphs.
+        config_operands: (nc, 2) int32; the nodes that compute the input and the kernel of each configurable node, -1
+            for none. Layout graphs.
+        config_feat: (c, 24) float32. Tile graphs.
+        normalizer: (c,) int64 in nanoseconds. Tile graphs.
+        runtime: (c,) int64 in nanoseconds; zeros in test.
+        config_index: (c,) int64; the number of each configuration in the npz file.
+        whole_opcodes: (121,) int64; counts of the opcodes of the unpruned graph.
+        whole: The other statistics of the unpruned graph, by name.
     """
 
     id: str
@@ -102,7 +104,14 @@ class PackedGraph:
         return self.runtime.astype(np.float64) if self.normalizer is None else self.runtime / self.normalizer
 
     def layouts(self, indices: np.ndarray | slice | None = None) -> np.ndarray:
-        """(k, nc, 18) int8, output, input and kernel layout of the configurations at `indices`, else of all."""
+        """Decodes configurations.
+
+        Args:
+            indices: Which of them; by default all c.
+
+        Returns:
+            (k, nc, 18) int8; the output, input and kernel layout of each configurable node.
+        """
         return self.triples[self.codes[slice(None) if indices is None else indices]]
 
 
@@ -110,10 +119,21 @@ class PackedGraph:
 class ModelGraph:
     """What the graph network needs of one graph: n nodes, m edges, c configurations of nc configurable nodes.
 
-    x (n, F) float32, scaled; opcode (n,) uint8; layout (n, 6) int8, own minor-to-major order, padded with -1;
-    edge_index (2, m) int64, row 0 consumers, row 1 producers; target (c,) float64 as in `PackedGraph`, zeros in test.
-    Layout graphs: config_nodes (nc,) int64; codes (c, nc) uint16, memory-mapped, into triples (t, 18) int8.
-    Tile graphs: tile_config (c, G) float32, scaled. packed: the graph as the prune stage left it.
+    What only the other kind of graph has is None.
+
+    Attributes:
+        id: As in `PackedGraph`, and so are split and collection.
+        x: (n, F) float32; scaled node features.
+        opcode: (n,) uint8.
+        layout: (n, 6) int8; a node's own minor-to-major order, padded with -1.
+        edge_index: (2, m) int64; consumers in row 0, producers in row 1.
+        config_nodes: (nc,) int64. Layout graphs.
+        codes: (c, nc) uint16, memory-mapped; indices into triples. Layout graphs.
+        triples: (t, 18) int8. Layout graphs.
+        tile_config: (c, G) float32, scaled. Tile graphs.
+        target: (c,) float64 as in `PackedGraph`; zeros in test.
+        config_index: (c,) int64, as in `PackedGraph`.
+        packed: The graph as the prune stage left it.
     """
 
     id: str
@@ -152,7 +172,17 @@ def graph_file(folder: str | Path, split: str, id: str) -> Path:
 
 
 def manifest(folder: str | Path) -> dict:
-    """{"collection", "hops", "graphs": {split: [{"id", "nodes", "whole_nodes", ...}, ...]}} of a prune folder."""
+    """Reads the manifest of a prune folder.
+
+    Args:
+        folder: DATA/prune/SLUG.
+
+    Returns:
+        {"collection", "hops", ..., "graphs": {split: [{"id", "nodes", "whole_nodes", ...}, ...]}}.
+
+    Raises:
+        InputError: There is none, or it is no JSON.
+    """
     path = Path(folder, "manifest.json")
     try:
         return json.loads(path.read_text())
@@ -163,7 +193,7 @@ def manifest(folder: str | Path) -> dict:
 
 
 def graph_ids(data: str | Path, collection: str, split: str) -> list[str]:
-    """Ids of the graphs of a split, sorted."""
+    """Ids of the packed graphs of a split, sorted; InputError for what is no split, or where prune has not run."""
     if split not in SPLITS:
         raise InputError(f"{split!r} is no split: use one of {', '.join(SPLITS)}")
     return [graph["id"] for graph in manifest(prune_folder(data, collection))["graphs"][split]]
@@ -180,10 +210,21 @@ def graph(data: str | Path, collection: str, split: str, id: str) -> PackedGraph
 
 
 def graphs(data: str | Path, collection: str, split: str) -> list[PackedGraph]:
-    """The packed graphs of a split, sorted by id.
+    """Reads the packed graphs of a split.
 
-    Cheap for layout graphs, whose files are memory-mapped. Tile graphs are read: they are small, and thousands of maps
-    would use up the process's file descriptors. InputError where the prune stage has not run or a file is damaged.
+    This is cheap for layout graphs, whose files are memory-mapped. Tile graphs are read: they are small, and thousands
+    of maps would use up the process's file descriptors.
+
+    Args:
+        data: The folder of all outputs.
+        collection: Official name.
+        split: One of `SPLITS`.
+
+    Returns:
+        The graphs, sorted by id.
+
+    Raises:
+        InputError: The prune stage has not run, or a file is damaged.
     """
     return [graph(data, collection, split, id) for id in graph_ids(data, collection, split)]
 
@@ -194,19 +235,24 @@ def model_graph(data: str | Path, collection: str, split: str, id: str) -> Model
 
 
 def model_graphs(data: str | Path, collection: str, split: str) -> list[ModelGraph]:
-    """Model-ready graphs of a split, sorted by id; InputError where prune or pad have not run, or not on the same."""
+    """Reads the model-ready graphs of a split, as `graphs` does the packed ones.
+
+    Raises:
+        InputError: Prune or pad have not run, or pad ran on other graphs; or a file is damaged.
+    """
     return [_model_graph(data, packed) for packed in graphs(data, collection, split)]
 
 
 def write_packed(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], whole: Mapping[str, float]) -> None:
     """Writes one packed graph, a tensor for each array of `PackedGraph`, and the statistics of its whole graph."""
     schema = PACKED_LAYOUT if "codes" in tensors else PACKED_TILE
-    _write(path, {**tensors, "whole_stats": np.array(list(whole.values()))}, schema, {"whole_stats": list(whole)})
+    statistics = np.array(list(whole.values()))
+    write_tensors(path, {**tensors, "whole_stats": statistics}, schema, {"whole_stats": list(whole)})
 
 
 def write_padded(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes the model-ready features of one graph: x, opcode, layout and, for tile graphs, tile_config."""
-    _write(path, tensors, PADDED_TILE if "tile_config" in tensors else PADDED, {})
+    write_tensors(path, tensors, PADDED_TILE if "tile_config" in tensors else PADDED, {})
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -216,8 +262,8 @@ def write_json(path: str | Path, content: dict) -> None:
 
 def remove_stale(folder: str | Path, ids: Mapping[str, Collection[str]]) -> None:
     """Removes what an earlier run left: files in FOLDER/SPLIT of graphs that are not among `ids` of that split."""
-    for split, kept in ids.items():
-        names = {graph_file(folder, split, id).name for id in kept}
+    for split, current in ids.items():
+        names = {graph_file(folder, split, id).name for id in current}
         for path in Path(folder, split).iterdir():
             if path.name not in names:
                 path.unlink()
@@ -245,54 +291,6 @@ def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
         config_index=packed.config_index.copy(),
         packed=packed,
     )
-
-
-def _write(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], schema: dict, metadata: dict) -> None:
-    """Writes a safetensors file, whole or not at all: the bytes that the library writes, which needs whole arrays."""
-    if tensors.keys() != schema.keys():
-        raise ValueError(f"{path}: tensors {sorted(tensors)}, the schema has {sorted(schema)}")
-    dtypes = {name: np.dtype(schema[name]) for name in schema}
-    official = {np.dtype(code): name for name, code in _DTYPES.items()}
-    order = sorted(schema, key=lambda name: (-list(official).index(dtypes[name]), name))
-    # One metadata entry: safetensors writes several in an order that changes from run to run.
-    header: dict = {"__metadata__": {"names": json.dumps(metadata)}}
-    end = 0
-    for name in order:
-        shape, start = list(tensors[name].shape), end
-        end += math.prod(shape) * dtypes[name].itemsize
-        header[name] = {"dtype": official[dtypes[name]], "shape": shape, "data_offsets": [start, end]}
-    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    head += b" " * (-len(head) % 8)
-    with files.replacing(path) as beside, open(beside, "wb") as file:
-        file.write(len(head).to_bytes(8, "little") + head)
-        for name in order:
-            tensor = tensors[name]
-            for piece in tensor.pieces if isinstance(tensor, Pieces) else [tensor]:
-                file.write(np.ascontiguousarray(piece, dtypes[name]).data)
-        if file.tell() != 8 + len(head) + end:
-            raise ValueError(f"{path}: the pieces of a tensor are not of its shape")
-
-
-def read_tensors(path: str | Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:
-    """Read-only tensors of a safetensors file and its metadata. The library itself copies; it has no memory maps.
-
-    InputError where there is no such file, or it is damaged.
-    """
-    try:
-        with open(path, "rb") as file:
-            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
-        start = 8 + int.from_bytes(buffer[:8], "little")
-        header = json.loads(buffer[8:start])
-        names = json.loads(header.pop("__metadata__")["names"])
-        tensors = {
-            name: np.ndarray(entry["shape"], _DTYPES[entry["dtype"]], buffer, start + entry["data_offsets"][0])
-            for name, entry in header.items()
-        }
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        raise InputError(f"{path}: is damaged; run the stage that writes it again") from None
-    return tensors, names
 
 
 def _read(path: Path, schema: dict, mapped: bool) -> tuple[dict[str, np.ndarray], dict]:

@@ -20,6 +20,7 @@ _NAMES = """
 
 UNKNOWN = 0
 OPCODE_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(_NAMES, start=1)}
+OPCODE_NAMES: dict[int, str] = {number: name for name, number in OPCODE_NUMBERS.items()}
 #: how many numbers there are
 OPCODES = 1 + len(OPCODE_NUMBERS)
 #: the opcodes whose operands have roles or whose columns say more than those of others

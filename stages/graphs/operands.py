@@ -23,22 +23,31 @@ _CONVOLUTION_COLUMNS = [93, 94, 99, 100, 105, 106, 107, 108]
 def config_operands(
     node_feat: np.ndarray, node_opcode: np.ndarray, edge_index: np.ndarray, config_nodes: np.ndarray
 ) -> np.ndarray:
-    """(nc, 2) int64: nodes that compute the input and the kernel of each configurable node, -1 where it has none.
+    """Finds the nodes that compute the input and the kernel of each configurable node.
 
-    node_feat (n, 140), node_opcode (n,), edge_index (m, 2) as published; config_nodes (nc,). Told by what must hold of
-    the shapes. Where it holds of either order of a convolution's or a dot's producers, they stay as in edge_index.
+    They are told apart by what must hold of the shapes. Where it holds of either order of a convolution's or a dot's
+    producers, they stay as in edge_index.
+
+    Args:
+        node_feat: (n, 140) as published.
+        node_opcode: (n,).
+        edge_index: (m, 2); an edge [u, v] says that u consumes the output of v.
+        config_nodes: Configurable nodes (nc,).
+
+    Returns:
+        (nc, 2) int64; input and kernel, -1 where a node has none.
     """
     order = np.argsort(edge_index[:, 0], kind="stable")
     consumers, producers = edge_index[order, 0], edge_index[order, 1]
     # No node of a computation consumes the computation's root: a root is that of a computation the node calls.
-    operand = node_feat[producers, ROOT] == 0
-    consumers, producers = consumers[operand], producers[operand]
+    computed = node_feat[producers, ROOT] == 0
+    consumers, producers = consumers[computed], producers[computed]
     starts, ends = (np.searchsorted(consumers, config_nodes, side) for side in ("left", "right"))
-    found = np.full((len(config_nodes), 2), -1)
-    for row, node, start, end in zip(found, config_nodes, starts, ends, strict=True):
+    operands = np.full((len(config_nodes), 2), -1)
+    for row, node, start, end in zip(operands, config_nodes, starts, ends, strict=True):
         chosen = _chosen(node_feat, int(node_opcode[node]), node, producers[start:end])
         row[: len(chosen)] = chosen
-    return found
+    return operands
 
 
 def _chosen(node_feat: np.ndarray, opcode: int, node: int, producers: np.ndarray) -> Sequence[int]:
@@ -52,36 +61,37 @@ def _chosen(node_feat: np.ndarray, opcode: int, node: int, producers: np.ndarray
         return producers[:2]
     if len(producers) == 1:  # of both operands, as in dot(x, x): there is one edge for the two
         return [producers[0]] * 2
-    made = shape(dimensions(node_feat[[node]])[0])
+    output = shape(dimensions(node_feat[[node]])[0])
     shapes = {producer: shape(dims) for producer, dims in zip(producers, dimensions(node_feat[producers]), strict=True)}
     numbers = node_feat[node, _CONVOLUTION_COLUMNS].astype(int).tolist()
     for pair in permutations(producers, 2):
-        given, kernel = (shapes[producer] for producer in pair)
-        if _convolves(made, given, kernel, numbers) if opcode == CONVOLUTION else _multiplies(made, given, kernel):
+        left, right = (shapes[producer] for producer in pair)
+        fits = _convolves(output, left, right, numbers) if opcode == CONVOLUTION else _multiplies(output, left, right)
+        if fits:
             return pair
     return producers[:2]
 
 
-def _convolves(made: tuple, given: tuple, kernel: tuple, numbers: list[int]) -> bool:
+def _convolves(output: tuple, input: tuple, kernel: tuple, numbers: list[int]) -> bool:
     """Whether the features and batches of a convolution's shapes fit each other. numbers: _CONVOLUTION_COLUMNS."""
-    batch, feature, kernel_in, kernel_out, made_batch, made_feature, feature_groups, batch_groups = numbers
-    if not len(made) == len(given) == len(kernel) > max(numbers[:6]):
+    batch, feature, kernel_in, kernel_out, output_batch, output_feature, feature_groups, batch_groups = numbers
+    if not len(output) == len(input) == len(kernel) > max(numbers[:6]):
         return False
     return (
-        given[feature] == kernel[kernel_in] * feature_groups
-        and made[made_feature] == kernel[kernel_out]
-        and given[batch] == made[made_batch] * batch_groups
+        input[feature] == kernel[kernel_in] * feature_groups
+        and output[output_feature] == kernel[kernel_out]
+        and input[batch] == output[output_batch] * batch_groups
     )
 
 
-def _multiplies(made: tuple, left: tuple, right: tuple) -> bool:
-    """Whether `made` can be a dot's: batch dimensions of both sides, then free ones of the left, then of the right.
+def _multiplies(output: tuple, left: tuple, right: tuple) -> bool:
+    """Whether `output` can be a dot's: batch dimensions of both sides, then free ones of the left, then of the right.
 
     What is left of the two sides is contracted, and so of the same sizes. Free dimensions keep their order.
     """
-    for first in range(len(made) + 1):
-        for second in range(first, len(made) + 1):
-            batch, free, other = made[:first], made[first:second], made[second:]
+    for first in range(len(output) + 1):
+        for second in range(first, len(output) + 1):
+            batch, free, other = output[:first], output[first:second], output[second:]
             if not (_within(free, left) and _within(other, right)):
                 continue
             rest = Counter(left) - Counter(free)

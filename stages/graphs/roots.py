@@ -89,7 +89,7 @@ def _moved(root: Path, project: Path) -> Path | None:
     """Where a data set lies that another machine has at `root`: by the end of its path, in the project or beside it."""
     parts = root.parts[1:] if root.is_absolute() else root.parts
     for start, base in itertools.product(range(len(parts)), ("", "data", "..")):
-        place = Path(base, *parts[start:])
-        if (project / place / "npz").is_dir():
-            return place
+        root_here = Path(base, *parts[start:])
+        if (project / root_here / "npz").is_dir():
+            return root_here
     return None

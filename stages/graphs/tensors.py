@@ -1,15 +1,21 @@
-"""What the 140 node columns say about a tensor: its dimensions, elements and bytes."""
+"""The published columns of nodes and configurations, and what those of a node say about its tensor."""
 
 from __future__ import annotations
 
 import numpy as np
 
 MAX_RANK = 6
-#: columns: 1 for the root of a computation; one-hot element type; dimensions; number of elements; dimensions that the
-#: opcode names; own layout, minor-to-major
+NODE_FEATURES = 140
+#: the layouts that a configuration gives a configurable node, in the order of the columns; each has `MAX_RANK` of them
+SLOTS = ("output", "input", "kernel")
+LAYOUT_FEATURES = len(SLOTS) * MAX_RANK
+#: of a tile configuration: the bounds of kernel, output and input tile, each with their sum and product
+TILE_FEATURES = 3 * (MAX_RANK + 2)
+#: columns of a node: 1 for the root of a computation; one-hot element type; dimensions; number of elements; dimensions
+#: that the opcode names; dimension numbers of a convolution; own layout, minor-to-major
 ROOT, TYPES, SHAPE, ELEMENTS = 0, slice(2, 21), slice(21, 27), 28
-DIMENSIONS, LAYOUT = slice(31, 37), slice(134, 140)
-#: bytes of an element by the type columns: invalid, pred, s8..s64, u8..u64, f16, f32, f64, bf16, c64, c128, tuple,
+DIMENSIONS, CONVOLUTION_NUMBERS, LAYOUT = slice(31, 37), slice(93, 107), slice(134, 140)
+#: Bytes of an element by the type columns: invalid, pred, s8..s64, u8..u64, f16, f32, f64, bf16, c64, c128, tuple,
 #: opaque, token. A tuple has no bytes of its own: its elements are nodes too.
 _ELEMENT_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8, 16, 0, 0, 0], np.int64)
 

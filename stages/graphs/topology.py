@@ -8,9 +8,15 @@ import numpy as np
 
 
 def operands(nodes: int, edge_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts (n + 1,) and producers (m,): node i consumes producers[starts[i]:starts[i + 1]], in the file's order.
+    """Groups edges by their consumer.
 
-    edge_index (m, 2), [u, v]: u consumes the output of v.
+    Args:
+        nodes: How many there are, n.
+        edge_index: (m, 2); an edge [u, v] says that u consumes the output of v.
+
+    Returns:
+        Starts (n + 1,) and producers (m,): node i consumes producers[starts[i]:starts[i + 1]], in the order of
+        edge_index.
     """
     order = np.argsort(edge_index[:, 0], kind="stable")
     starts = np.searchsorted(edge_index[order, 0], np.arange(nodes + 1))
@@ -18,7 +24,15 @@ def operands(nodes: int, edge_index: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def topological_order(nodes: int, edge_index: np.ndarray) -> np.ndarray:
-    """Nodes (n,), each after what it consumes; published files are in that order already."""
+    """Orders nodes (n,), each after what it consumes; published files are in that order already.
+
+    Args:
+        nodes: How many there are, n.
+        edge_index: (m, 2), without a cycle.
+
+    Returns:
+        (n,) int64.
+    """
     if (edge_index[:, 0] > edge_index[:, 1]).all():
         return np.arange(nodes)
     starts, producers = operands(nodes, edge_index)
@@ -27,9 +41,17 @@ def topological_order(nodes: int, edge_index: np.ndarray) -> np.ndarray:
 
 
 def within(nodes: int, edge_index: np.ndarray, ids: np.ndarray, hops: int | str, direction: str = "both") -> np.ndarray:
-    """(n,) bool: the nodes within `hops` steps of the nodes `ids`, places or a mask; all for "all".
+    """Finds the nodes within some steps of others.
 
-    direction: steps go to "producers", to "consumers" or "both" ways.
+    Args:
+        nodes: How many there are, n.
+        edge_index: (m, 2); an edge [u, v] says that u consumes the output of v.
+        ids: The nodes to start from, as numbers or as a mask.
+        hops: How many steps; "all" takes every node.
+        direction: Whether steps go to "producers", to "consumers" or "both" ways.
+
+    Returns:
+        (n,) bool.
     """
     inside = np.full(nodes, hops == "all")
     inside[ids] = True

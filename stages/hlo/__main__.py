@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def convert(file: Path, folder: Path, padding: int = 0, extra: bool = False) -> list[Path]:
-    """`write` of what is `read` from `file`; returns the paths written, raises InputError as both do."""
+    """Reads `file` and writes its npz files, as `read` and `write` do; returns the paths written."""
     return write(read(file), file, folder, padding, extra)
 
 
@@ -68,17 +68,19 @@ def write(source: Source, file: Path, folder: Path, padding: int = 0, extra: boo
     the whole file can be read.
 
     Args:
-        source: what `file` holds.
-        padding: see `graph_arrays`; with -1 it is no official file, and the pipeline refuses it.
-        extra: adds the array node_feat_extra (n, 28) float32 of `left_out`. It has a key of its own, so that node_feat
-            stays the official one and whoever reads arrays by their names, as the pipeline does, reads the same as
-            without it.
+        source: What `file` holds.
+        file: Where it comes from.
+        folder: Where the npz files go; made if it is not there.
+        padding: As in `graph_arrays`. With -1 the result is no official file, and the pipeline refuses it.
+        extra: Adds the array node_feat_extra (n, 28) float32 of `left_out`. It has a key of its own, so that node_feat
+            stays the official one. Whoever reads arrays by their names, as the pipeline does, reads the same as without
+            it.
 
     Returns:
         The paths written.
 
     Raises:
-        InputError: runs and graph do not fit, a tensor has more than six dimensions where that matters (in a dump, or
+        InputError: Runs and graph do not fit, a tensor has more than six dimensions where that matters (in a dump, or
             in a configuration's layout), or the folder cannot be written.
     """
     try:
@@ -98,9 +100,17 @@ def write(source: Source, file: Path, folder: Path, padding: int = 0, extra: boo
 
 
 def graph_npz(module: HloModuleProto, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a program without configurations, by the keys that a layout npz has for them.
+    """Makes the arrays of a program without configurations.
 
-    padding, extra: as in `write`. Raises InputError for a tensor of more than six dimensions, or a broken graph.
+    Args:
+        module: The program.
+        padding: As in `write`, and so is extra.
+
+    Returns:
+        Arrays by the keys that a layout npz has for them.
+
+    Raises:
+        InputError: A tensor has more than six dimensions, or the graph is broken.
     """
     check_ranks(module)
     graph = graph_arrays(module, padding)
@@ -113,9 +123,17 @@ def graph_npz(module: HloModuleProto, padding: int = 0, extra: bool = False) -> 
 
 
 def layout_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a layout npz by their official keys; InputError when runs and graph do not fit.
+    """Makes the arrays of a layout npz.
 
-    padding, extra: as in `write`.
+    Args:
+        tuning: The tuning file of a program.
+        padding: As in `write`, and so is extra.
+
+    Returns:
+        Arrays by their official keys.
+
+    Raises:
+        InputError: Runs and graph do not fit.
     """
     graph = graph_arrays(tuning.module, padding)
     node_config_ids, node_config_feat, config_runtime = layout_configurations(tuning, graph)
@@ -131,9 +149,17 @@ def layout_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) 
 
 
 def tile_npz(tuning: ModuleTuningData, padding: int = 0, extra: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a tile npz by their official keys; InputError when there is no timed run or no default.
+    """Makes the arrays of a tile npz.
 
-    padding, extra: as in `write`.
+    Args:
+        tuning: The tuning data of one kernel.
+        padding: As in `write`, and so is extra.
+
+    Returns:
+        Arrays by their official keys.
+
+    Raises:
+        InputError: There is no timed run, or no default among them.
     """
     graph = graph_arrays(tuning.module, padding)
     config_feat, config_runtime, normalizers = tile_configurations(tuning)

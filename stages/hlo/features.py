@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.errors import InputError
 from stages.graphs.opcodes import opcode_number
+from stages.graphs.tensors import MAX_RANK
 from stages.hlo.hlo_pb2 import (
     ConvolutionDimensionNumbers,
     HloComputationProto,
@@ -22,7 +23,6 @@ from stages.hlo.hlo_pb2 import (
     Window,
 )
 
-FEATURES = 140
 #: what the official featurizer leaves out, by name with the number of columns: of a dot, then of a gather. The third
 #: place (jafluri/kaggle_tpu_graph) added these and two more that say nothing new: the root of a computation is column 0
 #: of the 140, and whether a module is dynamic is the same for all of its nodes.
@@ -39,7 +39,6 @@ LEFT_OUT = {
     "indices_are_sorted": 1,
 }
 LEFT_OUT_PADDING = -1
-MAX_RANK = 6
 # XLA's number of the element type that each of the columns 2..20 stands for: invalid, pred, s8, s16, s32, s64, u8, u16,
 # u32, u64, f16, f32, f64, bf16, c64, c128, tuple, opaque, token.
 ELEMENT_TYPES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 15, 18, 13, 14, 17)
@@ -51,10 +50,12 @@ SPLIT_NAMES = ("cluster", "while", "cond")
 class GraphArrays:
     """A module of n instructions, m edges and s splits, in the dtypes of the official npz files.
 
-    node_feat: (n, 140) float32. node_opcode: (n,) uint8, 0 for an opcode the data set does not know.
-    edge_index: (m, 2) int64, a row [u, v] says that u consumes the output of v; sorted.
-    node_splits: (1, s) int64, from 0 to n, where the major computations end.
-    names: the n instruction names.
+    Attributes:
+        node_feat: (n, 140) float32.
+        node_opcode: (n,) uint8; 0 for an opcode that the data set does not know.
+        edge_index: (m, 2) int64, sorted; a row [u, v] says that u consumes the output of v.
+        node_splits: (1, s) int64, from 0 to n; where the major computations end.
+        names: The n names of the instructions.
     """
 
     node_feat: np.ndarray
@@ -65,12 +66,20 @@ class GraphArrays:
 
 
 def graph_arrays(module: HloModuleProto, padding: int = 0) -> GraphArrays:
-    """Arrays of `module`; its nodes are the instructions of all computations in file order.
+    """Makes the arrays of a module; its nodes are the instructions of all computations in file order.
 
-    padding: what follows the lists of dimension numbers, columns 31-36 (dimensions), 95-98 and 101-104 (spatial ones of
-    a convolution) and 134-139 (own layout). 0 as published; -1 as the first place had it, who changed the one line of
-    the official featurizer that pads these lists and no others (thanhhau097/google_fast_or_slow, README).
-    Raises InputError when the module has no instruction, or when an instruction refers to one that is not there.
+    Args:
+        module: A program or a kernel.
+        padding: What follows the lists of dimension numbers, columns 31-36 (dimensions), 95-98 and 101-104 (spatial
+            ones of a convolution) and 134-139 (own layout). 0 as published; -1 as the first place had it, who changed
+            the one line of the official featurizer that pads these lists and no others
+            (thanhhau097/google_fast_or_slow, README).
+
+    Returns:
+        The arrays.
+
+    Raises:
+        InputError: The module has no instruction, or an instruction refers to one that is not there.
     """
     computations = [_Computation(proto, start) for proto, start in _with_starts(module)]
     instructions = [instruction for computation in computations for instruction in computation.proto.instructions]
@@ -92,8 +101,15 @@ def graph_arrays(module: HloModuleProto, padding: int = 0) -> GraphArrays:
 
 
 def left_out(module: HloModuleProto) -> np.ndarray:
-    """(n, 28) float32: of each instruction, in the order of `graph_arrays`, the columns of `LEFT_OUT`, -1 where a list
-    has no entry, or the instruction is neither dot nor gather. Whether indices are sorted is 0 or 1 of every node."""
+    """Makes the columns of `LEFT_OUT`, which the official featurizer leaves out.
+
+    Args:
+        module: A program or a kernel of n instructions.
+
+    Returns:
+        (n, 28) float32; a row for each instruction, in the order of `graph_arrays`. -1 where a list has no entry, or
+        the instruction is neither dot nor gather. Whether indices are sorted is 0 or 1 of every node.
+    """
     rows = [
         _left_out_row(instruction) for computation in module.computations for instruction in computation.instructions
     ]

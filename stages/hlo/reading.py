@@ -1,7 +1,7 @@
 """What a protobuf file is: TpuGraphs tuning data, or an HLO dump of a compiler.
 
-A protobuf does not say what it is, and the bytes of one message can be read as another: each is told by what only it
-has.
+A protobuf does not say what it is, and the bytes of one message can be read as another. Each kind is recognised by
+what only it has.
 """
 
 from pathlib import Path
@@ -15,7 +15,10 @@ Source = ModuleTuningData | TuningData | HloModuleProto
 
 
 def read(file: Path) -> Source:
-    """What `file` holds.
+    """Reads a file and finds out what it is.
+
+    Args:
+        file: Tuning data or an HLO dump.
 
     Returns:
         ModuleTuningData for a layout program, TuningData for tile kernels, HloModuleProto for what XLA's
@@ -33,8 +36,8 @@ def read(file: Path) -> Source:
         raise InputError(f"{file}: is empty; fetch it again")
     if data.startswith(b"HloModule "):
         raise InputError(f"{file}: is HLO as text; dump it with --xla_dump_hlo_as_proto too, and give the .hlo.pb")
-    for told in (_layout, _tile, _dump, _module):
-        if (source := told(data)) is not None:
+    for parse in (_layout, _tile, _dump, _module):
+        if (source := parse(data)) is not None:
             return source
     raise InputError(
         f"{file}: is neither TpuGraphs tuning data nor an HLO dump, or is cut short; fetch it or dump it again"
@@ -50,8 +53,8 @@ def _layout(data: bytes) -> ModuleTuningData | None:
     tuning = _parsed(ModuleTuningData, data)
     if tuning is None or not tuning.runs or not tuning.module.computations:
         return None
-    named = tuning.fingerprint or tuning.config_index_to_node
-    return tuning if named or any(map(_measured, tuning.runs)) else None
+    identified = tuning.fingerprint or tuning.config_index_to_node
+    return tuning if identified or any(map(_measured, tuning.runs)) else None
 
 
 def _measured(run: ConfigProfile) -> bool:

@@ -7,22 +7,27 @@ ended in an error or was not timed is left out; layouts are padded with -1, tile
 import numpy as np
 
 from stages.errors import InputError
-from stages.hlo.features import MAX_RANK, GraphArrays, aggregated, leading
+from stages.graphs.tensors import LAYOUT_FEATURES, MAX_RANK, SLOTS
+from stages.hlo.features import GraphArrays, aggregated, leading
 from stages.hlo.hlo_pb2 import ConfigProfile, LayoutConfig, ModuleTuningData, TileSizeConfig
 
-TENSORS = 3
-LAYOUT_FEATURES = TENSORS * MAX_RANK
-TILE_FEATURES = 3 * (MAX_RANK + 2)
 COMPILER_CHOOSES = -1
 
 
 def layout_configurations(tuning: ModuleTuningData, arrays: GraphArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The layout configurations of a program, c timed runs of nc configurable nodes, in the order of the file.
+    """Lists the layout configurations of a program: its c timed runs of nc configurable nodes, in the file's order.
 
-    Returns node_config_ids (nc,) int64, node_config_feat (c, nc, 18) float32 (minor-to-major orders of output, input
-    and kernel, each padded to six with -1) and config_runtime (c,) int64 nanoseconds.
-    Raises InputError for no configurable node, no timed run, a run that does not fit the graph, or a layout of more
-    than six dimensions.
+    Args:
+        tuning: The tuning file.
+        arrays: The graph of its module.
+
+    Returns:
+        node_config_ids (nc,) int64, node_config_feat (c, nc, 18) float32 (minor-to-major orders of output, input and
+        kernel, each padded to six with -1) and config_runtime (c,) int64 in nanoseconds.
+
+    Raises:
+        InputError: There is no configurable node or no timed run, a run does not fit the graph, or a layout has more
+            than six dimensions.
     """
     nodes = list(tuning.config_index_to_node)
     count = len(arrays.node_opcode)
@@ -41,11 +46,18 @@ def layout_configurations(tuning: ModuleTuningData, arrays: GraphArrays) -> tupl
 
 
 def tile_configurations(tuning: ModuleTuningData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tile sizes of a kernel, c timed runs in the order of the file.
+    """Lists the tile sizes of a kernel: its c timed runs, in the file's order.
 
-    Returns config_feat (c, 24) float32 (kernel, output and input bounds, each padded to six with 0, then their sum and
-    product), config_runtime (c,) int64 nanoseconds and config_runtime_normalizers (c,) int64, the default's runtime.
-    Raises InputError when no run is timed or none of the timed ones is the default.
+    Args:
+        tuning: The tuning data of one kernel.
+
+    Returns:
+        config_feat (c, 24) float32 (kernel, output and input bounds, each padded to six with 0, then their sum and
+        product), config_runtime (c,) int64 in nanoseconds and config_runtime_normalizers (c,) int64, the run time of
+        the default.
+
+    Raises:
+        InputError: No run is timed, or none of the timed ones is the default.
     """
     runs = [run for run in tuning.runs if run.op_config.HasField("tile_size_config") and _is_timed(run)]
     if not runs:
@@ -74,9 +86,9 @@ def _layout_rows(configuration: LayoutConfig, names: list[str]) -> list[list[int
         )
     rows = []
     for node, name in zip(configuration.nodes, names, strict=True):
-        if len(node.tensors) > TENSORS:
+        if len(node.tensors) > len(SLOTS):
             raise InputError(
-                f"a run gives a node {len(node.tensors)} layouts, at most {TENSORS} are known; fetch the file again"
+                f"a run gives a node {len(node.tensors)} layouts, at most {len(SLOTS)} are known; fetch the file again"
             )
         rank = max((len(tensor.dims) for tensor in node.tensors), default=0)
         if rank > MAX_RANK:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from stages.errors import InputError
 from stages.graphs.opcodes import UNKNOWN, opcode_number
-from stages.hlo.features import ELEMENT_TYPES, MAX_RANK
+from stages.graphs.tensors import MAX_RANK
+from stages.hlo.features import ELEMENT_TYPES
 from stages.hlo.hlo_pb2 import HloInstructionProto, HloModuleProto
 
 #: XLA's names of the element types (`PrimitiveType` in its xla_data.proto) that the data set has no column for
@@ -32,8 +33,11 @@ NEWER_TYPES = {
 def check_ranks(module: HloModuleProto) -> None:
     """Refuses a tensor of more dimensions than the columns hold, whose shape and layout would be cut.
 
+    Args:
+        module: A program or a kernel.
+
     Raises:
-        InputError: names the first such instruction.
+        InputError: Names the first such instruction.
     """
     for instruction in instructions(module):
         rank = len(instruction.shape.dimensions)
@@ -45,8 +49,14 @@ def check_ranks(module: HloModuleProto) -> None:
 
 
 def unsaid(modules: Iterable[HloModuleProto]) -> str | None:
-    """One line with the number of instructions of each element type and opcode that has no column or number; None
-    where all have."""
+    """Counts instructions whose element type has no column, or whose opcode has no number.
+
+    Args:
+        modules: Programs or kernels.
+
+    Returns:
+        One line with the counts by element type and opcode; None where there is no such instruction.
+    """
     types, opcodes, total, without = Counter(), Counter(), 0, 0
     for module in modules:
         for instruction in instructions(module):

@@ -1,5 +1,7 @@
 """Strict reading of params.yaml: one section a stage, and values that may differ between collections."""
 
+import copy
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -19,7 +21,7 @@ _READ_ALIKE = (_STRING, _BOOLEAN, _INTEGER, _FLOAT, "tag:yaml.org,2002:null")
 def section(
     path: str | Path, stage: str, collection: str | None = None, overrides: Mapping[str, object] | None = None
 ) -> dict:
-    """Return the parameters of one stage, resolved for one collection.
+    """The parameters of one stage, resolved for one collection.
 
     A value is a scalar, a list, or a mapping from a pattern (`fnmatch`) over the collection's official name to a
     scalar, of which the first match wins. `overrides` replaces values, or adds parameters the section lacks.
@@ -34,38 +36,47 @@ def section(
         raise InputError(f"{path}: no section '{stage}'; the sections are {', '.join(values)}")
     if "collection" in values[stage]:
         raise InputError(f"{path}, {stage}.collection: holds for one run only; remove it and give collection=NAME")
-    given = dict(overrides or {})
-    found = {
+    overrides = dict(overrides or {})
+    resolved = {
         key: _resolve(f"{path}, {stage}.{key}", value, collection)
         for key, value in values[stage].items()
-        if key not in given
+        if key not in overrides
     }
-    return {**found, **given}
+    return resolved | overrides
 
 
 def sections(path: str | Path) -> list[str]:
-    """Return the names of the sections in the file's order."""
+    """The names of the sections in the file's order."""
     return list(read(path))
 
 
 def read(path: str | Path) -> dict[str, dict]:
-    """Return the file's sections, values as they stand there; InputError unless each is a mapping or empty."""
+    """The file's sections, values as they stand there; InputError unless each is a mapping or empty."""
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run from the project's folder") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    return copy.deepcopy(_parsed(str(path), text))
+
+
+@functools.lru_cache(maxsize=8)  # a run of a stage asks several times, and PyYAML takes a tenth of a second for each
+def _parsed(path: str, text: str) -> dict[str, dict]:
+    """The sections of a file with this text; `path` is for the messages."""
+    try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):  # it may stand inside what it names, without end
                 line = event.start_mark.line + 1
                 raise InputError(f"{path}, line {line}: *{event.anchor} is an alias; write the value itself")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        for line, fault in _faults(node) if node else ():
+        first_fault = next(_faults(node), None) if node else None
+        if first_fault:
+            line, fault = first_fault
             raise InputError(f"{path}, line {line}: {fault}")
         values = yaml.safe_load(text)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run from the project's folder") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -124,15 +135,15 @@ def _plain(number: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
-def _resolve(name: str, given: object, collection: str | None) -> object:
-    """Return the value for this collection where `given` maps patterns to values, else `given` itself."""
-    if not isinstance(given, dict):
-        return given
+def _resolve(name: str, value: object, collection: str | None) -> object:
+    """The value for this collection where `value` maps patterns to values, else `value` itself."""
+    if not isinstance(value, dict):
+        return value
     if collection is None:
         raise InputError(f"{name}: differs between collections; give collection=NAME")
-    for pattern, choice in given.items():
+    for pattern, choice in value.items():
         if fnmatchcase(collection, str(pattern)):
             if isinstance(choice, dict):
                 raise InputError(f"{name}, {pattern}: is a mapping; expected one value")
             return choice
-    raise InputError(f"{name}: no pattern matches {collection}; the patterns are {', '.join(map(str, given))}")
+    raise InputError(f"{name}: no pattern matches {collection}; the patterns are {', '.join(map(str, value))}")

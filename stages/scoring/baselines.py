@@ -15,7 +15,7 @@ from stages.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import is_tile
 from stages.scoring import scores
-from stages.statistics import standardised, statistics
+from stages.statistics.columns import standardised, statistics
 
 #: added to the variance of every column, which is one. A tenth is what a ridge on some dozens of correlated columns and
 #: a dozen programs bears; it is fixed, so that the baseline is not tuned on what it is compared by.

@@ -1,8 +1,9 @@
 """The official validation protocol of TpuGraphs: for everyone the same 1,000 configurations of a valid graph.
 
 Its repository (google-research-datasets/tpu_graphs) has them in tpu_graphs/baselines/layout/eval_indices: four files,
-xla_random.json and so on, graph -> places of configurations in the graph's npz file. Where that has fewer, places stand
-several times, and their configurations count so often. Kernels are judged by all of their configurations.
+xla_random.json and so on, which map a graph to indices of configurations in its npz file. Where that has fewer than
+1,000, indices stand several times, and their configurations count as often. Kernels are judged by all of their
+configurations.
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ from stages.graphs.collection import is_tile
 
 
 def read(folder: str | Path, collection: str, configurations: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """graph -> (k,) int64 places of the configurations by which each of a collection's valid graphs is judged.
+    """The configurations by which each valid graph of a collection is judged.
 
-    configurations: how many each valid graph has. Empty for tiles. Graphs of the file that are not among these are
-    passed over: they may have been left out of the data. Raises InputError for a file that is not there or holds no
-    such lists, a valid graph that it does not know, and a place that the graph does not have.
+    Args:
+        folder: the folder of the four files.
+        collection: official name.
+        configurations: graph -> how many configurations it has, of every valid graph. Other graphs of the file are
+            passed over: they may have been left out of the data.
+
+    Returns:
+        graph -> indices (k,) int64. Empty for tiles.
+
+    Raises:
+        InputError: the file is not there or holds no such lists, lacks a valid graph, or has an index that the graph
+            does not have.
     """
     if is_tile(collection):
         return {}
@@ -38,7 +48,7 @@ def read(folder: str | Path, collection: str, configurations: Mapping[str, int])
         listed = None
     if not isinstance(listed, dict):
         raise InputError(f"{path}: is no JSON that maps graphs to lists of indices; fetch it again")
-    return {graph: _places(path, graph, listed.get(graph), count) for graph, count in configurations.items()}
+    return {graph: _indices(path, graph, listed.get(graph), count) for graph, count in configurations.items()}
 
 
 def file(folder: str | Path, collection: str) -> Path:
@@ -47,17 +57,25 @@ def file(folder: str | Path, collection: str) -> Path:
     return Path(folder, f"{source}_{search}.json")
 
 
-def only(values: Mapping[str, np.ndarray], places: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """graph -> values (c,), of the graphs in `places` at these places (k,) alone."""
-    return {graph: value[places[graph]] if graph in places else value for graph, value in values.items()}
+def only(values: Mapping[str, np.ndarray], indices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The values at the configurations that are judged.
+
+    Args:
+        values: graph -> values (c,) of its configurations.
+        indices: graph -> indices (k,), as `read` returns them.
+
+    Returns:
+        graph -> values (k,) at its indices; all (c,) of a graph that is not in `indices`.
+    """
+    return {graph: value[indices[graph]] if graph in indices else value for graph, value in values.items()}
 
 
-def _places(path: Path, graph: str, listed: object, count: int) -> np.ndarray:
+def _indices(path: Path, graph: str, listed: object, count: int) -> np.ndarray:
     if listed is None:
         raise InputError(f"{path}: has no graph {graph}, which is a valid graph of the data; fetch both anew")
-    if not isinstance(listed, list) or not listed or any(type(place) is not int for place in listed):
+    if not isinstance(listed, list) or not listed or any(type(index) is not int for index in listed):
         raise InputError(f"{path}: {graph} has no list of whole numbers; fetch it again")
-    outside = next((place for place in listed if not 0 <= place < count), None)
+    outside = next((index for index in listed if not 0 <= index < count), None)
     if outside is not None:
         raise InputError(
             f"{path}: {graph} has index {outside}, but {count} configurations in the data; fetch both anew"

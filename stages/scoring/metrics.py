@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, nhypergeom
 
 from stages.errors import InputError
 from stages.graphs.collection import is_tile
@@ -104,17 +104,28 @@ def closeness(score: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def random_closeness(target: np.ndarray, k: int) -> float:
-    """Expected `closeness` of k configurations drawn at random without replacement; exact, nothing is sampled.
+    """Expected `closeness` of k configurations drawn at random without replacement; nothing is sampled."""
+    odds, fastest = _fastest_of_drawn(target, k)
+    return float((odds * fastest[0] / fastest).sum())
 
-    The i-th fastest of c is the fastest of the k with probability C(c-1-i, k-1) / C(c, k), computed as a running
-    product because the binomials overflow.
+
+def random_best(target: np.ndarray, k: int) -> float:
+    """Expected smallest of k targets (c,) drawn at random without replacement; nothing is sampled."""
+    odds, fastest = _fastest_of_drawn(target, k)
+    return float(odds @ fastest)
+
+
+def _fastest_of_drawn(target: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Odds that each of the c-k+1 fastest targets (c,) is the fastest of k drawn without replacement; these targets.
+
+    The number of faster ones that are passed over before the first drawn one is negative hypergeometric: the i-th
+    fastest is it with probability C(c-1-i, k-1) / C(c, k).
     """
     ordered = np.sort(np.asarray(target, dtype=np.float64))
     count = len(ordered)
     k = min(k, count)
-    places = np.arange(count - k)
-    chance = k / count * np.cumprod(np.concatenate([[1.0], (count - places - k) / (count - 1 - places)]))
-    return float((chance * ordered[0] / ordered[: count - k + 1]).sum())
+    passed_over = np.arange(count - k + 1)
+    return nhypergeom.pmf(passed_over, count, count - k, 1), ordered[: count - k + 1]
 
 
 def _best_of_top(score: np.ndarray, target: np.ndarray, k: int) -> float:

@@ -20,9 +20,14 @@ HEADER = ["ID", "Runtimes"]
 
 
 def read_solution(path: str | Path) -> dict[str, np.ndarray]:
-    """ID -> run times (c,) float64, all finite and positive (float64 holds nanoseconds exactly up to 104 days).
+    """The run times of a solution.
 
-    Raises InputError for no file, another header, an ID twice or of no collection, a run time that is not above zero.
+    Returns:
+        ID -> run times (c,) float64, finite and positive. float64 holds nanoseconds exactly up to 104 days.
+
+    Raises:
+        InputError: there is no file, its header is another, an ID stands twice or is of no collection, or a run time is
+            not above zero.
     """
     solution = {}
     for identifier, text in submission.read_columns(path, HEADER):
@@ -45,11 +50,18 @@ def read_solution(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def evaluate(rows: list[submission.Row], solution: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """collection -> ID -> official metric (NaN where undefined), for the collections that the solution holds.
+    """The official metric of every graph of the solution.
 
     Of a tile row the metric takes the first five indices, or as many as the kernel has configurations where these are
     fewer. What follows is not looked at: the official baseline (`rank_config_indices` in tpu_graphs) writes ten, with
     zeros at the end for a kernel of fewer.
+
+    Args:
+        rows: the submission.
+        solution: ID -> run times (c,).
+
+    Returns:
+        collection -> ID -> metric, NaN where it is undefined; of the collections that the solution holds.
 
     Raises:
         InputError: what is looked at is no valid submission for exactly the graphs of the solution.
@@ -70,7 +82,8 @@ def _looked_at(identifier: str, indices: Sequence[int], solution: Mapping[str, n
     return indices[: min(TOP, len(solution[identifier]))]
 
 
-def _places(indices, configurations: int) -> np.ndarray:
+def _places(indices: Sequence[int], configurations: int) -> np.ndarray:
+    """The place (c,) of each configuration in a row, from 0."""
     # Unlisted configurations share the place after the last: only the listed ones can be in the top 5.
     places = np.full(configurations, len(indices))
     places[list(indices)] = np.arange(len(indices))
@@ -94,14 +107,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.score", description="The official metric of a submission.")
     parser.add_argument("submission", help="CSV with the header ID,TopConfigs")
     parser.add_argument("solution", help="CSV with the header ID,Runtimes")
-    given = parser.parse_args(arguments)
+    files = parser.parse_args(arguments)
     try:
-        solution = read_solution(given.solution)
-        rows = submission.read(given.submission)
+        solution = read_solution(files.solution)
+        rows = submission.read(files.submission)
         try:
             print(report(evaluate(rows, solution)))
         except InputError as fault:
-            raise InputError(f"{given.submission}: {fault}") from fault
+            raise InputError(f"{files.submission}: {fault}") from fault
     except InputError as fault:
         print(fault, file=sys.stderr)
         return 1

@@ -25,7 +25,16 @@ KEY = ["split", "graph", "member", "seed"]
 
 
 def frame(split: str, graph: str, configuration, member: str, seed: int, score) -> pl.DataFrame:
-    """The scores (c,) that one seed of one member gives to the configurations (c,) of one graph."""
+    """The scores that one seed of one member gives to the configurations of one graph.
+
+    Args:
+        split, graph, member, seed: constants of all rows.
+        configuration: indices (c,) in the original file.
+        score: scores (c,), smaller is faster.
+
+    Returns:
+        A frame with the columns of `SCHEMA`, a row for each configuration.
+    """
     configuration = np.asarray(configuration, dtype=np.int32)
     score = np.asarray(score, dtype=np.float64)
     if configuration.shape != score.shape or score.ndim != 1:
@@ -39,7 +48,11 @@ def frame(split: str, graph: str, configuration, member: str, seed: int, score) 
 
 
 def write(table: pl.DataFrame, path: str | Path) -> None:
-    """Writes scores as Parquet, beside and then renamed. Raises InputError as `read` does."""
+    """Writes scores as Parquet, whole or not at all.
+
+    Raises:
+        InputError: the scores are unsound, as in `read`.
+    """
     path = Path(path)
     _check(table, path)
     content = io.BytesIO()
@@ -48,10 +61,12 @@ def write(table: pl.DataFrame, path: str | Path) -> None:
 
 
 def read(path: str | Path) -> pl.DataFrame:
-    """Reads scores; raises InputError for no file, no Parquet, or unsound scores.
+    """Reads scores.
 
-    Unsound are other columns, an empty value, a score that is not finite or given twice, and a seed without a score for
-    every configuration that another seed of the member scores in the graph.
+    Raises:
+        InputError: there is no file, it is no Parquet, or the scores are unsound. Unsound are other columns, an empty
+            value, a score that is not finite or given twice, and a seed without a score for every configuration that
+            another seed of the member scores in the graph.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,7 +80,10 @@ def read(path: str | Path) -> pl.DataFrame:
 
 
 def ranks(table: pl.DataFrame) -> pl.DataFrame:
-    """Adds rank: average rank of the score within one seed's scores of a graph, divided by their number: in (0, 1]."""
+    """The scores with a column `rank`: the average rank within one seed's scores of a graph, divided by their number.
+
+    A rank is in (0, 1]; equal scores have equal ranks.
+    """
     group = [name for name in ("collection", *KEY) if name in table.columns]
     return table.with_columns((pl.col("score").rank("average") / pl.len()).over(group).alias("rank"))
 
@@ -76,11 +94,16 @@ def ranking(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def together(table: pl.DataFrame, scale: str) -> pl.DataFrame:
-    """Each member's seeds as one: the mean over them of the scores brought to one scale within a graph, with seed -1.
+    """Each member's seeds as one: the mean over them of the scores, brought to one scale within a graph.
 
-    scale: "rank" as in `ranks`; "minmax", (score - smallest) / (largest - smallest), in [0, 1]; "zscore", (score -
-    mean) / standard deviation, of mean 0. Where a seed gives all configurations of a graph one score, that is 0 by the
-    last two.
+    Args:
+        table: scores.
+        scale: "rank", as in `ranks`; "minmax", (score - smallest) / (largest - smallest), which is in [0, 1]; or
+            "zscore", (score - mean) / standard deviation, whose mean is 0. Where a seed gives all configurations of a
+            graph one score, that becomes 0 by the last two.
+
+    Returns:
+        Scores with seed -1.
     """
     group = [name for name in ("collection", "split", "graph", "configuration", "member") if name in table.columns]
     # Sorted before the mean: a mean of floats depends on its order in the last bit, and bits must repeat.
@@ -92,7 +115,7 @@ def together(table: pl.DataFrame, scale: str) -> pl.DataFrame:
 
 
 def _scaled(table: pl.DataFrame, scale: str) -> pl.DataFrame:
-    """Adds scaled: the score on the scale of `together`, within one seed's scores of a graph."""
+    """The scores with a column `scaled`: the score on a scale of `together`, within one seed's scores of a graph."""
     if scale == "rank":
         return ranks(table).rename({"rank": "scaled"})
     group = [name for name in ("collection", *KEY) if name in table.columns]
@@ -111,9 +134,17 @@ def _scaled(table: pl.DataFrame, scale: str) -> pl.DataFrame:
 
 
 def by_graph(table: pl.DataFrame, source: str = "scores") -> dict[str, np.ndarray]:
-    """graph -> scores (c,) in order of the configuration, of ONE split, member and seed; graphs sorted.
+    """The scores of each graph.
 
-    Raises InputError, naming `source`, where the configurations are not 0..c-1.
+    Args:
+        table: scores of ONE split, member and seed.
+        source: where they are from, for the message.
+
+    Returns:
+        graph -> scores (c,) in the order of the configurations; the graphs are sorted.
+
+    Raises:
+        InputError: the configurations of a graph are not 0 to c-1.
     """
     result = {}
     for (graph,), part in table.sort("graph", "configuration").group_by(["graph"], maintain_order=True):

@@ -13,33 +13,29 @@ import numpy as np
 from stages import files
 from stages.errors import InputError
 from stages.graphs import dataset
-from stages.graphs.collection import COLLECTIONS, SUFFIXES, from_slug, is_tile
+from stages.graphs.collection import COLLECTIONS, SUFFIXES, is_tile
 from stages.scoring.metrics import TOP
 
 HEADER = ["ID", "TopConfigs"]
 Row = tuple[str, Sequence[int]]
 
 
-def ordered(collections: Iterable[str]) -> list[str]:
-    """The collections by their official names, each once, in the order of the submission's rows.
-
-    Raises InputError for an empty list and for a name that is none of the five.
-    """
-    known = sorted({from_slug(name) for name in collections}, key=COLLECTIONS.index)
-    if not known:
-        raise InputError(f"collections: the list is empty; give some of {', '.join(COLLECTIONS)}")
-    return known
-
-
 def order(score: np.ndarray) -> np.ndarray:
-    """Configuration indices (c,), smallest score first; equal scores in the order of their index."""
+    """The configurations from the fastest to the slowest.
+
+    Args:
+        score: scores (c,), smaller is faster.
+
+    Returns:
+        Indices (c,); equal scores stand in the order of their index.
+    """
     return np.argsort(np.asarray(score), kind="stable")
 
 
 def row(collection: str, graph: str, score: np.ndarray) -> Row:
     """The submission's row of one graph from its scores (c,)."""
-    ordered = order(score)[: TOP if is_tile(collection) else None]
-    return f"{collection}:{graph}", ordered.tolist()
+    listed = order(score)[: TOP if is_tile(collection) else None]
+    return f"{collection}:{graph}", listed.tolist()
 
 
 def expected(data: str | Path, collections: Iterable[str]) -> dict[str, int]:
@@ -53,7 +49,11 @@ def expected(data: str | Path, collections: Iterable[str]) -> dict[str, int]:
 
 
 def collection_of(identifier: str) -> str:
-    """The collection an ID belongs to; InputError where it names none of the five."""
+    """The collection that an ID belongs to.
+
+    Raises:
+        InputError: the ID names none of the five.
+    """
     for collection in COLLECTIONS:
         if identifier.startswith(collection + ":") and len(identifier) > len(collection) + 1:
             return collection
@@ -61,10 +61,17 @@ def collection_of(identifier: str) -> str:
 
 
 def validate(submission: Iterable[Row], expected: Mapping[str, int]) -> None:
-    """Refuses (InputError) what is not exactly one sound row for each expected ID.
+    """Refuses what is not exactly one sound row for each expected ID.
 
-    expected: ID -> number of configurations. A layout row must be a permutation of 0..c-1, a tile row min(5, c)
-    different indices; an ID must be expected, stand once and carry no suffix.
+    A layout row must be a permutation of 0..c-1, a tile row min(5, c) different indices. An ID must be expected, stand
+    once and carry no suffix.
+
+    Args:
+        submission: the rows.
+        expected: ID -> number of configurations c.
+
+    Raises:
+        InputError: the first fault, with the ID that has it.
     """
     seen = set()
     for identifier, indices in submission:
@@ -79,13 +86,22 @@ def validate(submission: Iterable[Row], expected: Mapping[str, int]) -> None:
 
 
 def same_ids(expected: Iterable[str], path: str | Path, lacking: Sequence[str] = ()) -> None:
-    """Raises InputError, naming the first ID, unless the sample submission `path` has exactly the `expected` IDs.
+    """Refuses a sample submission that has other IDs than the data.
 
-    IDs of the collections that are `lacking` are passed over. What that lists for them is not looked at: the
-    competition's has 0;1;2;3;4 for every kernel, few configurations or many.
+    Which configurations it lists is not looked at: the competition's has 0;1;2;3;4 for every kernel, however many
+    configurations that has.
+
+    Args:
+        expected: the IDs of the data's test graphs.
+        path: the sample submission.
+        lacking: collections that the data lacks; their IDs are passed over.
+
+    Raises:
+        InputError: an ID is only in the one or only in the other; the message names the first.
     """
     left_out = tuple(f"{collection}:" for collection in lacking)
-    ours, theirs = set(expected), {identifier for identifier, _ in read(path) if not identifier.startswith(left_out)}
+    ours = set(expected)
+    theirs = {identifier for identifier, _ in read(path) if not identifier.startswith(left_out)}
     if missing := sorted(theirs - ours):
         raise InputError(
             f"{path}: ID {missing[0]} is no test graph of the data ({len(missing)} of {len(theirs)} are none); add its "
@@ -99,7 +115,16 @@ def same_ids(expected: Iterable[str], path: str | Path, lacking: Sequence[str] =
 
 
 def write(submission: Iterable[Row], expected: Mapping[str, int], path: str | Path) -> None:
-    """Writes a validated submission, rows by collection and then graph; beside first, then renamed."""
+    """Writes a submission whole or not at all, its rows by collection and then by graph.
+
+    Args:
+        submission: the rows, in any order.
+        expected: as in `validate`.
+        path: where it is written.
+
+    Raises:
+        InputError: the submission is not valid, as in `validate`; nothing is written.
+    """
     rows = list(submission)
     path = Path(path)
     try:
@@ -115,12 +140,20 @@ def write(submission: Iterable[Row], expected: Mapping[str, int], path: str | Pa
 
 
 def read(path: str | Path) -> list[Row]:
-    """Reads a submission's rows as they stand; InputError for no file, another header, or no integers."""
+    """A submission's rows as they stand.
+
+    Raises:
+        InputError: there is no file, its header is another, or a row holds something else than integers.
+    """
     return [(identifier, _integers(path, identifier, text)) for identifier, text in read_columns(path, HEADER)]
 
 
 def read_columns(path: str | Path, header: list[str]) -> list[tuple[str, str]]:
-    """The rows of a CSV of two columns named `header`; InputError names the file, the line and the fault."""
+    """The rows of a CSV of two columns that are named as in `header`.
+
+    Raises:
+        InputError: the file cannot be read or has other columns; the message names the line.
+    """
     path = Path(path)
     csv.field_size_limit(2**31 - 1)  # a file of 100,000 configurations has rows longer than the module's 128 KiB
     try:
@@ -130,8 +163,8 @@ def read_columns(path: str | Path, header: list[str]) -> list[tuple[str, str]]:
         reason = getattr(fault, "strerror", None) or "not a CSV text"
         raise InputError(f"{path}: {reason}; give a CSV file with the header {','.join(header)}") from fault
     if not rows or rows[0] != header:
-        found = ",".join(rows[0])[:60] if rows else "an empty file"
-        raise InputError(f"{path}: header must be {','.join(header)}, found {found}")
+        first = ",".join(rows[0])[:60] if rows else "an empty file"
+        raise InputError(f"{path}: header must be {','.join(header)}, found {first}")
     result = []
     for line, row in enumerate(rows[1:], start=2):
         if row and len(row) != 2:
@@ -142,9 +175,14 @@ def read_columns(path: str | Path, header: list[str]) -> list[tuple[str, str]]:
 
 
 def numbers(text: str, kind: Callable[[str], float]) -> list:
-    """The numbers joined by `;` in `text`, each read by `kind`, int or float.
+    """The numbers that are joined by `;` in a text.
 
-    ValueError also for what Python alone takes for a number: 1_0, and digits of other scripts.
+    Args:
+        text: such as "3;0;1".
+        kind: reads one number: int or float.
+
+    Raises:
+        ValueError: something is no number, or is one in Python alone: 1_0, and digits of other scripts.
     """
     if "_" in text or not text.isascii():
         raise ValueError("only plain decimals are numbers")

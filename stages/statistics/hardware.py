@@ -9,10 +9,16 @@ from stages.errors import InputError
 
 @dataclass(frozen=True)
 class Hardware:
-    """lanes, sublanes: elements of a TPU's vector register along the minor and the second minor dimension, the tile a
-    tensor is padded to; cache_line, vector: bytes of a CPU's cache line and vector register.
+    """Sizes of registers and cache lines.
 
-    Raises InputError for a size below one.
+    Attributes:
+        lanes: elements of a TPU's vector register along the minor dimension of the tile that a tensor is padded to.
+        sublanes: and along the second minor dimension.
+        cache_line: bytes of a CPU's cache line.
+        vector: bytes of a CPU's vector register.
+
+    Raises:
+        InputError: a size is below one.
     """
 
     lanes: int = 128

@@ -13,20 +13,28 @@ import numpy as np
 
 from stages.graphs.tensors import MAX_RANK
 from stages.statistics import orders
-from stages.statistics.copies import Tensors
+from stages.statistics.copies import SlotTensors
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """p pairs; the slots of an array (p, 3) are output, input, kernel.
+@dataclass(frozen=True, eq=False)
+class LayoutPairs:
+    """p pairs; the three columns of an array (p, 3) are the slots output, input and kernel.
 
-    node (p,): place among the configurable nodes; ids (p, 3): numbers of the triple's layouts; opcode (p,) of the
-    node; dims (p, 3, 6), elements, bytes (p, 3): of the slots' tensors, 0 where there is none; minor, second (p, 3):
-    dimension that varies fastest and next, -1 for none; last (p, 3): minor dimension of the row-major tensor; place
-    (p, 3): dimensions that row-major has after the minor one, sizes of one aside; inversions (p, 3): pairs of
-    dimensions that stand the other way round than in row-major order; given (p, 3): the layout says something; known
-    (p, 3): it does, and the tensor is more than one element; disagreeing (p,): input and output have one rank, and
-    both known layouts differ.
+    Attributes:
+        node: (p,) number of the configurable node.
+        ids: (p, 3) numbers of the triple's layouts.
+        opcode: (p,) of the node.
+        dims: (p, 3, 6) dimensions of the slots' tensors, 0 where there is none.
+        elements: (p, 3) of the tensors, 0 where there is none.
+        bytes: (p, 3) of the tensors, 0 where there is none.
+        minor: (p, 3) dimension that varies fastest, -1 for none.
+        second: (p, 3) dimension that varies next, -1 for none.
+        last: (p, 3) minor dimension of the row-major tensor, -1 for none.
+        minor_rank: (p, 3) how many dimensions row-major has below the minor one, sizes of one aside: 0 for the last.
+        inversions: (p, 3) pairs of dimensions that stand the other way round than in row-major order.
+        configured: (p, 3) whether the layout says something.
+        known: (p, 3) whether it does, and the tensor is more than one element.
+        disagreeing: (p,) whether input and output have one rank, and both known layouts differ.
     """
 
     node: np.ndarray
@@ -38,42 +46,47 @@ class Pairs:
     minor: np.ndarray
     second: np.ndarray
     last: np.ndarray
-    place: np.ndarray
+    minor_rank: np.ndarray
     inversions: np.ndarray
-    given: np.ndarray
+    configured: np.ndarray
     known: np.ndarray
     disagreeing: np.ndarray
 
     @property
-    def item(self) -> np.ndarray:
+    def element_bytes(self) -> np.ndarray:
         """Bytes of an element of each slot's tensor, (p, 3)."""
         return self.bytes // np.maximum(self.elements, 1)
 
     @property
     def minor_size(self) -> np.ndarray:
+        """Size of the minor dimension, (p, 3); 1 for none."""
         return _size_at(self.dims, self.minor)
 
     @property
     def second_size(self) -> np.ndarray:
+        """Size of the second minor dimension, (p, 3); 1 for none."""
         return _size_at(self.dims, self.second)
 
 
-def make(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors: Tensors) -> Pairs:
-    """The pairs of nodes (p,) and triples of layouts (p, 3), numbers into `layouts`.
+def layout_pairs(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors: SlotTensors) -> LayoutPairs:
+    """Makes pairs.
 
-    What a layout says is found once for every distinct (which sizes are one, layout).
+    What a layout says is worked out once for every distinct (which sizes are one, layout).
+
+    Args:
+        node: (p,) numbers of configurable nodes.
+        ids: (p, 3) numbers into `layouts`, of the triple's three.
+        layouts: the distinct ones of the graph.
+        tensors: of the graph's configurable nodes.
     """
     dims = tensors.dims[node]
     digits = np.minimum(dims, 2) @ 3 ** np.arange(MAX_RANK)
-    keys, places = np.unique(digits * len(layouts) + ids, return_inverse=True)
-    places = places.reshape(ids.shape)
+    keys, key_of_slot = np.unique(digits * len(layouts) + ids, return_inverse=True)
+    key_of_slot = key_of_slot.reshape(ids.shape)
     distinct = [(layouts[key % len(layouts)], _shape(key // len(layouts))) for key in keys.tolist()]
-    facts = np.array([_facts(*pair) for pair in distinct], np.int64).reshape(len(distinct), 6)[places]
-    inversions, minor, second, last, place, length = np.moveaxis(facts, -1, 0)
-    numbers: dict[orders.Order, int] = {}
-    order = np.array([numbers.setdefault(orders.known(*pair), len(numbers)) for pair in distinct], np.int64)[places]
-    differ = orders.differ(list(numbers))[order[:, 0], order[:, 1]] > 0
-    return Pairs(
+    facts = np.array([_facts(*pair) for pair in distinct], np.int64).reshape(len(distinct), 6)[key_of_slot]
+    inversions, minor, second, last, minor_rank, length = np.moveaxis(facts, -1, 0)
+    return LayoutPairs(
         node=node,
         ids=ids,
         opcode=tensors.opcode[node],
@@ -83,11 +96,11 @@ def make(node: np.ndarray, ids: np.ndarray, layouts: list[orders.Order], tensors
         minor=minor,
         second=second,
         last=last,
-        place=place,
+        minor_rank=minor_rank,
         inversions=inversions,
-        given=length > 0,
+        configured=length > 0,
         known=(length > 0) & (minor >= 0),
-        disagreeing=differ & (digits[:, 0] == digits[:, 1]),
+        disagreeing=_differing(distinct, key_of_slot) & (digits[:, 0] == digits[:, 1]),
     )
 
 
@@ -96,12 +109,20 @@ def bits(size: np.ndarray) -> np.ndarray:
     return np.frexp(size.astype(np.float64))[1] - 1
 
 
-def padding(pairs: Pairs, lanes: int, sublanes: int) -> np.ndarray:
+def padding(pairs: LayoutPairs, lanes: int, sublanes: int) -> np.ndarray:
     """Bytes (p, 3) added when the two minor dimensions are padded to whole tiles; 0 where the layout is unknown."""
     minor, second = pairs.minor_size, pairs.second_size
     outer = pairs.elements // (minor * second)
-    whole = outer * (-(-minor // lanes) * lanes) * (-(-second // sublanes) * sublanes)
-    return (whole - pairs.elements) * pairs.item * (pairs.known & (pairs.elements > 0))
+    padded = outer * (-(-minor // lanes) * lanes) * (-(-second // sublanes) * sublanes)
+    return (padded - pairs.elements) * pairs.element_bytes * (pairs.known & (pairs.elements > 0))
+
+
+def _differing(distinct: list[tuple[orders.Order, orders.Order]], key_of_slot: np.ndarray) -> np.ndarray:
+    """Whether the known layouts of output and input differ, (p,); key_of_slot (p, 3) are indices into `distinct`."""
+    numbers: dict[orders.Order, int] = {}
+    order_of_key = [numbers.setdefault(orders.known(*pair), len(numbers)) for pair in distinct]
+    order = np.array(order_of_key, np.int64)[key_of_slot]
+    return orders.differ(list(numbers))[order[:, 0], order[:, 1]] > 0
 
 
 def _shape(digits: int) -> orders.Order:
@@ -111,11 +132,12 @@ def _shape(digits: int) -> orders.Order:
 
 @cache
 def _facts(layout: orders.Order, shape: orders.Order) -> tuple[int, ...]:
-    order, plain = orders.whole(layout, shape), orders.row_major(shape)
+    """Inversions, minor and second minor dimension, row-major's last one, rank of the minor, length of the layout."""
+    order, row_major = orders.whole(layout, shape), orders.row_major(shape)
     minor, second, *_ = *order, -1, -1
-    last, *_ = *plain, -1
-    place = plain.index(minor) if minor in plain else 0
-    return orders.inversions(order), minor, second, last, place, len(layout)
+    last, *_ = *row_major, -1
+    minor_rank = row_major.index(minor) if minor in row_major else 0
+    return orders.inversions(order), minor, second, last, minor_rank, len(layout)
 
 
 def _size_at(dims: np.ndarray, axis: np.ndarray) -> np.ndarray:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
+from stages.graphs.tensors import SLOTS
 from stages.statistics.hardware import Hardware
-from stages.statistics.layout_pairs import Pairs, bits, padding
+from stages.statistics.layout_pairs import LayoutPairs, bits, padding
 
-SLOTS = ("output", "input", "kernel")
 #: opcodes that a column of their own is worth
 KINDS = {"convolution": CONVOLUTION, "dot": DOT, "reshape": RESHAPE, "transpose": TRANSPOSE, "reduce": REDUCE}
-#: how many dimensions row-major has after the minor one
-_PLACES = {"before_last": (1, 1), "earlier": (2, 6)}
+#: the least and the most dimensions that row-major has below the minor one
+_MINOR_RANKS = {"before_last": (1, 1), "earlier": (2, 6)}
 #: of a convolution: slot -> role of a dimension -> node column that names the dimension
 ROLES = {
     "output": {"batch": 105, "feature": 106},
@@ -63,12 +63,20 @@ COLUMNS = {
 }
 
 
-def facts(pairs: Pairs, node_feat: np.ndarray, hardware: Hardware) -> dict[str, np.ndarray]:
-    """What each of p pairs adds to `COLUMNS`, (p,) each. node_feat (nc, 140): of the configurable nodes."""
+def contributions(pairs: LayoutPairs, node_feat: np.ndarray, hardware: Hardware) -> dict[str, np.ndarray]:
+    """What each of p pairs adds to `COLUMNS`.
+
+    Args:
+        pairs: of a node and a layout triple.
+        node_feat: (nc, 140) of the configurable nodes.
+        hardware: whose registers and cache lines the rows fill.
+
+    Returns:
+        column -> (p,) whole numbers.
+    """
     known, minor, second = pairs.known, pairs.minor_size, pairs.second_size
-    row = minor * pairs.item
-    extra = padding(pairs, hardware.lanes, hardware.sublanes).sum(axis=1)
-    values = {
+    row = minor * pairs.element_bytes
+    return {
         "minor_below_sublanes": (known & (minor < hardware.sublanes)).sum(axis=1),
         "minor_below_lanes": (known & (minor < hardware.lanes)).sum(axis=1),
         "minor_whole_lanes": (known & (minor % hardware.lanes == 0)).sum(axis=1),
@@ -76,28 +84,40 @@ def facts(pairs: Pairs, node_feat: np.ndarray, hardware: Hardware) -> dict[str, 
         "second_whole_sublanes": (known & (second % hardware.sublanes == 0)).sum(axis=1),
         "ragged_vector_bytes": (known * (row % hardware.vector != 0) * pairs.bytes).sum(axis=1),
         "ragged_line_bytes": (known * (row % hardware.cache_line != 0) * pairs.bytes).sum(axis=1),
+        **_by_kind(pairs, hardware),
+        **_by_role(pairs, node_feat),
     }
+
+
+def _by_kind(pairs: LayoutPairs, hardware: Hardware) -> dict[str, np.ndarray]:
+    """The columns of each opcode of `KINDS`."""
+    known, minor_bits, second_bits = pairs.known, bits(pairs.minor_size[:, 0]), bits(pairs.second_size[:, 0])
+    padding_bytes = padding(pairs, hardware.lanes, hardware.sublanes).sum(axis=1)
+    values = {}
     for kind, opcode in KINDS.items():
-        here = pairs.opcode == opcode
+        of_kind = pairs.opcode == opcode
         for number, slot in enumerate(SLOTS[:2]):
-            for name, (least, most) in _PLACES.items():
-                place = pairs.place[:, number]
-                values[f"{kind}_{slot}_minor_{name}"] = here & known[:, number] & (place >= least) & (place <= most)
-        values[f"{kind}_minor_bits"] = here * known[:, 0] * bits(minor[:, 0])
-        values[f"{kind}_second_bits"] = here * known[:, 0] * bits(second[:, 0])
-        values[f"{kind}_padding_bytes"] = here * extra
+            rank = pairs.minor_rank[:, number]
+            for name, (least, most) in _MINOR_RANKS.items():
+                in_range = (rank >= least) & (rank <= most)
+                values[f"{kind}_{slot}_minor_{name}"] = of_kind & known[:, number] & in_range
+        values[f"{kind}_minor_bits"] = of_kind * known[:, 0] * minor_bits
+        values[f"{kind}_second_bits"] = of_kind * known[:, 0] * second_bits
+        values[f"{kind}_padding_bytes"] = of_kind * padding_bytes
         if kind != "transpose":
-            values[f"{kind}_disagreeing"] = here & pairs.disagreeing
-    return values | _roles(pairs, node_feat)
+            values[f"{kind}_disagreeing"] = of_kind & pairs.disagreeing
+    return values
 
 
-def _roles(pairs: Pairs, node_feat: np.ndarray) -> dict[str, np.ndarray]:
+def _by_role(pairs: LayoutPairs, node_feat: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of the roles that a convolution's minor dimensions have; one that has none is spatial."""
     values = {}
     for number, (slot, roles) in enumerate(ROLES.items()):
         minor = pairs.minor[:, number]
         rest = (pairs.opcode == CONVOLUTION) & pairs.known[:, number]
         for role, column in roles.items():
-            values[f"convolution_{slot}_minor_{role}"] = found = rest & (node_feat[pairs.node, column] == minor)
-            rest = rest & ~found
+            has_role = rest & (node_feat[pairs.node, column] == minor)
+            values[f"convolution_{slot}_minor_{role}"] = has_role
+            rest = rest & ~has_role
         values[f"convolution_{slot}_minor_spatial"] = rest
     return values

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.statistics.layout_pairs import Pairs
+from stages.statistics.layout_pairs import LayoutPairs
 
 #: below this share of the configurations a choice is rare
 RARE = 0.1
-#: logarithms are rounded to such a part, so that their sums are exact
+#: logarithms are rounded to 1 / 1024, so that their sums are exact
 _STEP = 1024
 
 COLUMNS = {
@@ -26,14 +26,22 @@ COLUMNS = {
 }
 
 
-def facts(
-    pairs: Pairs, count: np.ndarray, most: np.ndarray, configurations: int, operations: np.ndarray
+def contributions(
+    pairs: LayoutPairs, count: np.ndarray, is_mode: np.ndarray, configurations: int, operations: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What each of p pairs adds to `COLUMNS`, (p,) each, exact in float64; means and shares are divided later.
+    """What each of p pairs adds to `COLUMNS`; means and shares are divided later.
 
-    count (p,): configurations that have the pair; most (p,): it is the node's most frequent one; operations (nc,).
+    Args:
+        pairs: of a node and a layout triple.
+        count: (p,) configurations that have the pair.
+        is_mode: (p,) whether it is the node's most frequent one.
+        configurations: of the graph.
+        operations: (nc,) floating-point operations of the configurable nodes.
+
+    Returns:
+        column -> (p,), exact in float64.
     """
-    off = ~most
+    off = ~is_mode
     return {
         "occurrence": count,
         "occurrence_bits": np.rint(_STEP * np.log2(count / configurations)) / _STEP,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
-from stages.graphs.tensors import LAYOUT, MAX_RANK, dimensions, element_bytes, elements
+from stages.graphs.tensors import LAYOUT, MAX_RANK, ROOT, dimensions, element_bytes, elements
 from stages.statistics.hardware import DEFAULT, Hardware
 
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
@@ -87,11 +88,17 @@ DESCRIPTIONS = _BOUND_COLUMNS | _TILE_COLUMNS | KERNEL_COLUMNS
 
 @dataclass(frozen=True)
 class _Result:
-    """The tensor a kernel computes; order: its dimensions, minor first."""
+    """The tensor a kernel computes.
+
+    Attributes:
+        dims: (6,) int64, 0 beyond the rank.
+        order: its dimensions, minor first.
+        element_bytes: of one of its elements.
+    """
 
     dims: np.ndarray
     order: list[int]
-    item: int
+    element_bytes: int
 
     @property
     def rank(self) -> int:
@@ -103,30 +110,38 @@ class _Result:
 
 
 def tile_statistics(
-    graph, rows: np.ndarray | None = None, hardware: Hardware = DEFAULT
+    graph: PackedGraph, rows: np.ndarray | None = None, hardware: Hardware = DEFAULT
 ) -> tuple[list[str], np.ndarray]:
-    """Statistics of configurations of a packed tile graph: of those at `rows` (c,), else of all.
+    """Statistics of configurations of a packed tile graph.
 
-    Returns the column names, the same for every graph, and (c, f) float64 values, finite. The result is the largest of
-    the kernel's root tensors. On a TPU the bounds count vector registers and not elements; the columns that compare
-    them with the result's dimensions then measure something else, the same for all tiles of a kernel.
-    Ideas: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
+    The result is the largest of the kernel's root tensors. On a TPU the bounds count vector registers and not elements;
+    the columns that compare them with the result's dimensions then measure something else, the same for all tiles of a
+    kernel.
+    Idea: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
+
+    Args:
+        graph: the kernel.
+        rows: (c,) the configurations; None: all.
+        hardware: sizes of the machine that tiles are measured against.
+
+    Returns:
+        Names (f,) of the columns, the same for every graph, and (c, f) float64 values, finite.
     """
     config_feat = graph.config_feat if rows is None else graph.config_feat[rows]
-    bounds = {name: config_feat[:, at : at + MAX_RANK].astype(np.float64) for name, at in GROUPS.items()}
+    bounds = {name: config_feat[:, start : start + MAX_RANK].astype(np.float64) for name, start in GROUPS.items()}
     values = {f"{name}_bound_{axis}": bounds[name][:, axis] for name in GROUPS for axis in range(MAX_RANK)}
     for name, bound in bounds.items():
         values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
     result = _result(graph)
     tile = _tile(bounds["output"], result)
-    values |= _fit(tile, result) | _rows(tile, result, hardware) | _traffic(graph, tile, result)
+    values |= _cover(tile, result) | _minor_rows(tile, result, hardware) | _traffic(graph, tile, result)
     values |= {name: np.full(len(tile), value) for name, value in _kernel_values(graph, result).items()}
     return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
 
 
-def _result(graph) -> _Result:
+def _result(graph: PackedGraph) -> _Result:
     """The largest root tensor; the last node's where none is marked."""
-    roots = np.flatnonzero(graph.node_feat[:, 0] > 0)
+    roots = np.flatnonzero(graph.node_feat[:, ROOT] > 0)
     node = graph.nodes - 1
     if len(roots):
         node = roots[np.argmax(elements(dimensions(graph.node_feat[roots])))]
@@ -134,7 +149,7 @@ def _result(graph) -> _Result:
     dims = dimensions(features[None])[0]
     rank = int((dims > 0).sum())
     order = [int(axis) for axis in features[LAYOUT][:rank]]
-    if sorted(order) != list(range(rank)):
+    if sorted(order) != list(range(rank)):  # the file gives none
         order = list(range(rank - 1, -1, -1))
     return _Result(dims, order, int(element_bytes(features[None])[0]))
 
@@ -144,73 +159,77 @@ def _tile(bounds: np.ndarray, result: _Result) -> np.ndarray:
     return np.where(bounds > 0, bounds, np.maximum(result.dims, 1))
 
 
-def _fit(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+def _cover(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     """How tiles (c, 6) cover the result."""
     dims = np.maximum(result.dims, 1)
     tiles = np.ceil(dims / tile)
-    values = {f"tiles_{axis}": tiles[:, axis] for axis in range(MAX_RANK)}
     remainder = 1 - (dims - (tiles - 1) * tile) / tile
-    values |= {f"remainder_{axis}": remainder[:, axis] for axis in range(MAX_RANK)}
     volume = tile.prod(axis=1)
-    real = result.dims > 0
-    return values | {
+    exists = result.dims > 0
+    return {
+        **{f"tiles_{axis}": tiles[:, axis] for axis in range(MAX_RANK)},
+        **{f"remainder_{axis}": remainder[:, axis] for axis in range(MAX_RANK)},
         "tiles": np.log(tiles.prod(axis=1)),
         "waste": 1 - result.elements / (tiles.prod(axis=1) * volume),
-        "fits": ((remainder == 0) & real).sum(axis=1).astype(np.float64),
-        "uncut": ((tiles == 1) & real).sum(axis=1).astype(np.float64),
-        "tile_bytes": np.log1p(volume * result.item),
+        "fits": ((remainder == 0) & exists).sum(axis=1).astype(np.float64),
+        "uncut": ((tiles == 1) & exists).sum(axis=1).astype(np.float64),
+        "tile_bytes": np.log1p(volume * result.element_bytes),
         "tile_share": np.log(volume / result.elements),
         "elongation": np.log(tile.max(axis=1) / np.where(tile > 1, tile, tile.max(axis=1, keepdims=True)).min(axis=1)),
-        "edge_cost": (real / tile).sum(axis=1),
+        "edge_cost": (exists / tile).sum(axis=1),
     }
 
 
-def _rows(tile: np.ndarray, result: _Result, hardware: Hardware) -> dict[str, np.ndarray]:
+def _minor_rows(tile: np.ndarray, result: _Result, hardware: Hardware) -> dict[str, np.ndarray]:
     """How tiles (c, 6) lie along the two minor dimensions of the result's layout."""
     one = np.ones(len(tile))
     minor, second, *_ = *(tile[:, axis] for axis in result.order[:2]), one, one
     size = result.dims[result.order[0]] if result.rank else 1
-    run, unbroken = one, np.ones(len(tile), bool)
-    for axis in result.order:
-        run = np.where(unbroken, run * tile[:, axis], run)
-        unbroken &= tile[:, axis] >= result.dims[axis]
     return {
-        "run_bytes": np.log1p(run * result.item),
+        "run_bytes": np.log1p(_run(tile, result) * result.element_bytes),
         "minor_bound": minor,
         "second_bound": second,
         "minor_share": np.minimum(minor / size, 1),
-        "minor_lines": (minor * result.item % hardware.cache_line == 0).astype(np.float64),
-        "minor_vector_rest": minor % max(1, hardware.vector // max(result.item, 1)),
+        "minor_lines": (minor * result.element_bytes % hardware.cache_line == 0).astype(np.float64),
+        "minor_vector_rest": minor % max(1, hardware.vector // max(result.element_bytes, 1)),
         "minor_lanes": minor / (np.ceil(minor / hardware.lanes) * hardware.lanes),
         "second_sublanes": second / (np.ceil(second / hardware.sublanes) * hardware.sublanes),
         "aspect": np.log(minor / second),
     }
 
 
-def _traffic(graph, tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+def _run(tile: np.ndarray, result: _Result) -> np.ndarray:
+    """Elements (c,) of tiles (c, 6) that lie one after another in the result."""
+    run, unbroken = np.ones(len(tile)), np.ones(len(tile), bool)
+    for axis in result.order:
+        run = np.where(unbroken, run * tile[:, axis], run)
+        unbroken &= tile[:, axis] >= result.dims[axis]
+    return run
+
+
+def _traffic(graph: PackedGraph, tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     """What tiles (c, 6) touch of the kernel's tensors, guessed from the shapes.
 
     A dimension of a tensor that has the size of one of the result's is cut as that one is, the first such that no
     dimension before it took; any other is needed whole by every tile.
     """
-    dims, items = dimensions(graph.node_feat), element_bytes(graph.node_feat)
-    parameter = np.asarray(graph.node_opcode) == PARAMETER
-    shapes, first, number = np.unique(dims, axis=0, return_index=True, return_inverse=True)
-    number = number.reshape(-1)
+    dims, item_bytes = dimensions(graph.node_feat), element_bytes(graph.node_feat)
+    is_parameter = np.asarray(graph.node_opcode) == PARAMETER
+    shapes, shape_of_node = np.unique(dims, axis=0, return_inverse=True)
     cut = np.minimum(tile, np.maximum(result.dims, 1))
-    needed = np.stack([_needed(shapes[row], cut, result) for row in range(len(first))], axis=1)[:, number]
-    sizes = needed * items
+    needed = np.stack([_needed(shape, cut, result) for shape in shapes], axis=1)[:, shape_of_node.reshape(-1)]
+    sizes = needed * item_bytes
     tiles = np.ceil(np.maximum(result.dims, 1) / tile).prod(axis=1)
-    read = sizes[:, parameter].sum(axis=1)
-    whole = float((elements(dims) * items)[parameter].sum())
-    touched = read + cut.prod(axis=1) * result.item
-    inner = sizes[:, ~parameter]
+    read = sizes[:, is_parameter].sum(axis=1)
+    parameter_bytes = float((elements(dims) * item_bytes)[is_parameter].sum())
+    touched = read + cut.prod(axis=1) * result.element_bytes
+    held = sizes[:, ~is_parameter]
     return {
         "touched_bytes": np.log1p(touched),
-        "held_bytes": np.log1p(inner.sum(axis=1)),
-        "held_largest_bytes": np.log1p(inner.max(axis=1, initial=0)),
-        "read_again": np.log1p(tiles * read / max(whole, 1)),
-        "reuse": np.log1p(needed[:, ~parameter].sum(axis=1) / np.maximum(touched, 1)),
+        "held_bytes": np.log1p(held.sum(axis=1)),
+        "held_largest_bytes": np.log1p(held.max(axis=1, initial=0)),
+        "read_again": np.log1p(tiles * read / max(parameter_bytes, 1)),
+        "reuse": np.log1p(needed[:, ~is_parameter].sum(axis=1) / np.maximum(touched, 1)),
     }
 
 
@@ -227,21 +246,21 @@ def _needed(dims: np.ndarray, cut: np.ndarray, result: _Result) -> np.ndarray:
     return count
 
 
-def _kernel_values(graph, result: _Result) -> dict[str, float]:
+def _kernel_values(graph: PackedGraph, result: _Result) -> dict[str, float]:
     """Columns that all tiles of a kernel share."""
     sizes = elements(dimensions(graph.node_feat)) * element_bytes(graph.node_feat)
     opcodes = np.bincount(graph.node_opcode, minlength=OPCODES)
-    counted = {name: float(opcodes[OPCODE_NUMBERS[name]]) for name in _COUNTED}
+    counts = {name: float(opcodes[OPCODE_NUMBERS[name]]) for name in _COUNTED}
     logs = {column: np.log1p(np.abs(graph.node_feat[:, column].astype(np.float64))).mean() for column in _MEANS}
     return {
         "kernel_nodes": np.log1p(graph.nodes),
         "result_elements": np.log(result.elements),
-        "result_bytes": np.log1p(result.elements * result.item),
+        "result_bytes": np.log1p(result.elements * result.element_bytes),
         "result_rank": result.rank,
         "result_minor": np.log(result.dims[result.order[0]]) if result.rank else 0.0,
         "read_bytes": np.log1p(sizes[np.asarray(graph.node_opcode) == PARAMETER].sum()),
         "node_bytes": np.log1p(sizes.sum()),
         **{f"mean_{column}": value for column, value in logs.items()},
-        **{f"count_{name}": value for name, value in counted.items()},
-        "count_other": float(opcodes.sum() - sum(counted.values())),
+        **{f"count_{name}": count for name, count in counts.items()},
+        "count_other": float(opcodes.sum() - sum(counts.values())),
     }

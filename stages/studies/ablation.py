@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -25,15 +26,33 @@ SCHEMA = {
     "train_seconds": pl.Float64,
     "identity": pl.String,
 }
-#: group -> what it is about; the row it is compared with, a group and a variant; what the default is called there
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of variants that are about one choice.
+
+    Attributes:
+        subject: what the choice is about, in words.
+        default: the row that the variants are compared with, a group and a variant.
+        name: what that row is called beside them.
+    """
+
+    subject: str
+    default: tuple[str, str]
+    name: str
+
+
+NETWORK, TREES = ("default", "network"), ("default", "trees")
+#: in the order of the report; benchmarks/ablate.py says what their variants change
 GROUPS = {
-    "pruning": ("pruning of the graph", ("default", "network"), "1 hop"),
-    "padding": ("padding of layouts", ("default", "network"), "-1"),
-    "attention": ("attention across configurations", ("default", "network"), "on"),
-    "segments": ("Graph Segment Training", ("default", "network"), "gst+efd"),
-    "trees": ("statistics of the trees", ("default", "trees"), "all statistics"),
-    "blend": ("rule of blending", ("blend", "rank"), "rank"),
-    "network": ("other choices of the network", ("default", "network"), "default"),
+    "pruning": Group("pruning of the graph", NETWORK, "1 hop"),
+    "padding": Group("padding of layouts", NETWORK, "-1"),
+    "attention": Group("attention across configurations", NETWORK, "on"),
+    "segments": Group("Graph Segment Training", NETWORK, "gst+efd"),
+    "trees": Group("statistics of the trees", TREES, "all statistics"),
+    "blend": Group("rule of blending", ("blend", "rank"), "rank"),
+    "network": Group("other choices of the network", NETWORK, "default"),
 }
 
 
@@ -54,20 +73,28 @@ def groups(table: pl.DataFrame) -> list[str]:
 
 
 def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
-    """A row per variant of a group, the default first: mean score of each collection over the seeds, then
+    """A row per variant of a group, the default first.
 
-    lead: mean over collections and seeds of the score less the default's of the same collection and seed (a mean of
-    what both have); error: standard error of that over the seeds, null with one; seconds: processor seconds of a
-    training, mean.
+    Args:
+        table: all rows, as `read` gives them.
+        group: one of `GROUPS`.
+
+    Returns:
+        Columns: variant; for each collection the mean score over the seeds; lead, the mean over collections and seeds
+        of the score less the default's of the same collection and seed (a mean of what both have); error, the standard
+        error of that over the seeds, null with one; seconds, mean processor seconds of a training.
     """
-    _, (base, name), called = GROUPS[group]
+    base, name = GROUPS[group].default
     default = table.filter(pl.col("group") == base, pl.col("variant") == name)
     others = table.filter(pl.col("group") == group)
-    names = [variant for variant in others["variant"].unique(maintain_order=True) if (group, variant) != (base, name)]
-    known = {key: part for (key,), part in others.group_by(["variant"], maintain_order=True)}
+    variants = {
+        variant: part
+        for (variant,), part in others.group_by(["variant"], maintain_order=True)
+        if (group, variant) != (base, name)
+    }
     columns = [collection for collection in COLLECTIONS if collection in set(others["collection"])]
     rows = []
-    for variant, part in [(called, default), *((variant, known[variant]) for variant in names)]:
+    for variant, part in [(GROUPS[group].name, default), *variants.items()]:
         means = {key: value for key, value in part.group_by("collection").agg(pl.col("score").mean()).iter_rows()}
         both = part.join(default, on=["collection", "seed"], suffix="_default")
         leads = both.group_by("seed").agg((pl.col("score") - pl.col("score_default")).mean().alias("lead")).sort("seed")
@@ -82,7 +109,7 @@ def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
 
 def meaning(table: pl.DataFrame, group: str) -> str:
     """What a group's rows say, in one sentence: a lead counts where it is more than twice its standard error."""
-    subject, _, called = GROUPS[group]
+    subject = GROUPS[group].subject
     rows = list(summary(table, group).iter_rows(named=True))[1:]
     clear = [row for row in rows if row["error"] is not None and abs(row["lead"]) > 2 * row["error"]]
     gains = _named([row for row in clear if row["lead"] > 0])
@@ -91,27 +118,27 @@ def meaning(table: pl.DataFrame, group: str) -> str:
     text = [f"{gains} better than the default" if gains else "", f"{losses} worse" if losses else ""]
     if rest:
         text.append(f"{_list(rest)} {'makes' if len(rest) == 1 else 'make'} no difference that the seeds can show")
-    return f"{subject[0].upper()}{subject[1:]}, beside {called}: {'; '.join(filter(None, text))}."
+    return f"{subject[0].upper()}{subject[1:]}, beside {GROUPS[group].name}: {'; '.join(filter(None, text))}."
 
 
 @matplotlib.rc_context(figures.STYLE)
 def picture(table: pl.DataFrame) -> Figure:
     """The lead of every variant over the default with twice its standard error, a panel per group."""
     shown = groups(table)
-    found = {group: summary(table, group)[1:] for group in shown}
-    heights = [frame.height for frame in found.values()]
+    summaries = {group: summary(table, group)[1:] for group in shown}
+    heights = [frame.height for frame in summaries.values()]
     figure = Figure(figsize=(8, 0.8 * len(shown) + 0.24 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (group, frame) in zip(panels, found.items(), strict=True):
-        places, lead = np.arange(frame.height), frame["lead"].to_numpy()
+    for panel, (group, frame) in zip(panels, summaries.items(), strict=True):
+        positions, lead = np.arange(frame.height), frame["lead"].to_numpy()
         error = 2 * frame["error"].fill_null(0).to_numpy()
         clear = (np.abs(lead) > error) & (error > 0)
         colours = np.where(~clear, figures.GREY, np.where(lead > 0, figures.BLUE, figures.VERMILION))
         panel.axvline(0, color="black", linewidth=0.8)
-        panel.errorbar(lead, places, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
-        panel.scatter(lead, places, c=colours, s=30, zorder=3)
-        panel.set(title=f"{GROUPS[group][0]}, beside {GROUPS[group][2]}", ylim=(frame.height - 0.4, -0.6))
-        panel.set_yticks(places, frame["variant"].to_list())
+        panel.errorbar(lead, positions, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
+        panel.scatter(lead, positions, c=colours, s=30, zorder=3)
+        panel.set(title=f"{GROUPS[group].subject}, beside {GROUPS[group].name}", ylim=(frame.height - 0.4, -0.6))
+        panel.set_yticks(positions, frame["variant"].to_list())
     panels[-1].set_xlabel("lead over the default on valid (± twice its standard error over seeds)")
     return figure
 

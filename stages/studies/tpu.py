@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from tqdm import tqdm
 from stages import checks, gnn, pad
 from stages.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
-from stages.gbdt.feature_table import Sheet, sheet
+from stages.gbdt.feature_table import FeatureTable, feature_table
 from stages.gbdt.settings import Settings
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
@@ -67,7 +66,7 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
         for split in ("valid", "test"):  # the stage wants every split filled; these are not looked at
             _link(files[0], collection.folder(data, TILE, split))
         prune.run(collection=TILE, root=data, data=data)
-        found = [sheet(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
+        found = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
     rows = []
     for held_out in tqdm(found, "kernels", delay=5):
         rest = [other for other in found if other is not held_out]
@@ -76,7 +75,9 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
             tops = [1 - metrics.slowdown_score(score, held_out.target, top) for top in TOPS]
             rows.append((held_out.id, held_out.rows, member, *tops))
         best = held_out.target.min()
-        rows.append((held_out.id, held_out.rows, "random", *(expected(held_out.target, k) / best - 1 for k in TOPS)))
+        rows.append(
+            (held_out.id, held_out.rows, "random", *(metrics.random_best(held_out.target, k) / best - 1 for k in TOPS))
+        )
     schema = ["kernel", "configurations", "member", *(f"top{top}" for top in TOPS)]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -95,7 +96,7 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
         prune.run(collection=LAYOUT, root=data, data=data)
         pad.run(collection=LAYOUT, data=data)
         (train,), (judged,) = (
-            [sheet(graph, knobs, limit) for graph in dataset.graphs(data, LAYOUT, split)]
+            [feature_table(graph, knobs, limit) for graph in dataset.graphs(data, LAYOUT, split)]
             for split, limit in (("train", knobs.configurations), ("test", None))
         )
         gnn.run(collection=LAYOUT, data=data, **network)
@@ -117,21 +118,13 @@ def network(path: str | Path = "params.yaml") -> dict:
     return params.section(path, "gnn", LAYOUT) | {"epochs": EPOCHS, "patience": EPOCHS}
 
 
-def expected(target: np.ndarray, k: int) -> float:
-    """Expected smallest target of k drawn without replacement: the i-th smallest of c is it in C(c-1-i, k-1) drawings
-    of C(c, k)."""
-    count, k = len(target), min(k, len(target))
-    chances = np.array([math.comb(count - 1 - place, k - 1) / math.comb(count, k) for place in range(count)])
-    return float(chances @ np.sort(target))
-
-
 def means(table: pl.DataFrame) -> pl.DataFrame:
     """Mean slowdowns over the kernels, a row for each member."""
     return table.group_by("member", maintain_order=True).agg(pl.col(f"top{top}").mean() for top in TOPS)
 
 
 def _members(
-    ensemble: Ensemble, train: list[Sheet], held_out: Sheet, columns: Mapping[str, tuple[str, int]]
+    ensemble: Ensemble, train: list[FeatureTable], held_out: FeatureTable, columns: Mapping[str, tuple[str, int]]
 ) -> dict[str, np.ndarray]:
     """member -> scores (c,): gbdt, the baselines' ridge on the same train graphs, rankings by one column."""
     seeds = [combined(ensemble.scores(held_out, seed)) for seed in range(ensemble.settings.seeds)]

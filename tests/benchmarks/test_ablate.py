@@ -8,16 +8,17 @@ import polars as pl
 import pytest
 
 from benchmarks import ablate
-from stages import gbdt, gnn, pad, run
+from stages import gbdt, gnn, pad
 from stages.blend import stage as blend
 from stages.errors import InputError
-from stages.gbdt.feature_table import sheet
+from stages.gbdt.feature_table import feature_table
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import NAMES, Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, slug
 from stages.prune import stage as prune
-from stages.runner import params
+from stages.runner import notebook, parameters, params
+from stages.runner import stage as runner
 from stages.scoring import scores
 from stages.statistics import layout
 from stages.studies import ablation
@@ -37,13 +38,13 @@ gbdt:
   leaves: 4
   objectives: [ridge, pairwise]
   searched: {"layout:*:default": true, "*": false}
-blend: {members: [gnn, gbdt], rule: rank, shrink: 0.5}
+blend: {members: [gnn, gbdt], rule: rank}
 """
 FEW = {"pruning": ["none"], "trees": ["without copies"], "blend": ["rank", "borda"]}
 
 
 def forget():
-    for function in (ablate._section, ablate._code, ablate._given, ablate._scored):
+    for function in (ablate._section, ablate._given, ablate._scored):
         function.cache_clear()
 
 
@@ -90,7 +91,7 @@ def test_every_variant_is_one_the_stages_take(collection):
                 Settings(**{key: value for key, value in knobs.items() if key in NAMES})
                 for stage in ("prune", "pad"):
                     given = {"collection": collection} | variant.get(stage, {})
-                    run.parameters(run._read(PROJECT, stage), stage, given, PROJECT)
+                    parameters.of(notebook.read(PROJECT, stage), stage, given, PROJECT)
                 changed = set(variant) - {"prune", "pad", "gnn", "without", "rule"}
                 assert not changed
 
@@ -168,7 +169,7 @@ def test_blends_need_families_to_choose_on(piped):
 
 def test_a_group_of_statistics_is_left_out(project):
     prune.run(collection=LAYOUT, root="sample/npz_all")
-    whole = sheet(dataset.graphs("data", LAYOUT, "train")[0], TreeSettings())
+    whole = feature_table(dataset.graphs("data", LAYOUT, "train")[0], TreeSettings())
     assert ablate.kept(whole, "").names == whole.names
     less = ablate.kept(whole, "copies")
     assert [name for name in whole.names if name not in less.names] == list(layout.GROUPS["copies"])
@@ -218,9 +219,9 @@ def test_the_picture_and_the_page(tmp_path):
         (tmp_path / name).symlink_to(PROJECT / name)
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     with pytest.raises(InputError, match="reports/ablation.csv: not there; make ablate writes it"):
-        run.execute("ablation", {}, tmp_path)
+        runner.run("ablation", {}, tmp_path)
     (tmp_path / "reports" / "ablation.csv").write_text(found.write_csv())
-    pages = [run.execute("ablation", {}, tmp_path).read_bytes() for _ in range(2)]
+    pages = [runner.run("ablation", {}, tmp_path).read_bytes() for _ in range(2)]
     assert pages[0] == pages[1] and b"good (+0.020) is better than the default" in pages[0]
 
 

@@ -1,15 +1,18 @@
-"""What breaks, on the tiny pipeline: what is quick of benchmarks/faults.py."""
+"""What breaks, on the tiny pipeline: what is quick of benchmarks/faults."""
 
 import json
 import os
-import random
 import shutil
 import signal
 import time
 
 import pytest
 
-from benchmarks import faults
+from benchmarks.faults import disturbances, runs, table
+from benchmarks.faults.__main__ import missing
+from benchmarks.faults.judging import good, judged
+from benchmarks.faults.plan import FUNCTIONS, planned
+from benchmarks.namespaces import Cluster, Missing
 
 GBDT = "gbdt@layout-xla-random"
 
@@ -17,29 +20,29 @@ GBDT = "gbdt@layout-xla-random"
 @pytest.fixture(scope="module")
 def project(reproduced, tmp_path_factory):
     """A copy of the finished pipeline, and what the run made."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # as the run that made it, tests/support/pipeline.py: sums depend on it
     folder = shutil.copytree(reproduced[0], tmp_path_factory.mktemp("faults") / "source")
-    return folder, faults.state(folder)
+    return folder, runs.state(folder)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Where a test works; no process is left there."""
     yield tmp_path / "copy"
-    assert faults.left(tmp_path) == []
+    assert runs.left(tmp_path) == []
 
 
-def missing(function, *arguments, **options):
+def where_possible(function, *arguments, **options):
+    """Calls a fault's function; skips the test where the machine lacks what it takes."""
     try:
         return function(*arguments, **options)
-    except faults.Missing as reason:
+    except Missing as reason:
         pytest.skip(str(reason))
 
 
 def test_a_killed_kernel(project, folder):
     source, reference = project
-    row = faults.at_work(folder, source, GBDT, reference, kill=True)
-    assert faults.good(row)
+    row = disturbances.at_work(folder, source, GBDT, reference, kill=True)
+    assert good(row)
     assert row["message"] == (
         "notebooks/gbdt.ipynb: the kernel died, most often for want of memory; lower gbdt.configurations, now 4, or "
         "gbdt.pairs, now 150"
@@ -48,25 +51,25 @@ def test_a_killed_kernel(project, folder):
 
 def test_an_interrupt(project, folder):
     source, reference = project
-    row = faults.at_work(folder, source, "blend", reference, kill=False)
-    assert faults.good(row) and row["message"] == "interrupted"
+    row = disturbances.at_work(folder, source, "blend", reference, kill=False)
+    assert good(row) and row["message"] == "interrupted"
 
 
 def test_a_killed_run(project, folder):
     source, reference = project
-    faults.copy(source, folder, "prune@layout-xla-random")
-    process, console = faults.start(folder)
-    assert faults.kernel(folder, process)
+    runs.copy(source, folder, "prune@layout-xla-random")
+    process, console = runs.start(folder)
+    assert runs.kernel(folder, process)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGKILL)
-    row = faults.judged(folder, faults.finish(process, console), reference)
+    row = judged(folder, runs.finish(process, console), reference)
     assert row["same"] and not row["orphans"] and not row["half_written"]
 
 
 def test_a_folder_mounted_read_only(project, folder):
     source, reference = project
-    row = missing(faults.unwritable, folder, source, "blend", "reports", reference)
-    assert faults.good(row)
+    row = where_possible(disturbances.unwritable, folder, source, "blend", "reports", reference)
+    assert good(row)
     assert row["message"] == (
         "reports: cannot be written to (Read-only file system); give the right to, or make room, and run again"
     )
@@ -74,31 +77,31 @@ def test_a_folder_mounted_read_only(project, folder):
 
 def test_a_full_disk(project, folder):
     source, reference = project
-    row = missing(faults.full, folder, source, "blend", reference, room=0.4)
-    assert faults.good(row) and ("disk is full" in row["message"] or "No space left" in row["message"])
+    row = where_possible(disturbances.full, folder, source, "blend", reference, room=0.4)
+    assert good(row) and ("disk is full" in row["message"] or "No space left" in row["message"])
 
 
 def test_half_a_lock_file(project, folder):
     """DVC's cache of runs brings everything back but what is not in its cache."""
     source, reference = project
-    row = faults.torn(folder, source, "dvc.lock", random.Random(1), reference)
+    row = disturbances.torn(folder, source, "dvc.lock", "1", reference)
     assert row["same"]
 
 
 def test_two_at_once(project, folder):
     source, reference = project
-    faults.copy(source, folder)
-    first, second = faults.start(folder), faults.start(folder)
-    ended = sorted((faults.finish(*first), faults.finish(*second)), key=lambda run: run.status)
-    assert [run.status for run in ended] == [0, 1]
+    runs.copy(source, folder)
+    first, second = runs.start(folder), runs.start(folder)
+    ended = sorted((runs.finish(*first), runs.finish(*second)), key=lambda end: end.status)
+    assert [end.status for end in ended] == [0, 1]
     assert ended[1].message.startswith("the pipeline is at work in this folder already, in process ")
-    assert faults.state(folder) == reference
+    assert runs.state(folder) == reference
 
 
 def test_without_root_there_are_no_nodes(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(faults.Missing, match="needs root, iproute2 and util-linux"):
-        faults.Cluster().__enter__()
+    with pytest.raises(Missing, match="needs root, iproute2 and util-linux"):
+        Cluster().__enter__()
 
 
 def test_what_is_no_message():
@@ -106,29 +109,29 @@ def test_what_is_no_message():
     text += "prune a:   0%|   | 0/1 [00:00<?]\rprune a: 100%|###| 1/1 [00:01<00:00, 1s/it]\n"
     text += "layout:a seed 1 epoch 1/2 loss 1\nit is so\n"
     text += "ERROR: failed to reproduce 'gnn@a': failed to run: python -m stages.run gnn, exited with 1\n"
-    assert faults.Ended(255, text).message == "it is so" and faults.Ended(255, text).clear
+    assert runs.Ended(255, text).message == "it is so" and runs.Ended(255, text).clear
     ray = text.replace(
         "1/1 [00:01<00:00, 1s/it]\n",
         "0/1 [00:01<?]\x1b[33m(raylet)\x1b[0m The node with node id: 1f and address: a is lost.\n",
     )
-    assert faults.Ended(0, ray).message == "(raylet) The node with node id: 1f and address: a is lost. / it is so"
+    assert runs.Ended(0, ray).message == "(raylet) The node with node id: 1f and address: a is lost. / it is so"
     dead = text.replace("1s/it]\n", "1s/it]notebooks/prune.ipynb: the kernel died, 9% in\n")
-    assert faults.Ended(1, dead).message == "notebooks/prune.ipynb: the kernel died, 9% in / it is so"
-    assert not faults.Ended(0, text).clear and not faults.Ended(255, text + "Traceback (most\n").clear
-    alone = faults.Ended(255, "ERROR: failed to reproduce 'a': failed to run: python, exited with -9\n")
+    assert runs.Ended(1, dead).message == "notebooks/prune.ipynb: the kernel died, 9% in / it is so"
+    assert not runs.Ended(0, text).clear and not runs.Ended(255, text + "Traceback (most\n").clear
+    alone = runs.Ended(255, "ERROR: failed to reproduce 'a': failed to run: python, exited with -9\n")
     assert alone.message.startswith("ERROR: failed to reproduce")
 
 
 def test_what_takes_too_long_is_ended_and_not_good(tmp_path):
-    ended = faults.run(tmp_path, command=("sh", "-c", "echo begun; sleep 60"), limit=0.5)
-    assert ended == faults.Ended(faults.HUNG, "begun\n") and not ended.clear
+    ended = runs.run(tmp_path, command=("sh", "-c", "echo begun; sleep 60"), limit=0.5)
+    assert ended == runs.Ended(runs.HUNG, "begun\n") and not ended.clear
 
 
 def test_a_copy_without_a_stage(project, folder):
     source, reference = project
-    faults.copy(source, folder, GBDT)
+    runs.copy(source, folder, GBDT)
     assert not (folder / "data" / "gbdt" / "layout-xla-random").exists()
-    assert set(reference["stages"]) - set(faults.locked(folder)) == {GBDT}
+    assert set(reference["stages"]) - set(runs.locked(folder)) == {GBDT}
     cache = folder / ".dvc" / "cache"
     digest = reference["stages"][GBDT]["outs"][0]["md5"]
     assert not (cache / "runs").exists() and not (cache / "files" / "md5" / digest[:2] / digest[2:]).exists()
@@ -143,7 +146,7 @@ def test_the_table_says_what_was_not_good():
     results["rows"]["04"] = {**row, "fault": "ray", "status": 0, "message": ""}
     results["rows"]["05"] = {**row, "fault": "ray", "status": 0, "message": "lost | " * 50}
     shown = r"lost \| " * 39 + "lost …"
-    assert faults.table(json.loads(json.dumps(results))).splitlines()[2:] == [
+    assert table.table(json.loads(json.dumps(results))).splitlines()[2:] == [
         "| kill -9 of `make repro` | 2 random moments, in gnn | – | 2 of 2 |",
         "| disk | gnn, room for 70% | full | yes |",
         "| disk | gnn, room for 70% | full | NO; orphans |",
@@ -151,4 +154,31 @@ def test_the_table_says_what_was_not_good():
         "| ray | gnn, room for 70% | goes on to its end | yes |",
         f"| ray | gnn, room for 70% | goes on to its end; {shown} | yes |",
     ]
-    assert faults.good(row) and not faults.good(bad)
+    assert good(row) and not good(bad)
+
+
+def test_a_row_of_earlier_code_stays_marked_and_is_made_anew():
+    first, second, *others = planned(0)
+    row = {"fault": "interrupted", "where": "prune", "message": "interrupted", "clear": True, "same": True, "status": 1}
+    row |= {"orphans": [], "half_written": []}
+    rows = {first.name: row | {"identity": "now"}, second.name: row | {"identity": "before"}, "gone": row}
+    kills = [{"where": "gnn@a", "same": True, "identity": name} for name in ("before", "before", "now")]
+    results = json.loads(json.dumps({"identity": "now", "kills": kills, "rows": rows}))
+    assert table.table(results, [first.name, second.name]).splitlines()[2:] == [
+        "| kill -9 of `make repro` | 1 random moments, in gnn | – | 1 of 1 |",
+        "| kill -9 of `make repro` | 2 random moments, in gnn | – | 2 of 2; made with earlier code |",
+        "| interrupted | prune | interrupted | yes |",
+        "| interrupted | prune | interrupted | yes; made with earlier code |",
+        "| interrupted | prune | interrupted | yes; made with earlier code |",
+    ]
+    assert missing(planned(0), results) == [second, *others]
+    assert missing(planned(0), results, [second.kind, "disk"])[0] == second
+    assert {fault.kind for fault in missing(planned(0), results, ["disk", "ray"])} == {"disk", "ray"}
+
+
+def test_every_fault_has_a_name_of_its_own_whatever_the_seed_of_others():
+    names = [fault.name for fault in planned(0)]
+    assert len(set(names)) == len(names) and {fault.kind for fault in planned(0)} == set(FUNCTIONS)
+    assert [name for name in names if not name.startswith("torn")] == [
+        fault.name for fault in planned(1) if fault.kind != "torn"
+    ]

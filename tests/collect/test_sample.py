@@ -8,7 +8,7 @@ import pytest
 
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
-from stages.leaderboard.stage import PROGRAM_COLUMNS
+from stages.leaderboard.inputs import PROGRAM_COLUMNS
 from stages.scoring import score
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -72,8 +72,8 @@ def test_test_files_hide_the_run_times(graphs):
 
 
 def test_other_files_hold_the_run_times(graphs):
-    known = {key: arrays for key, arrays in graphs.items() if key[1] != "test"}
-    assert known and [key for key, arrays in known.items() if not arrays.config_runtime.all()] == []
+    timed = {key: arrays for key, arrays in graphs.items() if key[1] != "test"}
+    assert timed and [key for key, arrays in timed.items() if not arrays.config_runtime.all()] == []
 
 
 def test_the_solution_is_of_exactly_the_test_graphs(graphs, solution):
@@ -87,12 +87,12 @@ def test_the_solution_is_of_exactly_the_test_graphs(graphs, solution):
 
 def test_programs_csv_describes_exactly_the_files(graphs, programs):
     described = programs.select("collection", "split", "id", "nodes", "configurable", "configurations").rows()
-    found = [
+    exported = [
         (*key, len(arrays.node_opcode), len(getattr(arrays, "node_config_ids", ())), len(arrays.config_runtime))
         for key, arrays in graphs.items()
     ]
     assert programs.columns == list(PROGRAM_COLUMNS)
-    assert sorted(described) == sorted(found)
+    assert sorted(described) == sorted(exported)
 
 
 def test_every_layout_graph_has_enough_distinct_configurations(graphs):
@@ -129,5 +129,5 @@ def test_kin_says_whether_a_family_was_trained_on(programs, collection):
     rows = programs.filter(pl.col("collection") == collection)
     trained = set(rows.filter(pl.col("split") == "train")["family"])
     for row in rows.iter_rows(named=True):
-        known = "sibling" if row["family"] in trained else "unseen"
-        assert row["kin"] == ("train" if row["split"] == "train" else known), row["id"]
+        held_out = "sibling" if row["family"] in trained else "unseen"
+        assert row["kin"] == ("train" if row["split"] == "train" else held_out), row["id"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.collect import compiling
+from stages.collect.cpu import compiling
 from stages.hlo import hlo_pb2
 
 FOLDER = Path(__file__).parent

@@ -12,18 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.faults import processes
+from benchmarks.faults.runs import processes
 from stages.engine import lifetime
 from stages.errors import InputError
 from stages.graphs.collection import SPLITS
-from tests.runner.test_run import write_notebook
 from tests.support.pipeline import dvc
+from tests.support.toy import write_notebook
 
 PARAMETERS = 'word = ""\nseconds = 0.0\ndata = "data"'
 #: two processes, the kernel and a worker, write their word over and over
 CELL = """\
 import toy_tasks
-from stages import engine
+from stages.engine import engine
 
 running = engine.configured().spread(toy_tasks.write, [(word, seconds)] * 2, memory_knob="toy.seconds", parallel=2)
 print([name for _, name in running])
@@ -66,10 +66,10 @@ toy:
 LIMIT = 5  # seconds in which all of a run that was killed has ended
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A project of one stage, whose worker goes on for minutes where nobody ends it; no process is left there."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project of one stage, whose workers go on for minutes where nobody ends them."""
+    folder = tmp_path_factory.mktemp("lifetime") / "template"
     write_notebook(folder.mkdir() or folder / "notebooks" / "toy.ipynb", [("parameters", PARAMETERS), ("code", CELL)])
     for name in ("blend", "leaderboard"):
         shutil.copy(folder / "notebooks" / "toy.ipynb", folder / "notebooks" / f"{name}.ipynb")
@@ -82,6 +82,13 @@ def project(tmp_path):
     (folder / "Makefile").write_text(f"repro:\n\t{sys.executable} -m stages.repro\n")
     (folder / "stages").symlink_to(Path("stages").absolute())
     dvc(folder, "init", "--no-scm", "--quiet")
+    return folder
+
+
+@pytest.fixture
+def project(template, tmp_path):
+    """A copy of the template; no process is left there."""
+    folder = shutil.copytree(template, tmp_path / "project", symlinks=True)
     yield folder
     left = processes(folder)
     for number in left:
@@ -165,7 +172,8 @@ def test_a_stage_waits_for_an_earlier_run_of_itself_and_then_refuses(tmp_path, m
 
 def test_a_lock_is_had_as_soon_as_the_other_ends(tmp_path):
     path = tmp_path / "toy.lock"
-    code = f"from stages import lifetime; lifetime.lock(lifetime.Path({str(path)!r}), str); print(flush=True); input()"
+    hold = f"lifetime.lock(lifetime.Path({str(path)!r}), str); print(flush=True); input()"
+    code = f"from stages.engine import lifetime; {hold}"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1)
     other.stdout.readline()
     with pytest.raises(InputError, match=str(other.pid)):

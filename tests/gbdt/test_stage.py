@@ -1,291 +1,177 @@
-import json
+"""What a run takes from an earlier one, and what makes it train again."""
+
 import shutil
 from pathlib import Path
 
-import lightgbm
-import numpy as np
-import polars as pl
 import pytest
 
 from stages import gbdt
-from stages.errors import InputError
-from stages.gbdt import report, stage
-from stages.gbdt.settings import OBJECTIVES
+from stages.engine import code, elapsed_times, kept
+from stages.gbdt import explanation, stage, training
+from stages.gbdt.settings import Settings
 from stages.graphs import dataset
-from stages.graphs.families import family
-from stages.prune import stage as prune
-from stages.reporting import figures
-from stages.scoring import metrics, scores
-from tests.support.samples import write_root
+from tests.support.trees import LAYOUT, files, packed
 
-LAYOUT, TILE = "layout:xla:random", "tile:xla"
-QUICK = {"seeds": 2, "folds": 3, "trees": 12, "learning_rate": 0.3, "patience": 4, "min_leaf": 8, "pairs": 60}
-#: what the graphs of `packed` are called, in turn
-FAMILIES = ("bert", "resnet", "unet", "vgg")
+SMALL = {"seeds": 1, "folds": 2, "trees": 3, "min_leaf": 8, "objectives": ["pointwise", "ridge"]}
+#: modules that shape what a page shows of a training, below stages/
+PAGE = ["gbdt/report.py", "gbdt/stage.py", "gbdt/explanation.py", "gbdt/tune.py", "reporting/figures.py"]
+#: some of those that shape a training
+SHAPING = ["gbdt/models.py", "gbdt/folds.py", "statistics/tile.py", "statistics/orders.py", "scoring/baselines.py"]
 
 
-def packed(path, change=None, families=FAMILIES, collections=(LAYOUT, TILE), **graphs):
-    """Packed graphs whose ids name families; `change` turns a file's arrays into others, by its id."""
-    root = write_root(path, {"train": 6, "valid": 4, "test": 2} | graphs, configurations=20)
-    for file in sorted(root.rglob("*.npz")):
-        split, number = file.stem.split("_")
-        named = file.with_name(f"{families[int(number) % len(families)]}{number}_{split}.npz")
-        file.rename(named)
-        if change:
-            with np.load(named, allow_pickle=False) as arrays:
-                changed = change(dict(arrays), named.stem)
-            np.savez(named, **changed)
-    for collection in collections:
-        prune.run(collection=collection, root=str(root), data=str(path))
-    return str(path)
+@pytest.fixture
+def own(data, tmp_path):
+    """A data folder of the test's own."""
+    shutil.copytree(Path(data, "prune"), tmp_path / "data" / "prune")
+    return str(tmp_path / "data")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return packed(tmp_path_factory.mktemp("gbdt"))
+@pytest.fixture
+def trainings(monkeypatch):
+    """The collections that were trained on."""
+    return spied(monkeypatch, training, "train")
 
 
-def files(data, collection=LAYOUT):
-    folder = Path(data, "gbdt", collection.replace(":", "-"))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def spied(monkeypatch, module, name):
+    """The first argument of every call of a function."""
+    calls, function = [], getattr(module, name)
+
+    def spy(first, *rest):
+        calls.append(first)
+        return function(first, *rest)
+
+    monkeypatch.setattr(module, name, spy)
+    return calls
 
 
-def table(data, collection=LAYOUT):
-    return scores.read(Path(data, "gbdt", collection.replace(":", "-"), "scores.parquet"))
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A copy of stages/ that is taken for the code of the run."""
+    copy = tmp_path / "project" / "stages"
+    shutil.copytree(code.STAGES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "STAGES", copy)
+    code.digest.cache_clear()
+    yield copy
+    code.digest.cache_clear()
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_each_objective_learns_the_layouts(data, objective):
-    """Smaller is faster: a score of the wrong sign would be near -1."""
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=[objective], **QUICK)
-    assert result["valid"].height == 4 * 2 and result["valid"]["score"].mean() > 0.5
-    if objective == "ridge":
-        assert result["gains"].is_empty() and result["trees"]["trees"].to_list() == [0, 0]
-    else:
-        assert result["gains"]["gain"].sum() == pytest.approx(1)
-        assert result["gains"]["column"].head(3).str.contains("inversions|distance").any()
-        assert set(result["trees"]["trees"]) <= set(range(1, 13))
+def change(path, old="\n", new="\n\n"):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    code.digest.cache_clear()
 
 
-def test_together_they_learn_the_tiles(data):
-    result = gbdt.run(collection=TILE, data=data, **QUICK)
-    assert result["valid"]["score"].mean() > 0.95
+def run(data, **changes):
+    return gbdt.run(collection=LAYOUT, data=data, **SMALL | changes)
 
 
-def test_what_it_writes_and_returns(data):
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    written = files(data)
-    models = {f"models/{name}-{seed}-{fold}.txt" for name in OBJECTIVES[:3] for seed in (0, 1) for fold in range(3)}
-    ridges = {f"models/ridge-{seed}-{fold}.json" for seed in (0, 1) for fold in range(3)}
-    assert set(written) == models | ridges | {"scores.parquet", "statistics.json", "parameters.json"}
-    found = table(data)
-    assert found.height == (4 + 2) * 20 * 2 and set(found["split"]) == {"valid", "test"}
-    assert set(found["member"]) == {"gbdt"} and set(found["seed"]) == {0, 1}
-    columns = set(json.loads(written["statistics.json"]))
-    for name in ("lambdarank", "pairwise"):
-        booster = lightgbm.Booster(model_str=written[f"models/{name}-0-0.txt"].decode())
-        assert set(booster.feature_name()) <= columns
-    targets = {graph.id: graph.target for graph in dataset.graphs(data, LAYOUT, "valid")}
-    again = metrics.graph_scores(LAYOUT, scores.by_graph(found.filter(split="valid", seed=1)), targets)
-    shown = result["valid"].filter(pl.col("seed") == 1)
-    assert dict(shown.select("graph", "score").iter_rows()) == again
-    objectives = result["objectives"]
-    assert objectives.filter(split="valid")["objective"].to_list() == [*OBJECTIVES, "gbdt"]
-    assert objectives["graphs"].to_list() == [6] * 5 + [4] * 5
-    valid = objectives.row(by_predicate=(pl.col("split") == "valid") & (pl.col("objective") == "gbdt"), named=True)
-    assert valid["score"] == pytest.approx(result["valid"]["score"].mean())
-    text = report.findings(result)
-    assert f"is {result['valid']['score'].mean():.3f}" in text and "no program of its family" in text
-    assert f"`{result['gains']['column'][0]}`" in report.looked_at(result)
+def test_a_second_run_trains_nothing_and_returns_the_same(own, trainings):
+    first, written, seconds = run(own), files(own), elapsed_times.read(own, "gbdt", LAYOUT)
+    shutil.rmtree(Path(own, "gbdt"))
+    second = run(own)
+    assert trainings == [LAYOUT] and files(own) == written
+    assert first.seconds > 0 and second.seconds is None
+    assert 0 < seconds == elapsed_times.read(own, "gbdt", LAYOUT)
+    assert (second.collection, second.graphs) == (LAYOUT, first.graphs) == (LAYOUT, 10)
+    for name in ("valid", "objectives", "gains", "trees"):
+        assert getattr(first, name).equals(getattr(second, name)), name
+    assert first.gains["shap"].null_count() == 0
 
 
-def test_same_seed_same_bytes_and_earlier_models_go(data):
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    first = files(data)
-    shutil.rmtree(Path(data, "gbdt/layout-xla-random"))
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    assert files(data) == first
-    gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **(QUICK | {"seeds": 1}))
-    second = files(data)
-    models = {f"models/pointwise-0-{fold}.txt" for fold in range(3)}
-    assert set(second) == models | {"scores.parquet", "statistics.json", "parameters.json"}
-    assert all(second[name] == first[name] for name in models)
+def test_what_was_trained_takes_the_place_of_what_lies_there(own, trainings):
+    run(own)
+    written = files(own)
+    stale = Path(own, "gbdt", "layout-xla-random", "models", "pairwise-9-9.txt")
+    stale.write_text("of another run")
+    run(own)
+    assert trainings == [LAYOUT] and files(own) == written
 
 
-def test_run_times_of_test_are_not_looked_at(tmp_path, data):
-    def labelled(arrays, _):
-        if not arrays["config_runtime"].any():
-            arrays["config_runtime"] = np.arange(len(arrays["config_runtime"]), 0, -1)
-        return arrays
-
-    gbdt.run(collection=LAYOUT, data=packed(tmp_path, labelled), **QUICK)
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    assert files(tmp_path) == files(data)
+def test_changed_page_modules_train_nothing(own, trainings, source):
+    run(own)
+    for module in PAGE:
+        change(source / module)
+    run(own)
+    assert trainings == [LAYOUT]
 
 
-def test_a_valid_graph_is_scored_by_models_that_saw_none_of_its_family(tmp_path, data):
-    """Other run times of a family, its train graphs' too, leave its own scores as they are and change the others'.
-
-    One tree: how many there are is chosen for all folds together, and so by every family.
-    """
-
-    def slower(arrays, id):
-        return arrays | ({"config_runtime": arrays["config_runtime"][::-1]} if family(id) == "unet" else {})
-
-    knobs = QUICK | {"trees": 1, "folds": 4}
-    gbdt.run(collection=LAYOUT, data=packed(tmp_path, slower, collections=[LAYOUT]), **knobs)
-    gbdt.run(collection=LAYOUT, data=data, **knobs)
-    for graph in sorted(set(table(data)["graph"])):
-        one, other = (table(folder).filter(graph=graph)["score"].to_list() for folder in (data, tmp_path))
-        assert (one == other) == graph.startswith("unet2_valid"), graph
+def test_what_shapes_models_is_in_the_identity(own, source):
+    identities = [stage.identity(LAYOUT, own, Settings())]
+    for module in SHAPING:
+        change(source / module)
+        identities.append(stage.identity(LAYOUT, own, Settings()))
+    assert len(set(identities)) == 1 + len(SHAPING)
 
 
-def test_only_long_training_shows_how_far_it_is_and_on_standard_error(data, monkeypatch, capsys):
-    for silence in (1e6, 0):
-        monkeypatch.setattr(stage, "SILENCE", silence)
-        gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
-        shown = capsys.readouterr()
-        assert shown.out == "" and (f"gbdt {LAYOUT}" in shown.err and "2/2" in shown.err) == (silence == 0)
+def test_a_changed_line_of_models_trains_again(own, trainings, source):
+    run(own)
+    change(source / "gbdt" / "models.py", '"max_bin": BINS,', '"max_bin": BINS + 1,')
+    run(own)
+    assert trainings == [LAYOUT] * 2
 
 
-def first_configuration(arrays, _):
-    return {
-        name: array[:1] if name.startswith(("config_", "node_config_feat")) else array for name, array in arrays.items()
-    }
+def test_a_changed_setting_trains_again_and_the_last_training_is_kept(own, trainings):
+    run(own)
+    run(own, trees=4)
+    assert trainings == [LAYOUT] * 2
+    run(own, trees=4)
+    assert trainings == [LAYOUT] * 2
+    run(own)
+    assert trainings == [LAYOUT] * 3
 
 
-def tied(arrays, _):
-    return arrays | {"config_runtime": np.full_like(arrays["config_runtime"], 5_000 * arrays["config_runtime"].any())}
+def test_every_setting_and_the_threads_are_in_the_identity(own, monkeypatch):
+    changes = [{"trees": 4}, {"seeds": 2}, {"searched": True}, {"objectives": ["ridge"]}, {"lanes": 64}]
+    identities = {stage.identity(LAYOUT, own, Settings(**change)) for change in ({}, *changes)}
+    monkeypatch.setenv(stage.THREADS, "77")  # the last digits of a ridge's sums depend on it
+    identities.add(stage.identity(LAYOUT, own, Settings()))
+    assert len(identities) == 2 + len(changes)
 
 
-@pytest.mark.parametrize("change", [first_configuration, tied])
-@pytest.mark.parametrize("collection", [LAYOUT, TILE])
-def test_graphs_without_an_order(tmp_path, change, collection):
-    data = packed(tmp_path, change, train=3, valid=2, test=1)
-    result = gbdt.run(collection=collection, data=data, **QUICK)
-    assert table(data, collection)["score"].is_finite().all()
-    if collection == LAYOUT:
-        assert result["valid"]["score"].is_nan().all()
-        assert "No valid graph" in report.findings(result)
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_changed_graph_is_another_identity(own, split, tmp_path):
+    before = stage.identity(LAYOUT, own, Settings())
+    other = packed(tmp_path / "other", lambda arrays, id: arrays | {"edge_index": arrays["edge_index"][::-1]})
+    id = dataset.graph_ids(own, LAYOUT, split)[0]
+    here, there = (dataset.graph_file(dataset.prune_folder(data, LAYOUT), split, id) for data in (own, other))
+    assert here.read_bytes() != there.read_bytes()
+    shutil.copy(there, here)
+    assert stage.identity(LAYOUT, own, Settings()) != before
 
 
-def test_one_graph_without_an_order_among_others(tmp_path):
-    def some(arrays, id):
-        return tied(arrays, id) if id.startswith("bert") else arrays
+def test_a_kept_result_cut_short_is_not_used(own, trainings, monkeypatch):
+    def full(source, target, **_):
+        Path(target).mkdir(parents=True)
+        shutil.copy(Path(source, "statistics.json"), target)
+        raise OSError(28, "No space left on device")
 
-    result = gbdt.run(collection=LAYOUT, data=packed(tmp_path, some, collections=[LAYOUT]), **QUICK)
-    known = result["valid"].filter(pl.col("score").is_not_nan())
-    assert known["graph"].n_unique() == 3 and known["score"].mean() > 0.4
-
-
-def without(data, *splits):
-    """Takes the graphs of splits out of the manifest."""
-    path = dataset.prune_folder(data, LAYOUT) / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["graphs"] |= {split: [] for split in splits}
-    path.write_text(json.dumps(manifest))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(kept.shutil, "copytree", full)
+        run(own)
+    assert [path.name for path in Path(own, "trained", "gbdt", "layout-xla-random").iterdir()] == ["statistics.json"]
+    run(own)
+    assert trainings == [LAYOUT] * 2 and {"scores.parquet", "metrics.parquet"} <= set(files(own))
 
 
-def test_no_valid_graph_stops_on_the_folds_of_train(tmp_path):
-    data = packed(tmp_path, collections=[LAYOUT])
-    without(data, "valid")
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    assert set(table(data)["split"]) == {"test"} and result["valid"].is_empty()
-    assert result["objectives"]["graphs"].to_list() == [6] * 5
-    assert "No valid graph" in report.findings(result)
+def test_shap_values_are_worked_out_once_for_a_training_and_its_explanation(own, trainings, source, monkeypatch):
+    explained = spied(monkeypatch, explanation, "explanation")
+    run(own)
+    run(own)
+    change(source / "gbdt" / "report.py")
+    run(own)
+    assert len(explained) == 1
+    change(source / "gbdt" / "explanation.py")
+    run(own)
+    assert len(explained) == 2 and trainings == [LAYOUT]
+    run(own, trees=4)
+    assert len(explained) == 3
+    assert len(list(Path(own, "trained", "gbdt", "layout-xla-random-explanation").iterdir())) == 1
 
 
-def test_one_graph_alone_has_nothing_to_hold_out(tmp_path):
-    data = packed(tmp_path, collections=[LAYOUT], train=1)
-    without(data, "valid")
-    result = gbdt.run(collection=LAYOUT, data=data, trees_alone=7, **QUICK)
-    assert result["trees"].filter(pl.col("objective") != "ridge")["trees"].to_list() == [7] * 6
-    assert table(data).height == 2 * 20 * 2
-
-
-def test_one_family_is_parted_into_its_graphs(tmp_path):
-    data = packed(tmp_path, families=["bert"], collections=[LAYOUT], train=3, valid=1)
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    assert len([name for name in files(data) if name.startswith("models/ridge-0")]) == 3
-    assert result["valid"]["score"].mean() > 0.3
-
-
-def test_no_test_graph_leaves_the_valid_scores(tmp_path):
-    data = packed(tmp_path, collections=[LAYOUT])
-    without(data, "test")
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
-    assert set(table(data)["split"]) == {"valid"}
-
-
-def test_no_train_graph_is_the_users_error(tmp_path):
-    data = packed(tmp_path, collections=[LAYOUT])
-    without(data, "train")
-    with pytest.raises(InputError, match="no train graph"):
-        gbdt.run(collection=LAYOUT, data=data, **QUICK)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"objectives": ["guess"]}, "gbdt.objectives: 'guess' is none of lambdarank"),
-        ({"objectives": []}, "gbdt.objectives: is empty"),
-        ({"objectives": ["ridge", "ridge"]}, "gbdt.objectives: ridge is given twice"),
-        ({"seeds": 0}, "gbdt.seeds: 0 is too small"),
-        ({"folds": 1}, "gbdt.folds: 1 is too small"),
-        ({"configurations": 99_999}, "configurations: 99999 is too large"),
-        ({"configurations": 1}, "configurations: 1 is too small"),
-        ({"trees_alone": 0}, "trees_alone: 0 is too small"),
-        ({"patience": 0}, "patience: 0 is too small"),
-        ({"leaves": 1}, "leaves: 1 is too small"),
-        ({"leaves": 131_073}, "leaves: 131073 is too large"),
-        ({"bins": 1}, "bins: 1 is too small"),
-        ({"min_leaf": -1}, "min_leaf: -1 is too small"),
-        ({"pairs": 0}, "pairs: 0 is too small"),
-        ({"opponents": 0}, "opponents: 0 is too small"),
-        ({"learning_rate": 0.0}, "params.yaml, gbdt.learning_rate: 0.0 is too small"),
-        ({"learning_rate": float("nan")}, "learning_rate: nan is too small"),
-        ({"feature_fraction": 1.5}, "feature_fraction: 1.5 is too large"),
-        ({"bagging_fraction": 0.0}, "bagging_fraction: 0.0 is too small"),
-        ({"lanes": 0}, "params.yaml, gbdt.lanes: 0 is too small"),
-        ({"vector": -32}, "params.yaml, gbdt.vector: -32 is too small"),
-    ],
-)
-def test_parameters_out_of_range(data, wrong, named):
-    with pytest.raises(InputError, match=named):
-        gbdt.run(collection=LAYOUT, data=data, **(QUICK | wrong))
-
-
-def test_rows_to_train_on_are_bounded_and_all_are_scored(tmp_path):
-    data = packed(tmp_path, collections=[LAYOUT])
-    few = gbdt.run(collection=LAYOUT, data=data, configurations=6, opponents=5, **(QUICK | {"min_leaf": 3}))
-    assert table(data).height == (4 + 2) * 20 * 2
-    assert few["valid"]["score"].mean() > 0.2
-
-
-def test_how_often_a_layout_was_tried_is_a_column_only_where_asked_for(data):
-    for searched in (False, True):
-        gbdt.run(collection=LAYOUT, data=data, searched=searched, objectives=["ridge"], **QUICK)
-        assert ("occurrence_z" in json.loads(files(data)["statistics.json"])) == searched
-
-
-def test_shap_is_of_what_ranks_within_a_graph(data):
-    """What is the same for all configurations moves none of them; what makes the run times of `samples` does."""
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **QUICK)
-    gains = result["gains"].drop_nulls("shap")
-    assert gains["shap"].sum() == pytest.approx(1) and gains["slower"].is_between(-1, 1).all()
-    constant = gains.filter(pl.col("column").str.starts_with("program_") | pl.col("column").str.starts_with("whole_"))
-    assert constant.height and constant["slower"].abs().max() == 0
-    first = gains.sort("shap").row(-1, named=True)
-    assert first["slower"] > 0.5 and ("inversions" in first["column"] or "distance" in first["column"])
-    text = report.looked_at(result)
-    assert f"`{first['column']}` moves the predicted times most" in text and "more of it ranks slower" in text
-    for draw in (report.gain_bars, report.graph_dots):
-        assert figures.responsive(draw, "bars", result).count("base64,") == 2
-
-
-def test_pairs_and_ridges_have_no_shap(data):
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
-    assert result["gains"]["shap"].null_count() == result["gains"].height > 0
-    assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
-    none = gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
-    assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)
+def test_the_identity_of_a_training_holds_what_shapes_it_and_no_page():
+    modules = {path.relative_to(code.STAGES).as_posix() for path in code.closure(*stage.CODE)}
+    assert not modules & set(PAGE) and not any(name.startswith(("reporting/", "runner/")) for name in modules)
+    assert set(SHAPING) <= modules
+    names = {path.name for path in (code.STAGES / "statistics").glob("*.py")}
+    assert {f"statistics/{name}" for name in names} <= modules

@@ -1,9 +1,7 @@
-import json
 import os
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from stages import pad
 from stages.errors import InputError
@@ -78,40 +76,6 @@ def test_layouts_decode_any_choice_of_configurations(tmp_path):
 def test_the_same_graph_is_written_as_the_same_bytes(tmp_path):
     first, second = (store(tmp_path / name, example()).read_bytes() for name in ("a", "b"))
     assert first == second
-
-
-@pytest.mark.parametrize("configurations", [1, 3])
-def test_the_bytes_are_those_that_safetensors_writes(tmp_path, configurations):
-    tensors = example(configurations)
-    stored = store(tmp_path, tensors).read_bytes()
-    whole = {"whole_stats": np.array([4.0, 1.5])}
-    names = json.dumps({"whole_stats": ["nodes", "log_bytes"]})
-    assert stored == safetensors.numpy.save({**tensors, **whole}, {"names": names})
-
-
-def test_an_array_in_pieces_is_written_as_in_one(tmp_path):
-    tensors = example()
-    expected = store(tmp_path / "whole", tensors).read_bytes()
-    pieces = iter([tensors["codes"][:1], tensors["codes"][1:1], tensors["codes"][1:]])
-    in_pieces = tensors | {"codes": dataset.Pieces(tensors["codes"].shape, pieces)}
-    assert store(tmp_path / "pieces", in_pieces).read_bytes() == expected
-
-
-@pytest.mark.parametrize("rows", [2, 4])
-def test_pieces_of_another_shape_are_a_mistake(tmp_path, rows):
-    tensors = example()
-    codes = dataset.Pieces((rows, 2), [tensors["codes"]])
-    with pytest.raises(ValueError, match="the pieces of a tensor are not of its shape"):
-        dataset.write_packed(tmp_path / "graph.safetensors", tensors | {"codes": codes}, {})
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_tensor_too_few_is_a_mistake(tmp_path):
-    tensors = example()
-    tensors.pop("contracted")
-    with pytest.raises(ValueError, match="the schema has"):
-        dataset.write_packed(tmp_path / "graph.safetensors", tensors, {})
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b[:-200], lambda b: b"", lambda b: b"\xff" * 64])

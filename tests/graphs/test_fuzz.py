@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from tqdm import tqdm
 
 from stages.errors import InputError
-from stages.graphs import npz
+from stages.graphs import dataset, npz
 from stages.hlo.__main__ import convert
-from stages.prune import stage as prune
-from tests.hlo.test_hlo import layout_tuning, tile_tuning
+from stages.prune.packing import Options, pack
+from tests.support.hlo import layout_tuning, tile_tuning
 from tests.support.samples import layout_arrays, tile_arrays
 
 SECONDS = 20  # that one input may take
@@ -163,19 +163,22 @@ def hold_npz(content: bytes, tile: bool, rng: np.random.Generator, folder: Path)
     """Fails unless the reader and the packing refuse the file, or are right."""
     file = folder / "graph.npz"
     file.write_bytes(content)
+    options = None if tile else Options(int(rng.choice([1, 2])), bool(rng.integers(2)), duplicates="mean")
+    split = str(rng.choice(["train", "test"]))  # equal configurations become one only in train
+    collection = "tile:xla" if tile else "layout:xla:random"
     try:
         arrays = npz.read_tile(file) if tile else npz.read_layout(file)
         sound(arrays)
-        tensors, whole = prune.pack(arrays, rng.choice([1, 2]), bool(rng.integers(2)), rng.choice([None, "mean"]))
+        pack(file, dataset.graph_file(dataset.prune_folder(folder, collection), split, "graph"), split, options)
     except InputError as error:
-        assert str(file) in str(error) and "\n" not in str(error)
+        assert str(error).startswith(str(file)) and "\n" not in str(error)
         return "refused"
-    assert np.isfinite(list(whole.values())).all()
+    graph = dataset.graph(folder, collection, split, "graph")
+    assert np.isfinite(list(graph.whole.values())).all()
     if not tile:
-        layouts = tensors["triples"][tensors["codes"]]
-        np.testing.assert_array_equal(layouts, arrays.node_config_feat[tensors["config_index"]])
-        place = tensors["node_feat"][tensors["config_nodes"]]
-        np.testing.assert_array_equal(place, arrays.node_feat[arrays.node_config_ids])
+        np.testing.assert_array_equal(graph.layouts(), arrays.node_config_feat[graph.config_index])
+        configurable = graph.node_feat[graph.config_nodes]
+        np.testing.assert_array_equal(configurable, arrays.node_feat[arrays.node_config_ids])
     return "read"
 
 

@@ -1,4 +1,8 @@
-"""Each notebook as a reader runs it: in JupyterLab, from top to bottom, with its defaults, in its own folder."""
+"""Each notebook as a reader runs it: in JupyterLab, from top to bottom, with its defaults, in its own folder.
+
+Each begins with a cell that goes to the project's folder. It cannot be a helper's: before it, nothing of the project
+can be imported in JupyterLab, VS Code or on Kaggle.
+"""
 
 import os
 import shutil
@@ -8,11 +12,12 @@ import nbclient
 import nbformat
 import pytest
 
-from stages import run
 from stages.graphs.collection import SPLITS, folder
+from stages.runner.notebook import names
+from stages.runner.parameters import read_defaults
 from tests.support.pipeline import CHOSEN, PROJECT, TABLES, TINY
 
-NAMES = run.names(PROJECT)
+NAMES = names(PROJECT)
 #: need what is not on every machine: real files; Optuna, and a search of minutes
 ELSEWHERE = {"tpu", "tune_gbdt"}
 
@@ -34,7 +39,7 @@ def by_hand(project, name, **given):
     """Run a notebook's cells in a kernel that starts where JupyterLab starts one; return what it displays."""
     notebook = nbformat.read(project / "notebooks" / f"{name}.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    known = run._defaults(notebook, name)
+    known = read_defaults(notebook, name)
     small = {key: value for key, value in (TINY | {"collections": list(CHOSEN)} | given).items() if key in known}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in small.items())
     nbclient.NotebookClient(

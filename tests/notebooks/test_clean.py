@@ -4,7 +4,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from stages import run
+from stages.runner.parameters import read_defaults
 
 PROJECT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
@@ -38,5 +38,5 @@ def test_it_is_thin(notebook):
 def test_it_can_be_run_and_read(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) == 1
-    assert run._defaults(notebook, "notebook")
+    assert read_defaults(notebook, "notebook")
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from stages import run
+from stages.runner import stage
 from tests.support import browser
 from tests.support.pipeline import CHOSEN, PROJECT, TABLES
 
@@ -41,7 +41,7 @@ def reports(reproduced, tmp_path_factory):
         shutil.copy(PROJECT / "reports" / name, folder / "reports")
     given = {name: str(tmp_path_factory.getbasetemp() / f"{name}.csv") for name in ("programs", "dropped")}
     for name in BESIDE:
-        run.execute(name, given if name == "collect" else {}, folder)
+        stage.run(name, given if name == "collect" else {}, folder)
     return folder / "reports"
 
 

@@ -6,10 +6,11 @@ import nbformat
 import pytest
 import yaml
 
-from stages import inputs, run
+from stages import inputs
 from stages.engine.code import imported
 from stages.graphs.collection import COLLECTIONS, from_slug
-from stages.runner import params
+from stages.runner import parameters, params
+from stages.runner.parameters import read_defaults
 
 PROJECT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
@@ -20,9 +21,9 @@ PARAMETERS = params.read(PROJECT / "params.yaml")
 def needed(source):
     """Return the files below stages/ that a source text needs, as paths relative to the project.
 
-    All of them, also what a package's __init__ imports for its users.
+    All of them, also what a package's __init__ imports for its users, and the __init__ of stages itself.
     """
-    reached, waiting = set(), set(imported(source))
+    reached, waiting = {PROJECT / "stages" / "__init__.py"}, set(imported(source))
     while waiting:
         file = waiting.pop()
         reached.add(file)
@@ -67,8 +68,8 @@ def test_no_stage_imports_another(stage):
 def test_the_command_and_the_section_are_the_stages_own(stage):
     assert entry(stage)["cmd"].split()[:4] == ["sh", "stages/start.sh", "run", stage]
     assert stage in entry(stage)["params"]
-    assert ("data.root" in entry(stage)["params"]) == ("root" in run._defaults(read(stage), stage))
-    assert ("data.collections" in entry(stage)["params"]) == ("collections" in run._defaults(read(stage), stage))
+    assert ("data.root" in entry(stage)["params"]) == ("root" in read_defaults(read(stage), stage))
+    assert ("data.collections" in entry(stage)["params"]) == ("collections" in read_defaults(read(stage), stage))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -76,7 +77,7 @@ def test_params_hold_every_knob_and_fit_the_notebook(stage):
     notebook = read(stage)
     for collection in COLLECTIONS if "foreach" in STAGES[stage] else [None]:
         given = {"collection": collection} if collection else {}
-        values = run.parameters(notebook, stage, given, PROJECT)
+        values = parameters.of(notebook, stage, given, PROJECT)
         section = params.section(PROJECT / "params.yaml", stage, collection)
         # What the pipeline's shape decides is no knob.
         assert set(values) - set(section) <= {"collection", "collections", "root", "skip_bad", "data", "reports"}
@@ -97,7 +98,7 @@ def test_every_collection_goes_through_every_stage():
 def test_every_path_that_a_parameter_names_is_a_dependency():
     """By the notebooks' types: text or null."""
     for stage in STAGES:
-        kinds = {name: kind for name, (_, kind) in run._defaults(read(stage), stage).items()}
+        kinds = {name: default.kind for name, default in read_defaults(read(stage), stage).items()}
         named = {name for name, kind in kinds.items() if kind == "str | None"} - {"program"}  # an id
         assert named == set(inputs.NAMED.get(stage, ()))
         assert (f"data/inputs/{stage}" in entry(stage)["deps"]) == bool(named)

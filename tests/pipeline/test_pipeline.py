@@ -11,8 +11,8 @@ import nbformat
 import polars as pl
 import yaml
 
-from stages import run
 from stages.graphs.collection import slug
+from stages.runner import notebook
 from tests.support import samples
 from tests.support.pipeline import CHOSEN, PROJECT, copy, dvc
 
@@ -95,7 +95,7 @@ def test_a_changed_knob_reruns_nothing_before_its_stage(reproduced):
     file = folder / "params.yaml"
     text = file.read_text()
     try:
-        file.write_text(text.replace("shrink: 0.5", "shrink: 0.25"))
+        file.write_text(text.replace("rule: rank", "rule: borda"))
         shown = dvc(folder, "repro", "--dry")
     finally:
         file.write_text(text)
@@ -118,7 +118,7 @@ def test_bad_input_stops_in_one_line_with_nothing_half_written(tmp_path):
     assert last.startswith("notebooks/prune.ipynb, cell [") and "train_0.npz" in last
     assert not (tmp_path / "data" / "prune" / "tile-xla" / "manifest.json").exists()
     assert nbformat.read(tmp_path / "reports" / "prune-tile-xla.failed.ipynb", as_version=4)
-    assert "prune" in run.names(tmp_path)
+    assert "prune" in notebook.names(tmp_path)
 
 
 def test_a_root_of_one_collection_runs_to_the_submission(tmp_path):

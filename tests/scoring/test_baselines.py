@@ -7,7 +7,7 @@ from stages.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from stages.scoring import baselines, metrics, scores
-from stages.statistics import statistics
+from stages.statistics.columns import statistics
 from tests.support.samples import write_root
 
 

@@ -107,6 +107,23 @@ def test_random_closeness_is_the_mean_over_all_subsets(target, k):
     assert metrics.random_closeness(np.array(target), k) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("k", [1, 2, 4, 9])
+def test_the_expected_best_of_k_is_the_mean_over_all_drawings(k):
+    target = np.array([5.0, 2.0, 2.0, 9.0])
+    drawings = [min(drawing) for drawing in itertools.combinations(target, min(k, 4))]
+    assert metrics.random_best(target, k) == pytest.approx(np.mean(drawings))
+
+
+def test_random_best_and_closeness_of_as_many_as_the_largest_file_has():
+    """Where the binomials overflow: of two values, one of c - 1 slow ones is the best unless the fast one is drawn."""
+    target = np.full(100_040, 4.0)
+    target[7] = 1.0
+    for k in (1, 5, 1000, 100_040):
+        drawn = k / len(target)
+        assert metrics.random_best(target, k) == pytest.approx(drawn * 1 + (1 - drawn) * 4)
+        assert metrics.random_closeness(target, k) == pytest.approx(drawn * 1 + (1 - drawn) / 4)
+
+
 def test_two_members_agree_by_the_order_they_give():
     assert metrics.agreement(np.array([1, 2, 3]), np.array([10, 20, 30])) == pytest.approx(1)
     # Three pairs: one tied by the first, one agreed, one not: (1 - 1) / sqrt(2 * 3).

@@ -95,12 +95,6 @@ def test_the_ids_of_the_sample_submission(tmp_path):
         submission.same_ids(["tile:xla:a"], path, ["layout:xla:random"])
 
 
-def test_collections_are_ordered_and_named_officially():
-    assert submission.ordered(["layout-nlp-random", "tile:xla", "tile-xla"]) == ["tile:xla", "layout:nlp:random"]
-    with pytest.raises(InputError, match="layout:nlp:default"):
-        submission.ordered([])
-
-
 @pytest.mark.skipif("TPUGRAPHS_DIR" not in os.environ, reason="TPUGRAPHS_DIR is not set: no real files to read")
 def test_the_competitions_own_sample_submission_passes():
     rows = submission.read(Path(os.environ["TPUGRAPHS_DIR"]) / "sample_submission.csv")

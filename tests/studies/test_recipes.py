@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import run
 from stages.engine import elapsed_times
 from stages.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import params
+from stages.runner import notebook, parameters, params
 from stages.scoring.metrics import kendall
-from stages.studies import recipes
+from stages.scoring.score import read_solution
+from stages.studies import recipe_table, recipes
 from tests.support import pipeline
 
 PROJECT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_a_recipe_fits_the_stages(name, tmp_path):
     (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
     for stage in ("prune", "pad", "gnn", "gbdt"):
         for collection in COLLECTIONS:
-            run.parameters(run._read(PROJECT, stage), stage, {"collection": collection}, tmp_path)
+            parameters.of(notebook.read(PROJECT, stage), stage, {"collection": collection}, tmp_path)
 
 
 @pytest.mark.parametrize("name", EIGHT.split(", "))
@@ -122,9 +122,6 @@ def test_files_that_git_does_not_know_stay_where_they_are(tmp_path):
     )
 
 
-# one end to end
-
-
 def git(folder, *arguments):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
@@ -183,7 +180,7 @@ def test_experiments_compare_the_recipes(ran):
 
 
 def test_the_table_has_every_seed(ran):
-    table = recipes.read(ran)
+    table = recipe_table.read(ran)
     assert table["recipe"].unique(maintain_order=True).to_list() == ["ours", "trees"]
     rows = table.filter(pl.col("collection") == COLLECTION)
     assert rows["split"].to_list() == ["valid", "test"] * 2 and rows["seeds"].to_list() == [2] * 4
@@ -192,7 +189,7 @@ def test_the_table_has_every_seed(ran):
 
 def test_seconds_are_of_training_not_of_the_cache(ran):
     """The network of `ours` was trained by the run of `trees`, and came from the cache in its own."""
-    table = recipes.read(ran).filter(pl.col("collection") == COLLECTION, pl.col("split") == "valid")
+    table = recipe_table.read(ran).filter(pl.col("collection") == COLLECTION, pl.col("split") == "valid")
     spent = dict(table.select("recipe", "train_seconds").iter_rows())
     assert 0 < spent["trees"] < spent["ours"]
 
@@ -204,18 +201,15 @@ def test_the_default_comes_from_the_cache_afterwards(ran):
     assert elapsed_times.read(ran / "data", "gnn", COLLECTION) > 0
 
 
-# what is measured, and the page
-
-
 def test_scores_are_of_single_seeds(ran):
     """From the experiment's files, one seed at a time."""
     copy = ran.parent / "again"
     shutil.copytree(ran, copy, symlinks=True)
     pipeline.dvc(copy, "exp", "apply", "ours")
     pipeline.dvc(copy, "checkout")
-    found = recipes.measured("ours", copy).filter(pl.col("collection") == COLLECTION, pl.col("split") == "test")
+    found = recipe_table.measured("ours", copy).filter(pl.col("collection") == COLLECTION, pl.col("split") == "test")
     blended = pl.read_parquet(copy / "data" / "blend" / "seeds.parquet").filter(pl.col("split") == "test")
-    truth = recipes.read_solution(copy / "data" / "sample" / "solution.csv")
+    truth = read_solution(copy / "data" / "sample" / "solution.csv")
     by_seed = []
     for seed in (0, 1):
         graphs = blended.filter(pl.col("seed") == seed).sort("configuration").group_by("graph", maintain_order=True)
@@ -224,50 +218,3 @@ def test_scores_are_of_single_seeds(ran):
         )
     assert found["mean"].item() == pytest.approx(np.mean(by_seed))
     assert found["sd"].item() == pytest.approx(np.std(by_seed, ddof=1))
-
-
-def rows(name, mean, sd=0.01, spent=60.0):
-    return [
-        (name, collection, "test", mean, sd, 3, spent, mean + 0.01) for collection in (COLLECTION, "tile:xla", "mean")
-    ]
-
-
-def table(*parts):
-    return pl.DataFrame([row for part in parts for row in part], schema=recipes.SCHEMA, orient="row")
-
-
-def test_sentences_name_what_is_best_and_what_it_costs():
-    found = table(rows("ours", 0.7, spent=30), rows("first-place", 0.6), rows("gst-paper", 0.5))
-    assert recipes.standing(found, "test") == (
-        "On test, ours is best of 3 in the mean of the collections, 0.700; first-place follows with 0.600, further "
-        "behind than single seeds move (0.010). ours trains in 0.50 of the time of first-place."
-    )
-    behind = recipes.standing(table(rows("ours", 0.6, spent=90), rows("first-place", 0.604)), "test")
-    assert "no further behind than single seeds move" in behind and "ours is 0.004 behind it" in behind
-    assert "ours trains in 1.50 of the time of first-place." in behind
-    assert "best of 1 " in recipes.standing(table(rows("trees", 0.6)), "test")
-    assert "No recipe has a mean on valid" in recipes.standing(found, "valid")
-    assert recipes.cost(found, "test") == ("gst-paper trains longest, 1.0 processor minutes, and ours shortest, 0.5.")
-    assert recipes.collections_won(found, "test") == (
-        f"Best in each collection: ours on tile:xla (0.700), ours on {COLLECTION} (0.700)."
-    )
-
-
-def test_the_board_and_its_picture_stand_best_first():
-    found = table(rows("first-place", 0.6), rows("ours", 0.7, sd=None, spent=30))
-    board = recipes.board(found, "test")
-    assert board.columns == ["recipe", "mean", "seeds together", "training, minutes", "tile:xla", COLLECTION]
-    assert board["recipe"].to_list() == ["ours", "first-place"]
-    assert board.row(1)[1].split() == ["0.600", "±", "0.010"] and board.row(0)[2:4] == (0.71, "0.5")
-    score, time = recipes.picture(found, "test").axes
-    assert [label.get_text() for label in score.get_yticklabels()] == ["ours", "first-place"]
-    assert [bar.get_width() for bar in time.patches] == [0.5, 1.0]
-
-
-def test_a_table_that_is_not_there_or_another_is_refused(tmp_path):
-    with pytest.raises(InputError, match="make recipe NAME=ours"):
-        recipes.read(tmp_path)
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "recipes.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="holds other columns"):
-        recipes.read(tmp_path)

@@ -1,11 +1,9 @@
 """The trees on real TPU measurements; the files are there only where TPUGRAPHS_DIR says."""
 
-import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -16,13 +14,6 @@ from stages.studies import tpu
 REAL = os.environ.get("TPUGRAPHS_DIR")
 real = pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR is not set")
 SMALL = {"seeds": 1, "folds": 2, "trees": 5, "pairs": 40}
-
-
-@pytest.mark.parametrize("k", [1, 2, 4, 9])
-def test_the_expected_best_of_k_is_the_mean_over_all_drawings(k):
-    target = np.array([5.0, 2.0, 2.0, 9.0])
-    drawings = [min(drawing) for drawing in itertools.combinations(target, min(k, 4))]
-    assert tpu.expected(target, k) == pytest.approx(np.mean(drawings))
 
 
 def test_a_folder_without_the_files_is_the_users_error(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from stages.graphs.dataset import (
     PACKED_LAYOUT,
     PACKED_TILE,
     ModelGraph,
-    PackedGraph,
     graph_file,
     pad_folder,
     prune_folder,
@@ -27,8 +27,8 @@ from stages.graphs.dataset import (
     write_packed,
     write_padded,
 )
-from stages.prune import stage as prune
 from tests.support import samples
+from tests.support.packing import packed as pack
 
 LAYOUT, TILE = "layout:xla:random", "tile:xla"
 torch.set_num_threads(1)  # on tensors this small threads only wait for one another
@@ -47,14 +47,7 @@ def model_graph(
     hops: int | str = "all",
 ) -> ModelGraph:
     """A model-ready graph straight from the arrays of an npz file: packed and padded, scaled by ten, without scaler."""
-    kind = npz.TileArrays if is_tile(collection) else npz.LayoutArrays
-    if not isinstance(arrays, kind):
-        arrays = kind(**arrays | ({} if is_tile(collection) else {"node_splits": arrays["node_splits"].reshape(-1)}))
-    schema = PACKED_TILE if is_tile(collection) else PACKED_LAYOUT
-    tensors, whole = prune.pack(arrays, hops)
-    tensors = {name: np.ascontiguousarray(tensor, schema[name]) for name, tensor in tensors.items()}
-    absent = dict.fromkeys((PACKED_LAYOUT | PACKED_TILE).keys() - schema.keys())
-    packed = PackedGraph(id=id, split=split, collection=collection, whole=whole, **tensors, **absent)
+    packed = replace(pack(arrays, hops, collection=collection), id=id, split=split)
     tile = None if packed.config_feat is None else pad.signed_log(packed.config_feat) / 10
     return ModelGraph(
         id=id,

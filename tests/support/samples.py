@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from stages.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 
 PARAMETER, ADD, CONVOLUTION, DOT, RESHAPE = 63, 2, 26, 34, 75
@@ -133,6 +135,13 @@ def save(file: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(file, **arrays)
     return file
+
+
+def assert_refused(read: Callable[[Path], object], file: Path, pattern: str) -> None:
+    """Fails unless `read` refuses the file in one line that begins with its path and has the pattern."""
+    with pytest.raises(InputError, match=pattern) as error:
+        read(file)
+    assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
 
 
 def _write(folder: str | Path, id: str, arrays: dict[str, np.ndarray], runtimes: bool) -> Path:

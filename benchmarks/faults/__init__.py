@@ -1,0 +1,1 @@
+"""Takes the pipeline through what breaks: `python -m benchmarks.faults`."""

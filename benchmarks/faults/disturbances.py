@@ -1,0 +1,209 @@
+"""The faults: each begins with a copy of a finished project, disturbs a run there, and judges the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.faults import runs
+from benchmarks.faults.judging import judged
+from benchmarks.faults.machine import Cgroup, mounted, read_only, used_bytes
+from benchmarks.faults.runs import DVC, HUNG, LIMIT, MAKE, REPRO
+from benchmarks.namespaces import PLACES, Cluster
+from tests.support import pipeline
+
+COLLECTION = "layout-xla-random"
+#: parameters that are changed between a run whose parent is killed and the next one
+OTHER: dict[str, dict[str, object]] = {"gbdt": {"seeds": 1, "trees": 4}}
+#: who is killed alone, by a pattern of the command line
+ALONE = {"make": r"^make ", "DVC": r"-m stages\.repro", "the runner": r"-m stages\.run "}
+TRIES = 4  # to meet a stage at work
+CRAWL = 5.0  # times as long as undisturbed, after which a run with little memory is given up
+#: up to the networks; one thread each, as Ray gives its workers: sums depend on it
+NETWORKS = ("env", "OMP_NUM_THREADS=1", *REPRO, f"gnn@{COLLECTION}")
+#: what makes the tiny pipeline's trainings long enough to be met in their middle; one seed a node
+LONG = {"seeds": 3, "epochs": 400, "patience": 400, "finetune": 2}
+PACK_SECONDS = 4  # for which a file is packed there
+
+
+def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bool, share: float = 0.6) -> dict:
+    """Kills the notebook's process, or interrupts the process group, when `share` of the stage's time is over; again
+    and earlier where the stage had ended by then."""
+    times = json.loads((source / "data" / "times" / f"{stage.replace('@', '-')}.json").read_text())
+    for _ in range(TRIES):
+        runs.copy(source, folder, stage)
+        process, console = runs.start(folder, (*REPRO, stage))
+        number = runs.kernel(folder, process)
+        time.sleep(share * times["seconds"])
+        if met := number in runs.processes(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL) if kill else os.killpg(process.pid, signal.SIGINT)
+        if (ended := runs.finish(process, console)).status and met:
+            break
+        share /= 2
+    return judged(folder, ended, reference, where=stage.partition("@")[0])
+
+
+def orphaned(folder: Path, source: Path, target: str, number: int, reference: Mapping) -> dict:
+    """Sends a signal to one process of a run while gbdt works, changes `OTHER` parameters and runs again at once."""
+    stage = f"gbdt@{COLLECTION}"
+    runs.copy(source, folder, stage)
+    runs.set_parameters(folder, **OTHER)
+    if (ended := runs.run(folder)).status:
+        raise RuntimeError(f"the run with other parameters failed undisturbed: {ended.message}")
+    expected = runs.state(folder)
+    runs.copy(source, folder, stage)
+    process, console = runs.start(folder, MAKE)
+    while process.poll() is None and not any("run gbdt " in words for words in runs.processes(folder).values()):
+        time.sleep(0.05)
+    runs.kernel(folder, process)
+    time.sleep(2)  # the notebook is at its work then, with workers
+    (victim,) = (pid for pid, words in runs.processes(folder).items() if re.search(ALONE[target], words))
+    os.kill(victim, number)
+    ended = runs.finish(process, console)
+    left_over = runs.left(folder)
+    runs.set_parameters(folder, **OTHER)
+    row = judged(folder, ended, expected, where=f"{signal.Signals(number).name} to {target} alone, gbdt")
+    return row | {"orphans": left_over, "clear": "Traceback" not in ended.text and ended.status != 0}
+
+
+def full(folder: Path, source: Path, stage: str, reference: Mapping, room: float) -> dict:
+    """The stage on a disk that has room for a share of what it writes, which is found out first; then on a larger."""
+    with mounted(folder, "-t", "tmpfs", "-o", "size=75%", "tmpfs") as disk:
+        project = runs.copy(source, disk / "project", stage)
+        before = used_bytes(disk)
+        if runs.run(project, stage).status:
+            raise RuntimeError(f"{stage} failed undisturbed")
+        needed = used_bytes(disk) - before
+        project = runs.copy(source, disk / "project", stage)
+        resize = ["mount", "-o", f"remount,size={int(used_bytes(disk) + room * needed)}", str(disk)]
+        subprocess.run(resize, check=True)
+        ended = runs.run(project, stage)
+        subprocess.run(["mount", "-o", "remount,size=75%", str(disk)], check=True)
+        return judged(project, ended, reference, where=stage.partition("@")[0], room=room)
+
+
+def starved(folder: Path, source: Path, stage: str, reference: Mapping) -> dict:
+    """The stage with less and less memory until it fails. With almost enough Linux may end nobody, and have all crawl,
+    reading again what it just took from them; such a run is given up, and the next has less."""
+    with Cgroup() as group:
+        runs.copy(source, folder, stage)
+        began = time.monotonic()
+        if runs.run(folder, stage, preexec_fn=group.enter).status:
+            raise RuntimeError(f"{stage} failed undisturbed")
+        peak, limit = group.peak(), CRAWL * (time.monotonic() - began)
+        for tenths in range(9, 0, -1):
+            runs.copy(source, folder, stage)
+            group.limit(peak * tenths // 10)
+            ended = runs.run(folder, stage, limit=limit, preexec_fn=group.enter)
+            runs.left(folder)  # before the limit goes with the group
+            if ended.status not in (0, HUNG):
+                break
+    return judged(folder, ended, reference, where=stage.partition("@")[0], peak=peak, limit=peak * tenths // 10)
+
+
+def together(folder: Path, source: Path, command: Sequence[str], reference: Mapping) -> dict:
+    """Two runs at once, with work for some ten seconds; at least one of them ends well."""
+    runs.copy(source, folder, f"gbdt@{COLLECTION}", "blend")
+    first, second = runs.start(folder, command), runs.start(folder, command)
+    both = [runs.finish(*first), runs.finish(*second)]
+    good = [ended.status == 0 for ended in both]
+    refused = both[good.index(False)] if False in good else both[1]
+    row = judged(
+        folder, refused, reference, where="dvc repro" if command == DVC else "make repro", ended_well=sum(good)
+    )
+    return row | {"clear": row["clear"] or all(good)}
+
+
+def unwritable(folder: Path, source: Path, stage: str, name: str, reference: Mapping) -> dict:
+    runs.copy(source, folder, stage)
+    with read_only(folder / name):
+        ended = runs.run(folder, stage)
+    return judged(folder, ended, reference, where=f"{name}/, {stage.partition('@')[0]}")
+
+
+def torn(folder: Path, source: Path, name: str, draw: str, reference: Mapping) -> dict:
+    """Cuts a file of DVC's off at a random place, drawn by the seed `draw`; the message is of the run that mends it."""
+    runs.copy(source, folder)
+    path = folder / name
+    if name.endswith("rwlock"):
+        path.write_text(json.dumps({"write": {"data/blend": {"pid": 1, "cmd": "dvc repro"}}, "read": {}}))
+    content = path.read_bytes()
+    path.write_bytes(content[: random.Random(draw).randrange(1, len(content))])
+    ended = runs.run(folder)
+    return judged(folder, ended, reference, where=name) | {"clear": "Traceback" not in ended.text}
+
+
+def made_long(folder: Path) -> Path:
+    """The tiny pipeline, made so that a node can be lost in the middle of its stages; run undisturbed on this machine,
+    up to the networks."""
+    pipeline.copy(folder)
+    for name, pattern, instead in (
+        ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
+        ("prune/jobs.py", r"^BYTES_PER_WORKER = 1 << 25 ", "BYTES_PER_WORKER = 1 "),
+        ("prune/jobs.py", r"^( +)source = job\.source\(\)$", rf'\1__import__("time").sleep({PACK_SECONDS})\n\g<0>'),
+    ):
+        file = folder / "stages" / name
+        text, count = re.subn(pattern, instead, file.read_text(), flags=re.MULTILINE)
+        if count != 1:
+            raise RuntimeError(f"{file}: has {count} lines like {pattern}")
+        file.write_text(text)
+    runs.set_parameters(folder, gnn=LONG)
+    if (ended := runs.run(folder, command=NETWORKS)).status:
+        raise RuntimeError(f"the undisturbed run failed: {ended.message}")
+    return folder
+
+
+def node_lost(
+    folder: Path,
+    source: Path,
+    stage: str,
+    driver: int,
+    node: int,
+    reference: Mapping,
+    cut: bool = False,
+    mended: float | None = None,
+) -> dict:
+    """A node of a cluster killed, or cut off and, perhaps, mended after so many seconds, while a stage works whose
+    driver runs on a node too."""
+    runs.copy(source, folder, f"{stage}@{COLLECTION}")
+    with Cluster() as cluster:
+        runs.set_parameters(folder, engine={"kind": "ray", "address": cluster.address})
+        process, console = runs.start(folder, cluster.inside(driver, NETWORKS))
+        _until_amid(folder, stage, process)
+        if cut:
+            cluster.cut(node)
+        else:
+            cluster.kill(node)
+        began = time.monotonic()
+        if mended:
+            time.sleep(mended)
+            cluster.mend(node)
+        ended = runs.finish(process, console)
+        took = time.monotonic() - began
+    how = ("cut off, mended" if mended else "cut off") if cut else "killed"
+    about = {"where": f"{stage}, {PLACES[node]} {how}, driver on {PLACES[driver]}", "after_seconds": took}
+    with Cluster() if ended.status else contextlib.nullcontext() as cluster:
+        command = cluster.inside(driver, NETWORKS) if cluster else NETWORKS
+        row = judged(folder, ended, reference, command, **about)
+    return row | {"clear": row["clear"] if node == 0 else ended.status == 0 and "Traceback" not in ended.text}
+
+
+def _until_amid(folder: Path, stage: str, process: subprocess.Popen) -> None:
+    """Waits until a stage has left something of each of its tasks that run at the same time."""
+    kept, count = {"prune": ("records/*/*.json", 2), "gnn": ("*.safetensors", LONG["seeds"])}[stage]
+    end = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < end:
+        if len(list((folder / "data" / "checkpoints" / stage / COLLECTION).glob(kept))) >= count:
+            return
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    raise RuntimeError(f"{stage} was not met at work")

@@ -1,0 +1,1 @@
+"""The collector for XLA:CPU: small programs and kernels, really compiled and really timed on this machine."""

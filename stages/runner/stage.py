@@ -1,0 +1,74 @@
+"""A run of one stage: its parameters, its lock, its notebook, its page, and how long it took."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages import checks, files
+from stages.engine import elapsed_times, engine, lifetime
+from stages.graphs import collection as collections
+from stages.graphs import roots
+from stages.runner import failures, kernel, notebook, page, parameters, params, surroundings
+
+FRONT = "leaderboard"  # whose page all others link
+ROOTED = ("prune", "configuration")  # read npz files
+
+
+def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") -> Path:
+    """Executes notebooks/STAGE.ipynb and writes reports/STAGE[-SLUG].html.
+
+    The notebook runs with the project's folder as working directory.
+
+    Args:
+        stage: the notebook's name.
+        overrides: parameters that win over those of params.yaml, see `parameters.of`.
+        project: the project's folder.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        InputError: unknown stage, parameter or collection, a wrong type, or a failure in the notebook, whose partial
+            copy is then kept as reports/STAGE[-SLUG].failed.ipynb.
+    """
+    project = Path(project).resolve()
+    source = notebook.read(project, stage)
+    values = parameters.of(source, stage, overrides, project)
+    collection = values.get("collection")
+    name = f"{stage}-{collections.slug(collection)}" if collection else stage
+    report, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
+    data = project / values.get("data", "data")
+    if stage in ROOTED:
+        roots.check(values["root"], [collection], project)
+    for folder in (report.parent, data):
+        failures.check_writable(folder)
+    where = engine.of(params.read(project / "params.yaml").get("engine", {}))
+    where.check()
+    lock = project / ".dvc" / "tmp" / f"run-{name}.lock"
+    variables = engine.exported(where) | {kernel.LOCK: str(lock)}
+    with _alone(lock, name), surroundings.timed() as taken, surroundings.environment(variables):
+        executed = notebook.execute(source, values, project, stage, failed)
+        checks.made_by(stage, values | {"data": str(data)})
+    title = f"{stage} · {collection}" if collection else stage
+    front = None if stage == FRONT else f"{FRONT}.html"
+    files.replace(report, page.html(executed, title, front).encode())
+    failed.unlink(missing_ok=True)
+    elapsed_times.ran(project / "data", name, stage, collection, taken.seconds, taken.processor)
+    return report
+
+
+@contextmanager
+def _alone(path: Path, name: str) -> Iterator[None]:
+    """Holds the stage's lock, which its kernel joins; InputError where an earlier run of it does not end."""
+
+    def busy(holder: str) -> str:
+        return f"{name}: is at work in this folder already, in process {holder}; wait for it"
+
+    descriptor = lifetime.lock(path, busy, lifetime.PATIENCE, shared=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,32 @@
+"""What the trees look at, on packed graphs whose run times have a known cause."""
+
+import polars as pl
+import pytest
+
+from stages import gbdt
+from stages.gbdt import report
+from stages.reporting import figures
+from tests.support.trees import LAYOUT, QUICK
+
+
+def test_shap_is_of_what_ranks_within_a_graph(data):
+    """What is the same for all configurations moves none of them; what makes the run times of `samples` does."""
+    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **QUICK)
+    gains = result.gains.drop_nulls("shap")
+    assert gains["shap"].sum() == pytest.approx(1) and gains["slower"].is_between(-1, 1).all()
+    constant = gains.filter(pl.col("column").str.starts_with("program_") | pl.col("column").str.starts_with("whole_"))
+    assert constant.height and constant["slower"].abs().max() == 0
+    first = gains.sort("shap").row(-1, named=True)
+    assert first["slower"] > 0.5 and ("inversions" in first["column"] or "distance" in first["column"])
+    text = report.looked_at(result)
+    assert f"`{first['column']}` moves the predicted times most" in text and "more of it ranks slower" in text
+    for draw in (report.gain_bars, report.graph_dots):
+        assert figures.responsive(draw, "bars", result).count("base64,") == 2
+
+
+def test_pairs_and_ridges_have_no_shap(data):
+    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
+    assert result.gains["shap"].null_count() == result.gains.height > 0
+    assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
+    none = gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
+    assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)

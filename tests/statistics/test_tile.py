@@ -1,0 +1,55 @@
+"""Statistics of tiles, by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stages.errors import InputError
+from stages.statistics.hardware import Hardware
+from tests.support.statistics import DOT, MULTIPLY, PARAMETER, columns, packed, tile_graph
+
+
+def test_tiles_of_a_small_kernel_by_hand():
+    found = columns(tile_graph([(6, 10), (4, 10), (3, 5), (4, 8), (0, 0)]))
+    assert found["tiles_0"].tolist() == [1, 2, 2, 2, 1] and found["tiles_1"].tolist() == [1, 1, 2, 2, 1]
+    assert found["remainder_0"].tolist() == [0, 0.5, 0, 0.5, 0]
+    assert found["fits"].tolist() == [2, 1, 2, 0, 2]
+    assert found["uncut"].tolist() == [2, 1, 0, 0, 2]
+    assert found["waste"] == pytest.approx([0, 1 - 60 / 80, 0, 1 - 60 / 128, 0])
+    # a tile 10 wide covers its rows, so they lie one after another; 5 wide only a row does
+    assert found["run_bytes"] == pytest.approx(np.log1p(4 * np.array([60, 40, 5, 8, 60])))
+    assert found["minor_vector_rest"].tolist() == [2, 2, 5, 0, 2]
+    assert found["output_volume"] == pytest.approx(np.log1p([60, 40, 15, 32, 0]))
+
+
+def test_the_minor_dimension_of_a_tile_is_that_of_the_layout():
+    assert columns(tile_graph([(4, 8)], order=(0, 1)))["minor_bound"].tolist() == [4]
+    assert columns(tile_graph([(4, 8)], order=(1, 0)))["minor_bound"].tolist() == [8]
+
+
+def test_what_tiles_touch_by_hand():
+    """A dot [6, 3] x [3, 10] -> [6, 10] whose parameters are float32, in tiles of 2 by 5 and whole."""
+    nodes = [(PARAMETER, (6, 3), ()), (PARAMETER, (3, 10), ()), (DOT, (6, 10), ()), (MULTIPLY, (6, 10), ())]
+    bounds = np.zeros((2, 24), np.float32)
+    bounds[0, 8:10] = 2, 5
+    made = packed(nodes, [2], [[0, 1]], [], [(((1, 0),),)] * 2)
+    made.node_feat[3, 0] = 1
+    made.node_feat[3, 134:136] = 1, 0
+    layout = dict.fromkeys(("config_nodes", "codes", "triples", "contracted", "config_operands", "node_split"))
+    graph = dataclasses.replace(made, collection="tile:xla", config_feat=bounds, normalizer=np.ones(2, int), **layout)
+    found = columns(graph)
+    read, whole = 4 * (2 * 3 + 3 * 5), 4 * (6 * 3 + 3 * 10)
+    assert found["touched_bytes"] == pytest.approx(np.log1p([read + 40, whole + 240]))
+    assert found["held_bytes"] == pytest.approx(np.log1p([2 * 40, 2 * 240]))
+    assert found["held_largest_bytes"] == pytest.approx(np.log1p([40, 240]))
+    assert found["read_again"] == pytest.approx(np.log1p([3 * 2 * read / whole, 1]))
+    assert found["reuse"] == pytest.approx(np.log1p([20 / (read + 40), 120 / (whole + 240)]))
+
+
+def test_the_hardware_measures_tiles_too():
+    graph = tile_graph([(4, 8), (3, 6)])
+    assert columns(graph, hardware=Hardware(lanes=8))["minor_lanes"] == pytest.approx([1, 6 / 8])
+    assert columns(graph, hardware=Hardware(vector=16))["minor_vector_rest"].tolist() == [0, 2]
+    with pytest.raises(InputError, match="gbdt.lanes: 0 is too small"):
+        Hardware(lanes=0)
