@@ -12,7 +12,7 @@ from stages.collect.tpu_data.export import export
 from stages.collect.tpu_data.store import Store
 from stages.errors import InputError
 from stages.graphs import npz
-from stages.leaderboard.stage import PROGRAM_COLUMNS
+from stages.leaderboard.inputs import PROGRAM_COLUMNS
 from stages.scoring.score import read_solution
 from tests.support import tpu_records as made
 
