@@ -59,6 +59,7 @@ def measure(
 
     palette = Palette(slots, seed_of(f"{identifier}:moves"))
     banned: set[tuple[int, int]] = set()
+    resumed = len(times) > 0
     for search, path in paths.items():
         if path.exists():
             meta, _ = record.read(path)
@@ -81,7 +82,9 @@ def measure(
         }
         record.write(path, meta, configurations=rows, times_ns=np.array(runs.costs_ns))
         seconds = time.monotonic() - begin
-        store.time(search, identifier, size, len(runs.choices), len(times) - tried_before, seconds)
+        if not resumed:  # else its seconds are those of a part
+            store.time(search, identifier, size, len(runs.choices), len(times) - tried_before, seconds)
+        resumed = False
     times.close()
 
 

@@ -1,6 +1,7 @@
 """The searches of a program with a compiler that is played: resumed, and without what crashes it."""
 
 import hashlib
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_a_search_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
     assert kills >= 10
     assert content(cut) == content(whole)
     assert not cut.tried("p").exists()
+
+
+def test_only_whole_searches_tell_how_fast_they_were(tmp_path):
+    with pytest.raises(Killed):
+        measure(Store(tmp_path), PlayedSimulator(lives=4))
+    measure(Store(tmp_path), PlayedSimulator())
+    lines = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == ["default"]
 
 
 def test_nothing_is_compiled_twice(tmp_path):
