@@ -1,0 +1,249 @@
+"""`python -m stages.collect.tpu_data.export`: the records as a data set in TpuGraphs' official layout.
+
+Drops what is of no use, by rule, and names it in dropped.csv. Test run times go to solution.csv and are zero in the npz
+files, as in the competition.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars
+
+from stages.collect import record
+from stages.collect.programs.program import Program
+from stages.collect.programs.registry import PROGRAMS
+from stages.collect.tpu_data import official, readme, tiles
+from stages.collect.tpu_data.__main__ import RECORDS
+from stages.collect.tpu_data.compiled import Compiled
+from stages.collect.tpu_data.kinds import splits
+from stages.collect.tpu_data.store import Store
+from stages.collect.tpu_data.work import collections_of
+from stages.collect.tpu_search import LEAST_SPREAD, worthless
+from stages.errors import InputError
+from stages.graphs.collection import folder
+
+#: columns of programs.csv; what follows `ceiling` only simulated data has
+PROGRAM_COLUMNS = {
+    "collection": polars.String,
+    "split": polars.String,
+    "id": polars.String,
+    "family": polars.String,
+    "kin": polars.String,
+    "nodes": polars.Int64,
+    "configurable": polars.Int64,
+    "configurations": polars.Int64,
+    "slowest_over_fastest": polars.Float64,
+    "repeatability": polars.Float64,
+    "ceiling": polars.Float64,
+    "distinct": polars.Int64,
+    "own_over_fastest": polars.Float64,
+    "errors": polars.Int64,
+    "asked": polars.Int64,
+    "training": polars.Boolean,
+    "program": polars.String,
+    "kind": polars.String,
+}
+DROPPED_COLUMNS = dict.fromkeys(("collection", "split", "id", "family"), polars.String) | {
+    "configurations": polars.Int64,
+    "distinct": polars.Int64,
+    "slowest_over_fastest": polars.Float64,
+    "reason": polars.String,
+}
+SOLUTION_COLUMNS = {"ID": polars.String, "Runtimes": polars.String}
+
+
+def useless_tiles(times_ns: np.ndarray) -> str | None:
+    """Why a kernel with these times of its windows is dropped by rule, None where it is kept."""
+    if len(times_ns) < tiles.LEAST_WINDOWS:
+        return f"{len(times_ns)} windows compile, fewer than {tiles.LEAST_WINDOWS}"
+    spread = times_ns.max() / times_ns.min()
+    return f"slowest/fastest {spread:.3f}, below {LEAST_SPREAD}" if spread < LEAST_SPREAD else None
+
+
+class DataSet:
+    """Collects the exported graphs, then writes the tables beside them."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.programs: list[dict] = []
+        self.dropped: list[dict] = []
+        self.solution: list[dict] = []
+
+    def add(
+        self,
+        collection: str,
+        program: Program,
+        split: str,
+        arrays: dict[str, np.ndarray],
+        about: dict,
+        reason: str | None,
+    ) -> None:
+        """Exports a graph, or names it among the dropped.
+
+        Args:
+            program: The one that the graph is, or that the kernel stands in.
+            arrays: Of the npz file, with run times.
+            about: More columns of programs.csv, its id among them.
+            reason: Why it is dropped, None where it is kept.
+        """
+        times = arrays["config_runtime"]
+        line = {
+            "collection": collection,
+            "split": split,
+            "family": program.family,
+            "configurations": len(times),
+        } | about
+        line |= {"distinct": len(np.unique(times))}
+        line["slowest_over_fastest"] = round(float(times.max() / times.min()), 4) if len(times) else None
+        if reason:
+            self.dropped.append({key: line[key] for key in DROPPED_COLUMNS if key in line} | {"reason": reason})
+            return
+        line["own_over_fastest"] = round(line.pop("own_ns") / float(times.min()), 4)
+        line |= {"nodes": len(arrays["node_opcode"]), "configurable": len(arrays.get("node_config_ids", ()))}
+        # Simulated times are the same each time.
+        line |= {"repeatability": 1.0, "ceiling": 1.0, "training": program.training, "program": program.id}
+        self.programs.append(line)
+        if split == "test":
+            identifier = f"{collection}:{line['id']}"
+            self.solution.append({"ID": identifier, "Runtimes": official.solution_line(collection, arrays)})
+            arrays = official.hidden(arrays)
+        official.write(folder(self.target / "npz_all", collection, split) / f"{line['id']}.npz", arrays)
+
+    def close(self, failed: list[dict]) -> None:
+        """Writes programs.csv, dropped.csv, solution.csv and README.md."""
+        trained = {(line["collection"], line["family"]) for line in self.programs if line["split"] == "train"}
+        for line in self.programs:
+            # The zoo says what was planned; a family whose training graphs were all dropped is unseen after all.
+            sibling = (line["collection"], line["family"]) in trained
+            line["kin"] = "train" if line["split"] == "train" else "sibling" if sibling else "unseen"
+        programs = polars.DataFrame(self.programs, schema=PROGRAM_COLUMNS).sort("collection", "split", "id")
+        dropped = polars.DataFrame(self.dropped + failed, schema=DROPPED_COLUMNS).sort("collection", "id")
+        programs.write_csv(self.target / "programs.csv")
+        dropped.write_csv(self.target / "dropped.csv")
+        polars.DataFrame(self.solution, schema=SOLUTION_COLUMNS).sort("ID").write_csv(self.target / "solution.csv")
+        (self.target / "README.md").write_text(readme.text(programs, dropped))
+
+
+def owners(kernels: dict[str, list[str]]) -> dict[str, Program]:
+    """The program that each kernel is named after: of those of the kernel's split the first by id.
+
+    Args:
+        kernels: Keys of the kernels of each program, by its id.
+    """
+    split = splits([(PROGRAMS[identifier].split, keys) for identifier, keys in kernels.items()])
+    result: dict[str, Program] = {}
+    for identifier in sorted(kernels):
+        for key in kernels[identifier]:
+            if PROGRAMS[identifier].split == split[key]:
+                result.setdefault(key, PROGRAMS[identifier])
+    return result
+
+
+def kernel_id(kind: str, key: str) -> str:
+    """A kernel's id in the data set."""
+    return f"{kind}_{key}"
+
+
+def layout_graph(store: Store, program: Program, collection: str, proto: bytes) -> tuple[dict, dict, str | None]:
+    """Arrays of a layout graph, more columns of it, and why it is dropped."""
+    meta, stored = record.read(store.graph(collection, program.id))
+    arrays = official.layout_arrays(f"{collection}:{program.id}", proto, meta, stored)
+    about = {"id": program.id, "own_ns": meta["own_ns"], "errors": meta["errors"], "asked": meta["asked"]}
+    return arrays, about, worthless(arrays["config_runtime"])
+
+
+def tile_graph(store: Store, key: str) -> tuple[dict, dict, str | None]:
+    """Arrays of a kernel, more columns of it, and why it is dropped."""
+    meta, stored = record.read(store.graph(tiles.COLLECTION, key))
+    identifier = kernel_id(meta["kind"], key)
+    arrays = official.tile_arrays(f"{tiles.COLLECTION}:{identifier}", meta, stored)
+    about = {
+        "id": identifier,
+        "own_ns": meta["own_ns"],
+        "errors": meta["errors"],
+        "asked": meta["asked"],
+        "kind": meta["kind"],
+    }
+    return arrays, about, useless_tiles(arrays["config_runtime"])
+
+
+def export(store: Store, sample: Path) -> DataSet:
+    """Writes the records as a data set into ``sample`` (npz_all/, solution.csv, programs.csv, …).
+
+    What an earlier export left in ``sample`` is replaced.
+
+    Raises:
+        InputError: There is no usable record.
+    """
+    paths = sorted((store.folder / "programs").glob("*.npz"))
+    beside = sample.with_name(sample.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    result = DataSet(beside)
+    kernels: dict[str, list[str]] = {}
+    for path in [path for path in paths if path.stem in PROGRAMS]:
+        program, compiled = PROGRAMS[path.stem], Compiled.read(path)
+        kernels[program.id] = [kernel.key for kernel in compiled.kernels]
+        for collection in collections_of(program.id).values():
+            if store.graph(collection, program.id).exists():
+                arrays, about, reason = layout_graph(store, program, collection, compiled.proto)
+                result.add(collection, program, program.split, arrays, about, reason)
+    for key, program in sorted(owners(kernels).items()):
+        if store.graph(tiles.COLLECTION, key).exists():
+            arrays, about, reason = tile_graph(store, key)
+            result.add(tiles.COLLECTION, program, program.split, arrays, about, reason)
+    if not result.programs:
+        shutil.rmtree(beside)
+        raise InputError(
+            f"{store.folder}: no usable record; collect some with python -m stages.collect.tpu_data --records …"
+        )
+    result.close(failures(store))
+    sample.mkdir(parents=True, exist_ok=True)
+    for name in sorted(os.listdir(beside)):
+        target = sample / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(beside / name, target)
+    beside.rmdir()
+    return result
+
+
+def failures(store: Store) -> list[dict]:
+    """Programs that could not be collected, as lines of dropped.csv."""
+    lines = []
+    for identifier, reason in store.failures().items():
+        if program := PROGRAMS.get(identifier):
+            about = {"collection": f"layout:{program.kind}", "split": program.split, "family": program.family}
+            lines.append({"id": identifier, "reason": reason} | about)
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.collect.tpu_data.export", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--records", type=Path, default=RECORDS, help="folder that was filled (default: %(default)s)")
+    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder to write (%(default)s)")
+    options = parser.parse_args()
+    try:
+        result = export(Store(options.records), options.sample)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    table = polars.DataFrame(result.programs, schema=PROGRAM_COLUMNS)
+    print(readme.counts(table))
+    size = sum(path.stat().st_size for path in options.sample.rglob("*") if path.is_file())
+    print(
+        f"{size / 1e6:.1f} MB; {len(result.dropped)} graphs dropped by rule; python -m stages.collect.tpu_data.quotas"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
