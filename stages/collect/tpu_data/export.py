@@ -18,13 +18,13 @@ import polars
 from stages.collect import record
 from stages.collect.programs.program import Program
 from stages.collect.programs.registry import PROGRAMS
+from stages.collect.tpu.search import LEAST_SPREAD, worthless
 from stages.collect.tpu_data import official, readme, tiles
 from stages.collect.tpu_data.__main__ import RECORDS
 from stages.collect.tpu_data.compiled import Compiled
 from stages.collect.tpu_data.kinds import splits
 from stages.collect.tpu_data.store import Store
 from stages.collect.tpu_data.work import collections_of
-from stages.collect.tpu_search import LEAST_SPREAD, worthless
 from stages.errors import InputError
 from stages.graphs.collection import folder
 

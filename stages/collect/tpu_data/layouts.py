@@ -11,13 +11,13 @@ import numpy as np
 from stages.collect import record
 from stages.collect.programs.before_layout import configurable_nodes, node_count
 from stages.collect.tpu import cutting, libtpu, schedule, time_model
+from stages.collect.tpu.choices import configuration, forced, slots_of
 from stages.collect.tpu.constraints import constrained
+from stages.collect.tpu.search import SEARCHES, Palette, Runs
 from stages.collect.tpu.simulate import Simulator
-from stages.collect.tpu_choices import configuration, forced, slots_of
 from stages.collect.tpu_data.compiled import Compiled, simulated
 from stages.collect.tpu_data.plan import seed_of
 from stages.collect.tpu_data.store import Store, Tried
-from stages.collect.tpu_search import SEARCHES, Palette, Runs
 
 
 def measure(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars
 
-from stages.collect.tpu_search import LEAST_DISTINCT, LEAST_SPREAD
+from stages.collect.tpu.search import LEAST_DISTINCT, LEAST_SPREAD
 from stages.errors import InputError
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile

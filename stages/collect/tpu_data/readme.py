@@ -7,8 +7,8 @@ from pathlib import Path
 import polars
 
 from stages.collect.tpu import libtpu
+from stages.collect.tpu.search import LEAST_DISTINCT, LEAST_SPREAD
 from stages.collect.tpu_data import tiles
-from stages.collect.tpu_search import LEAST_DISTINCT, LEAST_SPREAD
 from stages.graphs.collection import COLLECTIONS
 
 _TEMPLATE = Path(__file__).with_name("readme_template.md")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu import cutting, libtpu
+from stages.collect.tpu.search import SEARCHES
 from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu_data import layouts, tiles, tracing
 from stages.collect.tpu_data.compiled import Compiled, Interrupted, compiled
 from stages.collect.tpu_data.plan import Job
 from stages.collect.tpu_data.store import Store
-from stages.collect.tpu_search import SEARCHES
 from stages.errors import InputError
 
 #: what ends a job: how, and why

@@ -12,7 +12,7 @@ from stages.collect.tpu import libtpu
 from stages.collect.tpu_data import compiled, layouts
 from stages.collect.tpu_data.compiled import Compiled, Interrupted
 from stages.collect.tpu_data.store import Store
-from tests.test_collect_tpu_search import TEXT
+from tests.collect.tpu.test_search import TEXT
 
 COLLECTIONS = {"random": "layout:xla:random", "default": "layout:xla:default"}
 PROGRAM = Compiled(TEXT, TEXT, b"", 1000.0, ())

@@ -1,6 +1,6 @@
 """Two searches over the layouts of a TPU program: `random`, sparse to heavy with themes, and `default`, evolutionary.
 
-A choice is one index into each slot's layouts (`tpu_choices`), or FREE. Costs are the time model's and have no noise:
+A choice is one index into each slot's layouts (`choices`), or FREE. Costs are the time model's and have no noise:
 with the same seed a search makes the same runs on any machine.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stages.collect.tpu_choices import FREE, Slot
+from stages.collect.tpu.choices import FREE, Slot
 
 #: simulated time of a choice in nanoseconds, None where the compiler cannot compile it
 Cost = Callable[[np.ndarray], float | None]

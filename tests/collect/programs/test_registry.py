@@ -14,7 +14,7 @@ from stages.collect.programs.before_layout import configurable_nodes, node_count
 from stages.collect.programs.program import SPLITS
 from stages.collect.programs.registry import PROGRAMS
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[3]
 KINDS = ("xla", "nlp")
 
 jax_needed = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed (make collect)")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.collect import tpu_choices, tpu_search
 from stages.collect.hlo_text import instructions
 from stages.collect.programs.before_layout import configurable_nodes
+from stages.collect.tpu import choices, search
+from stages.collect.tpu.choices import FREE
 from stages.collect.tpu.constraints import constrained
-from stages.collect.tpu_choices import FREE
 
 TEXT = """HloModule m
 
@@ -26,7 +26,7 @@ ENTRY %main (x: f32[32,28,28,256], k: f32[3,3,256,512], q: f32[16,12,128,64], r:
 }
 """  # noqa: E501
 NODES = configurable_nodes(TEXT)
-SLOTS = tpu_choices.slots_of(NODES, TEXT)
+SLOTS = choices.slots_of(NODES, TEXT)
 
 
 def slot_of(name, slot):
@@ -46,9 +46,9 @@ def test_a_dot_chooses_among_what_is_multiplied_and_kept():
 
 
 def test_padding_is_that_of_tiles_of_8_by_128():
-    assert tpu_choices.padding((16, 256), (1, 0)) == 1
-    assert tpu_choices.padding((2, 28, 28, 256), (0, 3, 2, 1)) == 64
-    assert tpu_choices.padding((12, 100), (1, 0)) == pytest.approx(16 * 128 / 1200)
+    assert choices.padding((16, 256), (1, 0)) == 1
+    assert choices.padding((2, 28, 28, 256), (0, 3, 2, 1)) == 64
+    assert choices.padding((12, 100), (1, 0)) == pytest.approx(16 * 128 / 1200)
 
 
 def test_a_layout_is_drawn_the_less_the_more_it_pads():
@@ -58,7 +58,7 @@ def test_a_layout_is_drawn_the_less_the_more_it_pads():
 
 def test_a_layout_that_fits_no_memory_cannot_be_chosen():
     small = configurable_nodes(TEXT.replace("[32,28,28,", "[2,28,28,"))
-    names = {(small[s.node].instruction.name, s.slot) for s in tpu_choices.slots_of(small, TEXT)}
+    names = {(small[s.node].instruction.name, s.slot) for s in choices.slots_of(small, TEXT)}
     assert ("%conv", 0) not in names and ("%conv", 2) in names
 
 
@@ -67,7 +67,7 @@ def test_configurations_are_written_as_tpugraphs_writes_them():
     choice[SLOTS.index(slot_of("%conv", 0))] = 1
     out = slot_of("%out", 0)
     choice[SLOTS.index(out)] = out.layouts.index((1, 2, 0))
-    rows = tpu_choices.configuration(SLOTS, choice, len(NODES))
+    rows = choices.configuration(SLOTS, choice, len(NODES))
     names = [node.instruction.name for node in NODES]
     assert rows[names.index("%conv")].tolist() == [[0, 3, -1, -1, -1, -1], [-1] * 6, [-1] * 6]
     assert rows[names.index("%dot")].tolist() == [[-1] * 6] * 3
@@ -77,8 +77,8 @@ def test_configurations_are_written_as_tpugraphs_writes_them():
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_what_is_forced_stands_in_the_text_and_nothing_else_changes(seed):
-    choice = tpu_search.scattered(SLOTS, 0.5, np.random.default_rng(seed))
-    text = constrained(TEXT, tpu_choices.forced(NODES, SLOTS, choice))
+    choice = search.scattered(SLOTS, 0.5, np.random.default_rng(seed))
+    text = constrained(TEXT, choices.forced(NODES, SLOTS, choice))
     by_name = instructions(text)
     forced = [i for i in by_name.values() if 'custom_call_target="LayoutConstraint"' in i.rest]
     wanted = [SLOTS[p].layouts[choice[p]] for p in np.flatnonzero(choice != FREE)]
@@ -95,11 +95,11 @@ def cost_of(choice):
     return 1000.0 + float(((choice + 1) * 3.0 ** np.arange(len(choice))).sum())
 
 
-@pytest.mark.parametrize("name", tpu_search.SEARCHES)
+@pytest.mark.parametrize("name", search.SEARCHES)
 def test_a_search_is_deterministic_and_starts_from_the_compilers_choice(name):
     def made(seed):
-        runs = tpu_search.Runs(SLOTS, cost_of)
-        tpu_search.SEARCHES[name](runs, 40, tpu_search.Palette(SLOTS, 7), np.random.default_rng(seed))
+        runs = search.Runs(SLOTS, cost_of)
+        search.SEARCHES[name](runs, 40, search.Palette(SLOTS, 7), np.random.default_rng(seed))
         return np.stack(runs.choices)
 
     first = made(5)
@@ -118,8 +118,8 @@ def test_what_makes_a_configuration_fail_is_learnt_and_left_out(seed, data):
     def cost(choice):
         return None if choice[guilty] == layout else cost_of(choice)
 
-    runs = tpu_search.Runs(SLOTS, cost)
-    tpu_search.random_search(runs, 60, tpu_search.Palette(SLOTS, seed), np.random.default_rng(seed))
+    runs = search.Runs(SLOTS, cost)
+    search.random_search(runs, 60, search.Palette(SLOTS, seed), np.random.default_rng(seed))
     assert runs.banned <= {(guilty, layout)}
     assert all(choice[guilty] != layout for choice in runs.choices)
     # One failure and its halvings, never again after that.
@@ -130,7 +130,7 @@ def test_two_layouts_that_fail_only_together_cost_one_of_them():
     def cost(choice):
         return None if choice[0] == 1 and choice[3] == 0 else cost_of(choice)
 
-    runs = tpu_search.Runs(SLOTS, cost)
+    runs = search.Runs(SLOTS, cost)
     choice = np.full(len(SLOTS), FREE, np.int8)
     choice[[0, 1, 3]] = (1, 1, 0)
     runs.add(choice)
@@ -139,21 +139,21 @@ def test_two_layouts_that_fail_only_together_cost_one_of_them():
 
 
 def test_a_program_that_never_compiles_is_an_error():
-    runs = tpu_search.Runs(SLOTS, lambda choice: None)
+    runs = search.Runs(SLOTS, lambda choice: None)
     with pytest.raises(ValueError, match="own layouts"):
-        tpu_search.random_search(runs, 5, tpu_search.Palette(SLOTS, 0), np.random.default_rng(0))
+        search.random_search(runs, 5, search.Palette(SLOTS, 0), np.random.default_rng(0))
 
 
 def test_every_move_differs_from_what_the_compiler_does():
     own = [replace(slot, own=0) for slot in SLOTS]
-    palette, rng, used = tpu_search.Palette(own, 3), np.random.default_rng(0), 0
+    palette, rng, used = search.Palette(own, 3), np.random.default_rng(0), 0
     for _ in range(100):
         move, used = palette.move(rng, used)
         assert np.any(move > 0)
 
 
 def test_searches_share_the_moves_of_a_palette():
-    first, second = (tpu_search.Palette(SLOTS, 3) for _ in range(2))
+    first, second = (search.Palette(SLOTS, 3) for _ in range(2))
     made = []
     for palette, seed in ((first, 1), (first, 2), (second, 2)):
         rng, used, moves = np.random.default_rng(seed), 0, []
@@ -166,7 +166,7 @@ def test_searches_share_the_moves_of_a_palette():
 
 def test_the_compilers_own_layouts_are_told_from_the_text_after_layout_assignment():
     assigned = TEXT.replace("f32[32,28,28,512]{3,2,1,0}", "f32[32,28,28,512]{0,3,2,1:T(8,128)}")
-    slots = tpu_choices.slots_of(NODES, assigned)
+    slots = choices.slots_of(NODES, assigned)
     assert slots[SLOTS.index(slot_of("%conv", 0))].own == 1
     assert slots[SLOTS.index(slot_of("%out", 0))].own == slot_of("%out", 0).layouts.index((2, 1, 0))
 
@@ -180,23 +180,23 @@ def test_evolution_finds_faster_configurations_than_chance():
         return 1000.0 + weights[np.flatnonzero(chosen), choice[chosen]].sum()
 
     fastest = {}
-    for name, search in tpu_search.SEARCHES.items():
-        runs = tpu_search.Runs(many, cost)
-        search(runs, 100, tpu_search.Palette(many, 1), np.random.default_rng(1))
+    for name, run_search in search.SEARCHES.items():
+        runs = search.Runs(many, cost)
+        run_search(runs, 100, search.Palette(many, 1), np.random.default_rng(1))
         fastest[name] = min(runs.costs_ns)
     assert fastest["default"] < fastest["random"] < 1000.0
 
 
 def test_of_configurations_that_cost_the_same_three_are_kept():
-    runs = tpu_search.Runs(SLOTS, lambda choice: 1000.0 + (choice[0] == 1))
-    tpu_search.random_search(runs, 40, tpu_search.Palette(SLOTS, 0), np.random.default_rng(0))
+    runs = search.Runs(SLOTS, lambda choice: 1000.0 + (choice[0] == 1))
+    search.random_search(runs, 40, search.Palette(SLOTS, 0), np.random.default_rng(0))
     assert sorted(runs.costs_ns) == [1000.0] * 3 + [1001.0] * 3
     assert (runs.choices[0] == FREE).all()
 
 
 def test_a_small_program_ends_when_it_has_no_more_configurations():
-    runs = tpu_search.Runs(SLOTS[2:3], cost_of)
-    tpu_search.random_search(runs, 50, tpu_search.Palette(SLOTS[2:3], 0), np.random.default_rng(0))
+    runs = search.Runs(SLOTS[2:3], cost_of)
+    search.random_search(runs, 50, search.Palette(SLOTS[2:3], 0), np.random.default_rng(0))
     assert [choice.tolist() for choice in runs.choices] == [[FREE], [1]]  # 0 is what the compiler does
 
 
@@ -209,4 +209,4 @@ def test_a_small_program_ends_when_it_has_no_more_configurations():
     ],
 )
 def test_the_rule_that_drops_graphs(costs, reason):
-    assert tpu_search.worthless(costs) == reason
+    assert search.worthless(costs) == reason
