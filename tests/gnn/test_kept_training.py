@@ -131,7 +131,7 @@ def changed(file, pattern, replacement):
 def test_a_pages_looks_train_nothing_and_the_networks_forward_pass_does(project):
     assert trains(project)
     before = outputs(project / "data", LAYOUT)
-    changed(project / "stages" / "reporting" / "figures.py", '= "#0072B2", ', '= "#123456", ')
+    changed(project / "stages" / "reporting" / "colours.py", '= "#0072B2", ', '= "#123456", ')
     changed(project / "stages" / "gnn" / "report.py", r"linewidth=1\.2", 'linewidth=2, markerfacecolor="red"')
     changed(project / "stages" / "gnn" / "stage.py", "top-10 slowdown score", "slowdown of the first ten")
     forget(project / "data", LAYOUT)
