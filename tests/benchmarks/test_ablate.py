@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import ablate
 from stages import gbdt, gnn, pad
-from stages.blend import stage as blend
+from stages.blend import nested
 from stages.errors import InputError
 from stages.gbdt.feature_table import feature_table
 from stages.gbdt.settings import Settings as TreeSettings
@@ -108,7 +108,7 @@ def test_variants_apply_where_they_change_something():
 
 
 def test_a_run_goes_on_with_what_is_missing(piped, monkeypatch):
-    monkeypatch.setattr(blend, "family", lambda graph: graph)  # of two graphs, else of one family
+    monkeypatch.setattr(nested, "family", lambda graph: graph)  # of two graphs, else of one family
     path = piped / "reports" / "ablation.csv"
     ablate.run(wanted(), workers=1, path=path)
     table = ablation.read(path)

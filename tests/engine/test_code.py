@@ -127,7 +127,7 @@ def test_the_place_of_the_project_does_not_matter(project, tmp_path, monkeypatch
 
 def test_of_the_project_itself():
     """What decides what the network learns is in it, and what draws its page is not."""
-    names = {path.relative_to(code.STAGES).as_posix() for path in code.closure("stages.gnn.training")}
+    names = {path.relative_to(code.STAGES).as_posix() for path in code.closure("stages.gnn.tasks")}
     assert {"gnn/__init__.py", "gnn/network.py", "gnn/training.py", "graphs/opcodes.py"} <= names
     assert not {name for name in names if name.startswith(("reporting/", "runner/", "studies/"))}
     assert Path("gnn/report.py").as_posix() not in names
