@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -55,11 +57,7 @@ def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bo
 def orphaned(folder: Path, source: Path, target: str, number: int, reference: Mapping) -> dict:
     """Sends a signal to one process of a run while gbdt works, changes `OTHER` parameters and runs again at once."""
     stage = f"gbdt@{COLLECTION}"
-    runs.copy(source, folder, stage)
-    runs.set_parameters(folder, **OTHER)
-    if (ended := runs.run(folder)).status:
-        raise RuntimeError(f"the run with other parameters failed undisturbed: {ended.message}")
-    expected = runs.state(folder)
+    expected = _with_other_parameters(source, stage)
     runs.copy(source, folder, stage)
     process, console = runs.start(folder, MAKE)
     while process.poll() is None and not any("run gbdt " in words for words in runs.processes(folder).values()):
@@ -73,6 +71,18 @@ def orphaned(folder: Path, source: Path, target: str, number: int, reference: Ma
     runs.set_parameters(folder, **OTHER)
     row = judged(folder, ended, expected, where=f"{signal.Signals(number).name} to {target} alone, gbdt")
     return row | {"orphans": left_over, "clear": "Traceback" not in ended.text and ended.status != 0}
+
+
+@functools.cache
+def _with_other_parameters(source: Path, stage: str) -> dict:
+    """What an undisturbed run with `OTHER` parameters makes; once for all rows, as it takes a minute."""
+    folder = runs.copy(source, source.with_name("other"), stage)
+    runs.set_parameters(folder, **OTHER)
+    if (ended := runs.run(folder)).status:
+        raise RuntimeError(f"the run with other parameters failed undisturbed: {ended.message}")
+    state = runs.state(folder)
+    shutil.rmtree(folder)
+    return state
 
 
 def full(folder: Path, source: Path, stage: str, reference: Mapping, room: float) -> dict:
