@@ -132,7 +132,7 @@ class Simulator:
 
 def _fault(answer: dict) -> str:
     ((kind, reason),) = answer.items()
-    return f"no answer within {reason:g} s" if kind == "hung" else f"{kind}: {reason}"
+    return f"no answer within {reason:g} s of processor time" if kind == "hung" else f"{kind}: {reason}"
 
 
 def _cost(kernel: cutting.Kernel, record: dict) -> KernelCost:

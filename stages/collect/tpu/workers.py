@@ -17,11 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import psutil
+
 from stages.collect.tpu import worker
 from stages.errors import InputError
 
-#: seconds after which a compilation hangs: the slowest kernels seen take some 20
+#: processor seconds after which a compilation hangs: the slowest kernels seen take some 20. No clock's seconds: what is
+#: kept as a fault must not depend on what else the machine does
 TIMEOUT_S = 300
+#: a job that takes this many times as many seconds of the clock waits for something; that is an accident, not a fault
+_PATIENCE = 20
+#: seconds between two looks at the processor time of jobs that have not answered
+_LOOK_S = 2
 #: libtpu keeps memory of what it compiled: a process is replaced after this many jobs
 JOBS_A_PROCESS = 500
 #: what a failed check says, and how a line of a fatal error begins
@@ -40,15 +47,31 @@ class _Worker:
         other.close()
         self.jobs = 0
         self.job: int | None = None
-        self.deadline = 0.0
+        self._begun = self._begun_cpu = 0.0
 
-    def send(self, number: int, job: tuple[str, str], timeout_s: float) -> None:
-        self.job, self.deadline = number, time.monotonic() + timeout_s
+    def send(self, number: int, job: tuple[str, str]) -> None:
+        self.job, self._begun, self._begun_cpu = number, time.monotonic(), self._cpu_s()
         self.jobs += 1
         try:
             self.pipe.send_bytes(json.dumps(job).encode())
         except BrokenPipeError:
             pass  # the process is gone: reading its answer says so
+
+    def _cpu_s(self) -> float:
+        """Processor seconds of the process so far."""
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:  # reading its answer says so
+            return 0.0
+        return times.user + times.system
+
+    def overdue(self, timeout_s: float) -> dict | None:
+        """What to answer for a job that has had its time, None for one that may go on."""
+        if self._cpu_s() - self._begun_cpu > timeout_s:
+            return {"hung": timeout_s}
+        if time.monotonic() - self._begun > _PATIENCE * timeout_s:
+            return {"killed": f"given up after {_PATIENCE * timeout_s:g} s of waiting"}
+        return None
 
     def last_words(self) -> str:
         """Why the process died: the compiler's own line, else the signal.
@@ -84,7 +107,7 @@ class Pool:
 
     Args:
         processes: How many at a time.
-        timeout_s: Seconds after which a job counts as hung and its process is ended.
+        timeout_s: Processor seconds after which a job counts as hung and its process is ended.
         serve: What a process runs; another one only for tests.
     """
 
@@ -143,20 +166,22 @@ class Pool:
             self._idle.pop().end()
         each = self._idle.pop() if self._idle else _Worker(self._serve)
         self._busy.append(each)
-        each.send(number, job, self._timeout_s)
+        each.send(number, job)
 
     def _ready(self) -> list[_Worker]:
         """Busy processes that have answered, died or run out of time; waits for the first of them."""
-        nearest = min(each.deadline for each in self._busy)
-        answered = wait([each.pipe for each in self._busy], max(0.0, nearest - time.monotonic()))
-        now = time.monotonic()
-        return [each for each in self._busy if each.pipe in answered or each.deadline <= now]
+        while True:
+            answered = wait([each.pipe for each in self._busy], _LOOK_S)
+            ready = [each for each in self._busy if each.pipe in answered or each.overdue(self._timeout_s)]
+            if ready:
+                return ready
 
     def _answer(self, each: _Worker) -> dict:
         self._busy.remove(each)
         if not each.pipe.poll():
+            late = each.overdue(self._timeout_s) or {"killed": "gone while its time was looked at"}
             each.end()
-            return {"hung": self._timeout_s}
+            return late
         try:
             answer = json.loads(each.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):

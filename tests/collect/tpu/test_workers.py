@@ -29,8 +29,10 @@ def serve(pipe, folder):
             raise SystemExit(3)
         if text == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if text == "hang":
-            time.sleep(60)
+        while text == "hang":
+            pass
+        if text == "sleep":
+            time.sleep(600)
         answers = {"refuse": {"refused": "INVALID_ARGUMENT"}, "full": {"full": folder}}
         pipe.send_bytes(json.dumps(answers.get(text, {"record": [text, os.getpid()]})).encode())
 
@@ -68,9 +70,15 @@ def test_a_process_that_something_killed_blames_nobody(pool):
 
 
 def test_a_hung_process_is_ended_and_the_rest_goes_on(tmp_path):
-    with workers.Pool(2, timeout_s=8, serve=serve) as pool:
+    with workers.Pool(2, timeout_s=2, serve=serve) as pool:
         answers = run(pool, "hang", "a", "b")
-    assert answers[0] == {"hung": 8} and {answers[number]["record"][0] for number in (1, 2)} == {"a", "b"}
+    assert answers[0] == {"hung": 2} and {answers[number]["record"][0] for number in (1, 2)} == {"a", "b"}
+
+
+def test_a_process_that_waits_is_no_kernels_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 6)
+    with workers.Pool(1, timeout_s=0.5, serve=serve) as pool:
+        assert run(pool, "sleep")[0] == {"killed": "given up after 3 s of waiting"}
 
 
 def test_a_full_disk_is_one_line(pool):
