@@ -50,7 +50,7 @@ def pages(folder: Path) -> list[Path]:
 
 
 def test_a_page_for_every_stage_and_collection(reports):
-    assert len(pages(reports)) == 5 * len(CHOSEN) - 1 + 2 + len(BESIDE)  # no drawing of a kernel's layouts
+    assert len(pages(reports)) == 5 * len(CHOSEN) + 2 + len(BESIDE)
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
