@@ -31,11 +31,11 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import files, pad
+from stages import pad
 from stages.blend import stage as blend
 from stages.blend.rules import SCALES
-from stages.engine import code
-from stages.errors import InputError
+from stages.engine import code, files
+from stages.engine.errors import InputError
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import FeatureTable, labelled
 from stages.gbdt.settings import Settings as TreeSettings

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from benchmarks import measure, reference, synthetic
 from stages import pad
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn import states
 from stages.gnn.batch import join
 from stages.gnn.identity import of_training

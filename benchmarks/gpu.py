@@ -37,7 +37,7 @@ import torch
 from benchmarks import gnn, gpu_hours, gpu_profile, gst, measure, synthesize, synthetic
 from benchmarks.gpu_networks import FirstPlace, Ours
 from stages import pad
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn.settings import Settings
 from stages.graphs import npz
 from stages.graphs.collection import SPLITS, folder

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from stages import files as whole_files
 from stages.engine import code
+from stages.engine import files as whole_files
 
 RESULTS = Path("reports/benchmarks.json")
 BENCHMARKS = sorted(Path(__file__).parent.glob("*.py"))

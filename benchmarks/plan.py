@@ -40,7 +40,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import measure, scale, synthesize
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt.training import IN_MEMORY
 from stages.graphs.collection import COLLECTIONS, from_slug, slug
 from stages.runner import params

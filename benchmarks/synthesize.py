@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import synthetic
-from stages import files
+from stages.engine import files
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.graphs.tensor_files import Pieces

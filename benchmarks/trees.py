@@ -23,7 +23,7 @@ import polars as pl
 
 from benchmarks import measure, synthetic
 from stages import gbdt
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset

@@ -37,8 +37,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.graphs import collection as collections
 from stages.graphs import npz
 

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.graphs import roots
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile, slug
 from stages.runner import failures, params

@@ -16,9 +16,8 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages import checks
-from stages.engine import engine
-from stages.errors import InputError
+from stages.engine import checks, engine
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, is_tile
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE

@@ -23,7 +23,7 @@ import yaml
 
 from stages import inputs
 from stages.engine import lifetime
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.runner import failures
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # what follows takes a second to import, and an inte
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, INTERRUPTED.encode()), os._exit(130)))
 
 from stages.engine import lifetime
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.runner import failures, notebook, parameters, stage
 
 

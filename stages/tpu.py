@@ -2,7 +2,7 @@
 
 import sys
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.studies.tpu import main
 
 if __name__ == "__main__":

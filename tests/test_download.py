@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stages import download
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder
 from tests.support.samples import write_root
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from stages import inputs, repro
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS
 from stages.runner import parameters
 from tests.support import pipeline, samples

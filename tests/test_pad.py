@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from stages import pad
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.tensors import TILE_FEATURES
 from stages.prune import stage as prune

@@ -48,7 +48,7 @@ from benchmarks.faults.judging import good
 from benchmarks.faults.plan import FUNCTIONS, Fault, planned
 from benchmarks.faults.runs import LIMIT, MAKE, PROJECT
 from benchmarks.namespaces import Missing
-from stages import files
+from stages.engine import files
 from tests.support import pipeline
 
 #: what makes an undisturbed run of the clone short; other parameters are those of params.yaml

@@ -10,7 +10,7 @@ import polars as pl
 
 from stages.blend.rules import SCALES
 from stages.blend.weights import Weights, best, shrunk, simplex
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import slug
 from stages.scoring import eval_indices, scores

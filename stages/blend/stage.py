@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages import checks, files
 from stages.blend import member_scores, tables
 from stages.blend.member_scores import SPLITS, MemberScores, Scores, combine
 from stages.blend.result import BlendResult, Tables
 from stages.blend.rules import RULES, SCALES
 from stages.blend.weights import SHRINK, Weights, best
-from stages.errors import InputError
+from stages.engine import checks, files
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import ordered
 from stages.scoring import eval_indices as protocol

@@ -15,7 +15,7 @@ from stages.collect.cpu.jobs import SEARCHES, Job, perform, records_of
 from stages.collect.cpu.kernels.registry import kernels
 from stages.collect.cpu.programs.registry import programs
 from stages.engine import engine
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.runner import params
 
 

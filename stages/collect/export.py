@@ -21,7 +21,7 @@ import polars
 
 from stages.collect import record
 from stages.collect.seed import seed_of
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, folder, is_tile
 from stages.hlo import hlo_pb2
 from stages.hlo.features import GraphArrays, graph_arrays

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
+from stages.engine import files
 
 
 @dataclass(frozen=True)

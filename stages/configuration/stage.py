@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.collection import folder, is_tile
 from stages.graphs.opcodes import OPCODE_NAMES

@@ -1,1 +1,1 @@
-"""Where tasks run, and how processes end together."""
+"""Where tasks run, how processes end together, and what all code shares: errors, whole files, checked types."""

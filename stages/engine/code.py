@@ -15,7 +15,8 @@ def closure(*modules: str) -> list[Path]:
     """The files below stages/ that modules need: their own, and those of all that they import, and so on.
 
     A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed. That of stages
-    itself is one of them: it chooses the libraries' code, on which the last digits of a sum depend.
+    itself, and what it imports, belong to every closure: there the libraries' code is chosen, on which the last digits
+    of a sum depend.
 
     Args:
         modules: dotted names, such as "stages.gnn.training".
@@ -26,6 +27,8 @@ def closure(*modules: str) -> list[Path]:
     root = STAGES / "__init__.py"
     reached = {root} if root.is_file() else set()
     waiting = {file for module in modules for file in _files(module)}
+    for file in reached:
+        waiting |= set(imported(file.read_text(encoding="utf-8")))
     while waiting:
         file = waiting.pop()
         reached.add(file)

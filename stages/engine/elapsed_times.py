@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from stages import files
+from stages.engine import files
 from stages.graphs.collection import slug
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from stages.engine import local, ray_cluster
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 KINDS = ("local", "ray")
 VARIABLE = "STAGES_ENGINE"  # of the environment: the section as JSON

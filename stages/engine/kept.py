@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stages import files
+from stages.engine import files
 
 NAME = "identity"  # of the file that says whose result it is; written last, removed first
 

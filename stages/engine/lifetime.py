@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 INTERVAL = 0.2  # seconds between two looks at those above
 PATIENCE = 5.0  # seconds in which what a killed run started has ended

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from stages.engine import lifetime
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 KILLED = "was killed, most often for want of memory"
 GOES_ON = "run again, it goes on where it was"

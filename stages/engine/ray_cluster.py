@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages import PROCESSOR
+from stages.engine.errors import InputError
 from stages.engine.local import GOES_ON, KILLED
-from stages.errors import InputError
+from stages.engine.processor import PROCESSOR
 
 if TYPE_CHECKING:
     from stages.engine.engine import Engine

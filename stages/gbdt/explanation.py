@@ -15,8 +15,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from stages import files
-from stages.engine import code
+from stages.engine import code, files
 from stages.gbdt.ensemble import Ensemble
 from stages.gbdt.feature_table import FeatureTable, statistic
 from stages.graphs.collection import slug

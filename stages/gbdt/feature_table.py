@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset
 from stages.statistics.columns import describe, shared, statistics

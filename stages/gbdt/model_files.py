@@ -14,7 +14,7 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 
-from stages import files
+from stages.engine import files
 from stages.gbdt.ensemble import Ensemble
 from stages.gbdt.folds import held_out
 from stages.gbdt.models import Bag, Model

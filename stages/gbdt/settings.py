@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.statistics.hardware import Hardware
 
 #: lambdarank compares the configurations of a graph; pointwise regresses on the share of slower ones; pairwise tells

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import checks
-from stages.engine import code, kept
-from stages.errors import InputError
+from stages.engine import checks, code, kept
+from stages.engine.errors import InputError
 from stages.gbdt import model_files, training
 from stages.gbdt.ensemble import Ensemble
 from stages.gbdt.explanation import kept_explanation

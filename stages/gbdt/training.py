@@ -16,9 +16,8 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from stages import files
-from stages.engine import elapsed_times, engine
-from stages.errors import InputError
+from stages.engine import elapsed_times, engine, files
+from stages.engine.errors import InputError
 from stages.gbdt import model_files
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.feature_table import FeatureTable, described, labelled, whole

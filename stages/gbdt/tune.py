@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 import polars as pl
 
-from stages import checks
+from stages.engine import checks
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import FeatureTable, labelled
 from stages.gbdt.settings import Settings

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from stages import files
+from stages.engine import files
 from stages.gnn.training import Training
 
 SECONDS = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.gnn.graph_view import GraphView
 from stages.gnn.segments import PARTITIONS
 from stages.graphs.collection import is_tile

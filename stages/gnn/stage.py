@@ -15,9 +15,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from stages import checks, files
-from stages.engine import elapsed_times, engine, kept
-from stages.errors import InputError
+from stages.engine import checks, elapsed_times, engine, files, kept
+from stages.engine.errors import InputError
 from stages.gnn import identity, tasks
 from stages.gnn.attention import attention
 from stages.gnn.memory import Caches

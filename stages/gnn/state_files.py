@@ -9,8 +9,8 @@ import numpy as np
 from safetensors.numpy import save
 from scipy.sparse import csr_array
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.gnn.states import Level, SegmentStates
 from stages.graphs.collection import slug
 from stages.graphs.dataset import ModelGraph, graph_file

@@ -16,7 +16,7 @@ import polars as pl
 import torch
 from safetensors.torch import load, save
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn import identity
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.inference import generator, predict

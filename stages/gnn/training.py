@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn import memory, sampling
 from stages.gnn.batch import Batch, join
 from stages.gnn.history import History

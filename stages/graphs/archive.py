@@ -24,7 +24,7 @@ import numpy as np
 from isal import isal_zlib
 from isal.igzip_lib import DECOMP_DEFLATE, IgzipDecompressor
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 LARGEST_ARRAY = 1 << 28  # bytes of an array that is held whole: ten times the largest published, 24 MB of node_feat
 LARGEST_HEADER = 1 << 16  # bytes of an array's header, which has under 200; numpy reads it before it is checked

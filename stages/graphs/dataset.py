@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.graphs.collection import SPLITS, is_tile, slug
 from stages.graphs.tensor_files import Pieces, read_tensors, write_tensors
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.archive import Archive, Member, as_float32
 from stages.graphs.collection import COLLECTIONS, SPLITS, is_tile, npz_files
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODES

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, slug
 
 MOST = 10_000  # folders that are looked into for a data set

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 
 #: by the names of safetensors, in the order in which the library ranks them
 _DTYPES = {"U8": "u1", "I8": "i1", "U16": "<u2", "I32": "<i4", "U32": "<u4", "F32": "<f4", "F64": "<f8", "I64": "<i8"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo.features import graph_arrays, left_out
 from stages.hlo.hlo_pb2 import HloModuleProto, ModuleTuningData, TuningData
 from stages.hlo.reading import Source, read

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.opcodes import opcode_number
 from stages.graphs.tensors import MAX_RANK
 from stages.hlo.hlo_pb2 import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo.hlo_pb2 import ConfigProfile, HloModuleProto, HloProto, ModuleTuningData, TuningData
 
 Source = ModuleTuningData | TuningData | HloModuleProto

@@ -6,7 +6,7 @@ ended in an error or was not timed is left out; layouts are padded with -1, tile
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.tensors import LAYOUT_FEATURES, MAX_RANK, SLOTS
 from stages.hlo.features import GraphArrays, aggregated, leading
 from stages.hlo.hlo_pb2 import ConfigProfile, LayoutConfig, ModuleTuningData, TileSizeConfig

@@ -4,7 +4,7 @@ beyond six."""
 from collections import Counter
 from collections.abc import Iterable
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.opcodes import UNKNOWN, opcode_number
 from stages.graphs.tensors import MAX_RANK
 from stages.hlo.features import ELEMENT_TYPES

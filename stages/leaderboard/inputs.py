@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import slug
 from stages.leaderboard.board import Board

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import checks, files
+from stages.engine import checks, files
 from stages.graphs.collection import COLLECTIONS, ordered
 from stages.leaderboard import budgets, graphs, inputs, metrics, places
 from stages.leaderboard.board import Board

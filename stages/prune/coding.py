@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.npz import LAYOUT_RANGE
 from stages.graphs.tensor_files import Pieces
 from stages.graphs.tensors import LAYOUT_FEATURES, SLOTS

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages import files
-from stages.engine import code, engine
-from stages.errors import InputError
+from stages.engine import code, engine, files
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune.packing import Options, Sizes, pack
 

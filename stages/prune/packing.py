@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.opcodes import OPCODES
 from stages.graphs.topology import topological_order

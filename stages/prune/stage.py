@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, is_tile, npz_files, slug
 from stages.prune.jobs import Job, pack_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.opcodes import CONVOLUTION, DOT, PARAMETER, RESHAPE
 from stages.graphs.tensors import ELEMENTS, ROOT, element_bytes

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: of each stage: what to do with the parameters its memory depends on most, those first that cost the result least
 MEMORY = {

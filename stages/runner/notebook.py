@@ -18,9 +18,8 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages import files
-from stages.engine import engine
-from stages.errors import InputError
+from stages.engine import engine, files
+from stages.engine.errors import InputError
 from stages.runner import failures, kernel, params, surroundings
 
 

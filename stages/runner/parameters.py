@@ -13,8 +13,9 @@ from pathlib import Path
 
 import nbformat
 
-from stages import checks, inputs
-from stages.errors import InputError
+from stages import inputs
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.graphs import collection as collections
 from stages.runner import params
 from stages.runner.notebook import names

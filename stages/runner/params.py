@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 # What YAML 1.1 (PyYAML) reads otherwise than YAML 1.2 (DVC): two readers of one file must see one value.
 _BOOLEAN, _INTEGER, _FLOAT, _STRING = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "str"))

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages import checks, files
-from stages.engine import elapsed_times, engine, lifetime
+from stages.engine import checks, elapsed_times, engine, files, lifetime
 from stages.graphs import collection as collections
 from stages.graphs import roots
 from stages.runner import failures, kernel, notebook, page, parameters, params, surroundings

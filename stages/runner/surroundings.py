@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from stages import PROCESSOR
+from stages.engine.processor import PROCESSOR
 
 
 @dataclass

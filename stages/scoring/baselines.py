@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import is_tile
 from stages.scoring import scores

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import is_tile
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy.stats import kendalltau, nhypergeom
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import is_tile
 
 TOP = 5  # configurations of a tile graph that the official metric looks at

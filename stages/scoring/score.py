@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.scoring import submission
 from stages.scoring.metrics import TOP, collection_score, graph_score

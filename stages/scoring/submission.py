@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SUFFIXES, is_tile
 from stages.scoring.metrics import TOP

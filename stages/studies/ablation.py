@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.reporting import figures
 

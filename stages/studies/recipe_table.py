@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from stages import checks, inputs
-from stages.engine import elapsed_times
-from stages.errors import InputError
+from stages import inputs
+from stages.engine import checks, elapsed_times
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures

@@ -19,8 +19,9 @@ import polars as pl
 from scipy.stats import rankdata
 from tqdm import tqdm
 
-from stages import checks, gnn, pad
-from stages.errors import InputError
+from stages import gnn, pad
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.feature_table import FeatureTable, feature_table
 from stages.gbdt.settings import Settings

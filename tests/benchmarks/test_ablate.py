@@ -10,7 +10,7 @@ import pytest
 from benchmarks import ablate
 from stages import gbdt, gnn, pad
 from stages.blend import nested
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt.feature_table import feature_table
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import NAMES, Settings

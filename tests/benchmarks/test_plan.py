@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks import measure, plan, scale, synthesize
 from benchmarks.plan import CORE, GPU, Machines, Phase, Stage, Task
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, is_tile, slug
 
 PROJECT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmarks import measure, scale, synthesize
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, is_tile
 from stages.scoring import submission
 

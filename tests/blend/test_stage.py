@@ -9,7 +9,7 @@ import pytest
 from stages.blend import report, weights
 from stages.blend.member_scores import combine
 from stages.blend.rules import RULES
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.reporting import disagreement
 from stages.scoring import scores
 from tests.support.blending import (

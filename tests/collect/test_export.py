@@ -10,7 +10,7 @@ from stages.collect import export as exporting
 from stages.collect import record
 from stages.collect.cpu.jobs import planned
 from stages.collect.hlo_text import MAX_RANK
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
 
 FASTEST, STEP = 1_000_003, 100_000

@@ -7,7 +7,7 @@ import pytest
 
 from stages.configuration import report
 from stages.configuration import stage as configuration
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from stages.statistics.columns import statistics

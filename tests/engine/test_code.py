@@ -9,8 +9,8 @@ from stages.engine import code
 
 #: what each file of the hand-made project imports
 FILES = {
-    "__init__.py": "import stages.unused",
-    "unused.py": "",
+    "__init__.py": "import stages.chosen",
+    "chosen.py": "",
     "errors.py": "import json",
     "files.py": "from stages import errors",
     "model/__init__.py": "from stages.model.page import draw",
@@ -45,10 +45,10 @@ def fresh():
 
 
 def closure(project, *modules):
-    """Return the files by name, but for stages' own __init__, which is one of them always."""
-    first, *others = (path.relative_to(project).as_posix() for path in code.closure(*modules))
-    assert first == "__init__.py"
-    return others
+    """Return the files by name, but for stages' own __init__ and what it imports, which are among them always."""
+    names = [path.relative_to(project).as_posix() for path in code.closure(*modules)]
+    assert names[:2] == ["__init__.py", "chosen.py"]
+    return names[2:]
 
 
 def test_all_that_a_module_imports_and_so_on(project):
@@ -96,7 +96,7 @@ def test_imported_names_of_a_module_are_no_modules(project):
 
 def test_a_digest_is_of_names_and_bytes(project):
     whole = hashlib.sha256()
-    for name in ("__init__.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "chosen.py", "errors.py", "files.py"):
         whole.update(f"{name} {len(FILES[name])} ".encode() + FILES[name].encode())
     assert code.digest("stages.files") == whole.hexdigest()
 
@@ -107,7 +107,7 @@ def test_a_changed_byte_changes_the_digests_of_those_who_need_the_file_alone(pro
     before = [code.digest(module) for module in modules]
     (project / changed).write_text(FILES[changed] + "\n")
     code.digest.cache_clear()
-    needed = [changed == "__init__.py" or changed in closure(project, module) for module in modules]
+    needed = [changed in ("__init__.py", "chosen.py") or changed in closure(project, module) for module in modules]
     assert [code.digest(module) != old for module, old in zip(modules, before, strict=True)] == needed
 
 

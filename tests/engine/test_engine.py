@@ -4,7 +4,7 @@ import pytest
 
 from stages.engine import engine
 from stages.engine.engine import Engine
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def test_the_section_reaches_the_process(monkeypatch):

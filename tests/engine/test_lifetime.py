@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.faults.runs import processes
 from stages.engine import lifetime
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import SPLITS
 from tests.support.pipeline import dvc
 from tests.support.toy import write_notebook

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from stages.engine.engine import Engine
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support.tasks import broken, killed, refused, square
 
 LOWER = "gnn.configurations"

@@ -14,7 +14,7 @@ import yaml
 from stages.collect import pool
 from stages.engine import engine, ray_cluster
 from stages.engine.engine import Engine
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support import pipeline
 from tests.support.tasks import Large, broken, inside, killed, marked, measured, refused, slow, square
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stages import gbdt
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support.trees import LAYOUT, QUICK
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from stages import gbdt
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt import models, report, training
 from stages.gbdt.settings import OBJECTIVES
 from stages.graphs import dataset

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn.settings import Settings
 
 

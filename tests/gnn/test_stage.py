@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn import run, tasks
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.settings import CHOICES, LEAST, Settings

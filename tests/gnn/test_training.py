@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gnn import sampling, training
 from stages.gnn.inference import predict
 from stages.gnn.network import build

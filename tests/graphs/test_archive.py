@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import archive as archives
 from stages.graphs import npz
 from tests.support.samples import assert_refused, layout_arrays, save, write_layout

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, folder, from_slug, is_tile, npz_files, ordered, slug
 from tests.support.samples import write_tile
 

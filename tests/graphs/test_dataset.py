@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages import pad
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from tests.support.samples import write_root

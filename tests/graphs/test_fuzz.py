@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.hlo.__main__ import convert
 from stages.prune.packing import Options, pack

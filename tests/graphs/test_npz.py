@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import archive, npz
 from stages.graphs.collection import COLLECTIONS
 from tests.support.samples import assert_refused, layout_arrays, save, tile_arrays, write_layout, write_root

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import roots
 from stages.graphs.collection import COLLECTIONS
 from tests.support import samples

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.dataset import PACKED_LAYOUT
 from stages.graphs.tensor_files import Pieces, read_tensors, write_tensors
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
 from stages.hlo.features import LEFT_OUT, graph_arrays, left_out
 from tests.support.hlo import F8E5M2, F32, TUPLE, computation, instruction, module

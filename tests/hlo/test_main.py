@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages import pad
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.opcodes import DOT, OPCODE_NUMBERS
 from stages.hlo import hlo_pb2

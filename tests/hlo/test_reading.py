@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
 from stages.hlo.__main__ import convert
 from stages.hlo.reading import read

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
 from stages.hlo.__main__ import convert
 from stages.hlo.features import ELEMENT_TYPES

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from stages.blend import stage as blend
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support.ranking import (
     MEMBERS,
 )

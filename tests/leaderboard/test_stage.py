@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.blend import stage as blend
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, folder, is_tile
 from stages.leaderboard import front, pictures, words

@@ -1,5 +1,6 @@
 """dvc.yaml against the code: a module that a stage imports and dvc.yaml forgets would leave stale results standing."""
 
+import ast
 from pathlib import Path
 
 import nbformat
@@ -15,20 +16,29 @@ from stages.runner.parameters import read_defaults
 PROJECT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 INPUTS = STAGES.pop("inputs")  # no notebook
+ROOT = "\n" + (PROJECT / "stages" / "__init__.py").read_text()
 PARAMETERS = params.read(PROJECT / "params.yaml")
 
 
 def needed(source):
     """Return the files below stages/ that a source text needs, as paths relative to the project.
 
-    All of them, also what a package's __init__ imports for its users, and the __init__ of stages itself.
+    All of them, also what a package's __init__ imports for its users, and what the __init__ of stages itself imports:
+    that file alone is left out, as it does nothing else.
     """
-    reached, waiting = {PROJECT / "stages" / "__init__.py"}, set(imported(source))
+    reached, waiting = set(), set(imported(source + ROOT))
     while waiting:
         file = waiting.pop()
         reached.add(file)
         waiting |= set(imported(file.read_text())) - reached
-    return {file.relative_to(PROJECT).as_posix() for file in reached}
+    return {file.relative_to(PROJECT).as_posix() for file in reached - {PROJECT / "stages" / "__init__.py"}}
+
+
+def test_stages_own_init_only_imports():
+    """So that no stage need depend on that file: what it imports lies in a folder that every stage depends on."""
+    documentation, *rest = ast.parse(ROOT).body
+    assert ast.get_docstring(ast.parse(ROOT)) and isinstance(documentation, ast.Expr)
+    assert all(isinstance(each, ast.ImportFrom) and each.module == "stages.engine" for each in rest)
 
 
 def uncovered(dependencies, files):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.prune import coding
 
 

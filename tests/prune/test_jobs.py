@@ -12,7 +12,7 @@ import pytest
 
 from stages import prune
 from stages.engine import code
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.prune import jobs
 from tests.support.samples import save, tile_arrays, write_layout, write_root

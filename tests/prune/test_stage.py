@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stages import prune
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.collection import COLLECTIONS
 from tests.support.samples import layout_arrays, save, tile_arrays, write_layout, write_root, write_tile

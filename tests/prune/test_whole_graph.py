@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stages import prune
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.prune import whole_graph
 from tests.support.packing import arrays_of, packed

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.runner import failures
 
 

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 import yaml
 
-from stages import files, run
+from stages import run
+from stages.engine import files
 from stages.runner import failures
 from tests.support.pipeline import dvc
 from tests.support.toy import PARAMS, refused, write_notebook

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.runner import params
 
 TEXT = """\

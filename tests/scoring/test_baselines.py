@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from stages.scoring import baselines, metrics, scores

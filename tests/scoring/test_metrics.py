@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.scoring import metrics
 
 LAYOUT, TILE = "layout:xla:random", "tile:xla"

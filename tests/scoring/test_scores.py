@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.scoring import scores
 
 

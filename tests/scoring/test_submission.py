@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.scoring import submission
 
 LAYOUT, TILE, SMALL = "layout:xla:random:bert", "tile:xla:dot", "tile:xla:few"

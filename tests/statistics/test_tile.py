@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.statistics.hardware import Hardware
 from tests.support.statistics import DOT, MULTIPLY, PARAMETER, columns, packed, tile_graph
 

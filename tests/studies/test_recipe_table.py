@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.studies import recipe_table
 from tests.support import pipeline
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from stages.engine import elapsed_times
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS, slug

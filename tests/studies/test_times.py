@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from stages.engine import elapsed_times
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.reporting import figures
 from stages.studies import times
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 
 PARAMETER, ADD, CONVOLUTION, DOT, RESHAPE = 63, 2, 26, 34, 75

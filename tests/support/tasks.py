@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def square(task):

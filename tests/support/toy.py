@@ -28,7 +28,7 @@ print(os.getcwd(), os.environ["PYTHONHASHSEED"], os.environ["CUBLAS_WORKSPACE_CO
 DRAW = """\
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Javascript, display
-from stages.errors import InputError
+from stages.engine.errors import InputError
 plt.plot([1, 2, 3])
 plt.show()
 display(HTML("<b>shown</b>"), Javascript("alert(1)"))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
 from stages.collect.programs.program import SPLITS, Program
 from stages.collect.programs.registry import PROGRAMS as REGISTERED
+from stages.engine import files
 
 #: quotas of the data set: programs and families of a kind, nodes of a program, their median, training steps
 PROGRAMS = 60

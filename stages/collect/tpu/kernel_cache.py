@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.collect.tpu import libtpu, schedule
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: seconds that a writer waits for another one
 _PATIENCE_S = 60

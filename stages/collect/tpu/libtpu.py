@@ -15,7 +15,7 @@ import os
 from importlib import metadata
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: the libtpu that the data set is defined by: another one chooses other windows and writes other schedules
 VERSION = "0.0.42.1"

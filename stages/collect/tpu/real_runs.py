@@ -17,7 +17,7 @@ from stages.collect.tpu import cutting, libtpu, time_model
 from stages.collect.tpu.schedule import Schedule
 from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu.windows import Window, forced
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 FILE = "op_tuning_data.pb"
 #: kernels with fewer runs say nothing about ranking

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from stages.collect.tpu import worker
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: processor seconds after which a compilation hangs: the slowest kernels seen take some 20. No clock's seconds: what is
 #: kept as a fault must not depend on what else the machine does

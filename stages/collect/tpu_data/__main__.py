@@ -14,7 +14,7 @@ from stages.collect.programs.check import recorded_sizes
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import plan, work
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 RECORDS = Path("data/records-tpu")
 

@@ -19,7 +19,7 @@ from stages.collect.tpu_data import export, official, plan, tiles, tracing, work
 from stages.collect.tpu_data.compiled import Compiled, TiledKernel, check_killed
 from stages.collect.tpu_data.kinds import key_of, kind_of
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import folder, is_tile
 
 

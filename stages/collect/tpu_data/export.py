@@ -25,7 +25,7 @@ from stages.collect.tpu_data.compiled import Compiled
 from stages.collect.tpu_data.kinds import splits
 from stages.collect.tpu_data.store import Store
 from stages.collect.tpu_data.work import collections_of
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs.collection import folder
 
 #: columns of programs.csv; what follows `ceiling` only simulated data has

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
 from stages.collect.tpu_data.plan import seed_of
+from stages.engine import files
 from stages.graphs.collection import is_tile
 from stages.hlo import hlo_pb2
 from stages.hlo.features import GraphArrays, graph_arrays

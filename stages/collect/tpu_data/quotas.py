@@ -14,7 +14,7 @@ import numpy as np
 import polars
 
 from stages.collect.tpu.search import LEAST_DISTINCT, LEAST_SPREAD
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.scoring.score import read_solution

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files
 from stages.collect import record
+from stages.engine import files
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from stages.collect.tpu_data import layouts, tiles, tracing
 from stages.collect.tpu_data.compiled import Compiled, Interrupted, compiled
 from stages.collect.tpu_data.plan import Job
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: what ends a job: how, and why
 Outcome = tuple[str, str | None]

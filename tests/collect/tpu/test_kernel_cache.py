@@ -5,7 +5,7 @@ import pytest
 
 from stages.collect.tpu import kernel_cache
 from stages.collect.tpu.kernel_cache import KernelCache, key_of
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def write(path, first, last):

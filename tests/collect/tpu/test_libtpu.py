@@ -12,7 +12,7 @@ from stages.collect.tpu.constraints import constrained
 from stages.collect.tpu.real_runs import runs_of
 from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu.windows import Window, candidates, forced, own_window, space
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
 
 #: a convolution, a loop of three trips around a dot, and a constant that a stop with a constant of its own would be

@@ -5,7 +5,7 @@ from stages.collect.tpu import time_model
 from stages.collect.tpu.real_runs import FILE, fitted, row, runs_of, weights_of
 from stages.collect.tpu.schedule import Copy, Schedule
 from stages.collect.tpu.time_model import CLOCK, Constants, Terms
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 #: nothing but bandwidth, and one side hidden by the other whole
 PLAIN = Constants(bandwidth=100.0, piece_ns=0.0, step_ns=0.0, launch_ns=0.0, command_cycles=0.0, overlap=60.0)

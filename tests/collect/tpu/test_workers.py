@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.collect.tpu import worker, workers
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def serve(pipe, folder):

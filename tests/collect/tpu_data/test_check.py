@@ -11,7 +11,7 @@ from stages.collect.tpu_data import check, work
 from stages.collect.tpu_data.export import export
 from stages.collect.tpu_data.plan import Job
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support import tpu_records as made
 
 KERNEL = made.kernel("a kernel")

@@ -10,7 +10,7 @@ from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import official
 from stages.collect.tpu_data.export import export
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.leaderboard.inputs import PROGRAM_COLUMNS
 from stages.scoring.score import read_solution

@@ -7,7 +7,7 @@ import pytest
 from stages.collect.tpu_data import quotas
 from stages.collect.tpu_data.export import export
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 from tests.support import tpu_records as made
 
 

@@ -9,7 +9,7 @@ from stages.collect.tpu import libtpu
 from stages.collect.tpu_data import work
 from stages.collect.tpu_data.plan import Job
 from stages.collect.tpu_data.store import Store
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def played(job, progress):

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from papermill.exceptions import PapermillExecutionError
 
-from stages import checks
-from stages.errors import InputError
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings as NetworkSettings
 from stages.graphs.collection import slug

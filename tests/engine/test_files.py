@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from stages import files
+from stages.engine import files
 
 
 def test_replace_makes_the_folder_and_leaves_nothing_beside(tmp_path):

@@ -1,6 +1,6 @@
 import copy
 
-from stages.errors import InputError
+from stages.engine.errors import InputError
 
 
 def test_a_message_is_one_line_whatever_it_quotes():

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from stages import files
-from stages.errors import InputError
+from stages.engine import files
+from stages.engine.errors import InputError
 from stages.graphs.collection import slug
 
 #: parameters that are no property of the result: where files lie, and how many processes work
