@@ -41,6 +41,7 @@ from stages.engine import files
 from stages.engine.errors import InputError
 from stages.graphs import collection as collections
 from stages.graphs import npz
+from stages.runner import failures
 
 SOURCE = "http://download.tensorflow.org/data/tpu_graphs/v0"
 TRIES = 6  # one after the other without a byte in between
@@ -381,18 +382,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", default=SOURCE, help="address of the folder of the archives")
     parser.add_argument("--zip", type=Path, help="the competition's zip, instead of the mirror")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         if options.zip:
             unpack_zip(options.zip, options.folder)
         else:
             fetch(options.folder, options.source)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run again, it goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+
+    return failures.exit_status(work, "interrupted; run again, it goes on where it was")
 
 
 if __name__ == "__main__":

@@ -34,19 +34,12 @@ Values = Mapping[str, Mapping[str, object]]  # params.yaml: section -> parameter
 
 def main(project: str | Path = ".") -> int:
     """Checks and writes data/inputs, and removes what earlier runs made of collections that are left out now."""
-    project = Path(project)
-    try:
+
+    def update() -> None:
         write(project)
-        _remove_others(project)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not (line := failures.of_system(error)):
-            raise
-        print(line, file=sys.stderr)
-        return 1
-    return 0
+        _remove_others(Path(project))
+
+    return failures.exit_status(update)
 
 
 def write(project: str | Path) -> None:

@@ -23,12 +23,9 @@ import yaml
 
 from stages import inputs
 from stages.engine import lifetime
-from stages.engine.errors import InputError
 from stages.runner import failures
 
 ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
-#: in the environment of a stage: it leaves it to this process to say that it was interrupted
-VARIABLE = "STAGES_REPRO"
 
 
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
@@ -38,31 +35,32 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
     it does where `make` started it and ends or is interrupted.
     """
     project = Path(project)
-    given = sys.argv[1:] if arguments is None else arguments
-    try:
-        lock(project)
-        for line in mended(project):
-            print(line, file=sys.stderr)
-        if "--allow-missing" not in given:
-            inputs.write(project)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not (line := failures.of_system(error)):
-            raise
-        print(line, file=sys.stderr)
-        return 1
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if status := failures.exit_status(lambda: _begin(project, arguments)):
+        return status
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     lifetime.end_with_starters(signal.SIGTERM, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    os.environ[VARIABLE] = str(os.getpid())
+    os.environ[failures.REPRO] = str(os.getpid())
     statuses: list[int] = []
-    worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *given])), name="dvc", daemon=True)
+    worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *arguments])), name="dvc", daemon=True)
     worker.start()
     while worker.is_alive():  # with a limit: a signal's handler runs between two waits
         worker.join(lifetime.INTERVAL)
     return statuses[0] if statuses else 1
+
+
+def _begin(project: Path, arguments: Sequence[str]) -> None:
+    """Takes the lock, repairs what an earlier run left half-written, and checks the inputs.
+
+    Raises:
+        InputError: another run is at work, or params.yaml names something that is missing.
+    """
+    lock(project)
+    for line in mended(project):
+        print(line, file=sys.stderr)
+    if "--allow-missing" not in arguments:
+        inputs.write(project)
 
 
 def _dvc(arguments: Sequence[str]) -> int:

@@ -17,7 +17,6 @@ if __name__ == "__main__":  # what follows takes a second to import, and an inte
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, INTERRUPTED.encode()), os._exit(130)))
 
 from stages.engine import lifetime
-from stages.engine.errors import InputError
 from stages.runner import failures, notebook, parameters, stage
 
 
@@ -29,24 +28,16 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what it finds left of an interrupted notebook is no news
-    try:
+
+    def work() -> int | None:
         if not arguments or arguments[0] in ("-h", "--help"):
             stages = ", ".join(notebook.names(Path(project)))
             print("usage: python -m stages.run STAGE [key=value ...]; stages:", stages)
             return 0 if arguments else 1
         stage.run(arguments[0], dict(map(parameters.parse, arguments[1:])), project)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not (line := failures.of_system(error)):
-            raise
-        print(line, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(end=INTERRUPTED, file=sys.stderr)
-        return 130
-    return 0
+        return None
+
+    return failures.exit_status(work)
 
 
 if __name__ == "__main__":

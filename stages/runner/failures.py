@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +33,8 @@ _DISK = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested a
 _REFUSED = re.compile(r"Read-only file system|\[Errno \d+\] Permission denied|Operation not permitted")
 #: of processes whose memory may end, on Linux's scale of who goes first, from -1000 to 1000; others have 0
 FIRST = 500
+#: variable of the environment of what `stages.repro` runs; it holds the number of that process
+REPRO = "STAGES_REPRO"
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
 
 
@@ -77,6 +81,36 @@ def of_system(error: OSError) -> str | None:
     if error.errno == errno.ENOMEM:
         return f"{place}: memory ran out ({error.strerror}); give the machine more"
     return f"{place}: cannot be written or read ({error.strerror}); give the right to, and run again"
+
+
+def exit_status(command: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Runs a command line and turns an error that the user can mend into one line on stderr.
+
+    Args:
+        command: does the work; it returns an exit status, or None for 0.
+        interrupted: the line after an interrupt. Below `stages.repro` no line is printed, because that process prints
+            its own.
+
+    Returns:
+        The command's status; 1 after an InputError or an OSError of `of_system`; 130 after an interrupt.
+
+    Raises:
+        OSError: an error that the user cannot mend.
+    """
+    try:
+        return command() or 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not (line := of_system(error)):
+            raise
+        print(line, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if REPRO not in os.environ:
+            print(interrupted, file=sys.stderr)
+        return 130
 
 
 def goes_first() -> None:

@@ -25,7 +25,7 @@ from stages import inputs
 from stages.engine import elapsed_times, files
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import params
+from stages.runner import failures, params
 from stages.studies import recipe_table
 
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         The exit status: 0, 130 after an interrupt, or 1 after one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+
+    def work() -> int | None:
         if not arguments or arguments[0] in ("-h", "--help"):
             print(f"usage: python -m stages.studies.recipes NAME …; recipes: {', '.join(names(project))}")
             return 0 if arguments else 1
@@ -46,13 +47,9 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
             rows = run(name, project)
             with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=120, float_precision=3):
                 print(rows)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run it again, it goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+        return None
+
+    return failures.exit_status(work, "interrupted; run it again, it goes on where it was")
 
 
 def names(project: str | Path = ".") -> list[str]:
