@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from benchmarks import gnn, gst, kills, measure, reference, synthetic
+from benchmarks import gnn, gst, measure, reference, synthetic
+from benchmarks.faults import kills
 from stages.gnn.states import share
 from stages.gnn.training import Settings
 from stages.graphs import npz
