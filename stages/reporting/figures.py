@@ -13,13 +13,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.reporting.colours import BLUE, DARK, GREEN, GREY, ORANGE, VERMILION
-from stages.reporting.tables import SPACE, table
-
-#: The names of the other modules of the kit are here for pages that need one or two of them.
-__all__ = ["BLUE", "DARK", "GREEN", "GREY", "NARROW", "ORANGE", "SPACE", "STYLE", "VERMILION", "WIDE"]
-__all__ += ["panels", "picture", "responsive", "short", "svg", "table"]
-
 #: Widths of a figure in inches. At the page's 96 dots an inch they fill a desktop's column and a phone.
 WIDE, NARROW = 9.5, 4.2
 STYLE = {

@@ -14,6 +14,7 @@ from stages.engine import checks
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREY, VERMILION
 
 TABLE = Path("reports", "ablation.csv")
 SCHEMA = {
@@ -133,7 +134,7 @@ def picture(table: pl.DataFrame) -> Figure:
         positions, lead = np.arange(frame.height), frame["lead"].to_numpy()
         error = 2 * frame["error"].fill_null(0).to_numpy()
         clear = (np.abs(lead) > error) & (error > 0)
-        colours = np.where(~clear, figures.GREY, np.where(lead > 0, figures.BLUE, figures.VERMILION))
+        colours = np.where(~clear, GREY, np.where(lead > 0, BLUE, VERMILION))
         panel.axvline(0, color="black", linewidth=0.8)
         panel.errorbar(lead, positions, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
         panel.scatter(lead, positions, c=colours, s=30, zorder=3)

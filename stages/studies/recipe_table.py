@@ -17,6 +17,8 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREY
+from stages.reporting.tables import SPACE
 from stages.runner import params
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_scores
@@ -93,7 +95,7 @@ def board(table: pl.DataFrame, split: str) -> pl.DataFrame:
     together, minutes of training, and "mean ± sd" in each collection."""
     part = table.filter(pl.col("split") == split)
     cells = {
-        (row["recipe"], row["collection"]): f"{row['mean']:.3f}{figures.SPACE}±{figures.SPACE}{row['sd'] or 0:.3f}"
+        (row["recipe"], row["collection"]): f"{row['mean']:.3f}{SPACE}±{SPACE}{row['sd'] or 0:.3f}"
         for row in part.iter_rows(named=True)
     }
     columns = [name for name in COLLECTIONS if name in set(part["collection"])]
@@ -112,7 +114,7 @@ def picture(table: pl.DataFrame, split: str) -> Figure:
     figure = Figure(figsize=(8, 0.6 + 0.36 * max(1, means.height)), layout="constrained")
     score, time = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     heights = np.arange(means.height)
-    colours = [figures.BLUE if name == OURS else figures.GREY for name in means["recipe"]]
+    colours = [BLUE if name == OURS else GREY for name in means["recipe"]]
     score.errorbar(means["mean"], heights, xerr=means["sd"].fill_null(0), fmt="none", ecolor="#444444", elinewidth=1)
     score.scatter(means["mean"], heights, c=colours, s=36, zorder=3)
     score.set(xlabel=f"mean of the collections, {split}, single seeds (± sd)", yticks=heights)

@@ -18,18 +18,19 @@ from stages.engine import checks
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREEN, GREY, ORANGE, VERMILION
 
 ORDER = ("prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
 SCHEMA = {"stage": pl.String, "collection": pl.String, "seconds": pl.Float64, "processor": pl.Float64}
 ALL = "all"  # of a stage that sees all collections
 GIB = 2**30
 #: of the collections, and of `ALL`
-COLOURS = (figures.VERMILION, figures.BLUE, "#56B4E9", figures.GREEN, figures.ORANGE, figures.GREY)
+COLOURS = (VERMILION, BLUE, "#56B4E9", GREEN, ORANGE, GREY)
 #: of benchmarks/gst.py
 VARIANTS = {
-    "dense": (figures.VERMILION, "s", "whole graph, every node in every configuration"),
-    "shared": (figures.ORANGE, "^", "whole graph, shared states"),
-    "gst+efd": (figures.BLUE, "o", "Graph Segment Training"),
+    "dense": (VERMILION, "s", "whole graph, every node in every configuration"),
+    "shared": (ORANGE, "^", "whole graph, shared states"),
+    "gst+efd": (BLUE, "o", "Graph Segment Training"),
 }
 
 
