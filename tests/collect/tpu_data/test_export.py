@@ -1,12 +1,9 @@
 """Hand-made records through the export and back through the reader of official files."""
 
-import zipfile
-
 import numpy as np
 import polars as pl
 import pytest
 
-from stages.collect import official
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import record_arrays
 from stages.collect.tpu_data.export import export
@@ -241,37 +238,9 @@ def test_no_record_is_no_data_set(store, tmp_path):
     assert not (tmp_path / "sample").exists()
 
 
-def test_files_are_packed_tightly_and_bear_no_date(tmp_path):
-    arrays = {"a": np.arange(10_000) % 7, "b": np.zeros(3, np.float32)}
-    official.write(tmp_path / "x.npz", arrays, official.SMALLEST)
-    assert (tmp_path / "x.npz").stat().st_size < arrays["a"].nbytes / 20
-    with np.load(tmp_path / "x.npz", allow_pickle=False) as stored:
-        assert record_arrays.same({key: stored[key] for key in stored.files}, arrays) is None
-    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
-        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-
-
 def test_arrays_differ_by_a_byte_a_type_or_a_key():
     arrays = {"a": np.arange(3), "b": np.zeros(2, np.float32)}
     assert record_arrays.same(arrays, {**arrays}) is None
     assert record_arrays.same(arrays, {**arrays, "a": np.array([0, 1, 3])}) == "a"
     assert record_arrays.same(arrays, {**arrays, "b": np.zeros(2, np.float64)}) == "b"
     assert record_arrays.same(arrays, {"a": np.arange(3)}) == "b"
-
-
-def test_by_default_the_bytes_are_those_of_savez_compressed(tmp_path):
-    arrays = {"a": np.arange(10_000) % 7, "b": np.zeros((3, 2), np.float32)}
-    official.write(tmp_path / "own.npz", arrays)
-    np.savez_compressed(tmp_path / "numpy.npz", **arrays)
-    assert (tmp_path / "own.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
-
-
-def test_a_data_set_whose_writing_fails_is_as_it_was(tmp_path):
-    sample = tmp_path / "sample"
-    sample.mkdir()
-    (sample / "programs.csv").write_text("before")
-    with pytest.raises(RuntimeError), official.replacing(sample) as beside:
-        (beside / "programs.csv").write_text("half")
-        raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["sample"]
-    assert (sample / "programs.csv").read_text() == "before"
