@@ -20,6 +20,7 @@ from stages.graphs.dataset import ModelGraph, graph_file, graph_ids, pad_folder,
 #: the module whose imports, and theirs, are all the code that shapes a score; no page is among them
 CODE = ("stages.gnn.tasks",)
 STATES_CODE = ("stages.gnn.prepared_graph",)
+PAGE_CODE = ("stages.gnn.page_tables",)
 #: bytes of a mapped file that are read at a time
 _BLOCK = 2**22
 
@@ -65,6 +66,11 @@ def of_result(collection: str, seeds: int, settings: Settings, data: str | Path,
                     content = hashlib.file_digest(file, "sha256").hexdigest()
                 digest.update(f"{split}/{id} {content}".encode())
     return digest.hexdigest()
+
+
+def of_page(of_result: str) -> str:
+    """Digest of what decides the tables of the page: the result's identity, and the code that computes the tables."""
+    return hashlib.sha256(f"{of_result} {code.digest(*PAGE_CODE)}".encode()).hexdigest()
 
 
 def _begun(*parts: object):
