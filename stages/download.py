@@ -127,20 +127,16 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [(member, _target(member.filename, path)) for member in archive.infolist() if not member.is_dir()]
-            entries = [
-                (member, graph) for member, graph in members if graph or Path(member.filename).name == SUBMISSION
-            ]
-            if not any(graph for _, graph in entries):
+            parts = [(member, graph) for member, graph in members if graph or Path(member.filename).name == SUBMISSION]
+            if not any(graph for _, graph in parts):
                 raise InputError(f"{path}: holds no npz/COLLECTION/SPLIT/ID.npz; give the competition's zip")
             missing = [
                 (member, graph, target)
-                for member, graph in entries
+                for member, graph in parts
                 if _size(target := folder / "npz_all" / graph if graph else folder / SUBMISSION) != member.file_size
             ]
             total = sum(member.file_size for member, *_ in missing)
-            print(
-                f"{len(entries) - len(missing)} files are there, {len(missing)} of {_bytes(total)} are to be unpacked"
-            )
+            print(f"{len(parts) - len(missing)} files are there, {len(missing)} of {_bytes(total)} are to be unpacked")
             _check_room(folder, total)
             with tqdm(total=total, desc="unpack", unit="B", unit_scale=True, mininterval=1) as progress:
                 for member, graph, target in missing:

@@ -27,7 +27,7 @@ LOWER = "lower gnn.configurations, now 64, or gnn.segment_nodes, now 40"
     ],
 )
 def test_memory_names_the_parameters_to_lower(text):
-    assert failures.told(text, "gnn", GNN) == f"memory ran out ({text}); {LOWER}"
+    assert failures.explained(text, "gnn", GNN) == f"memory ran out ({text}); {LOWER}"
 
 
 def test_a_parameter_that_is_as_low_as_it_goes_is_not_to_be_lowered():
@@ -64,7 +64,7 @@ def test_every_stage_of_the_pipeline_has_parameters_that_are_in_params_yaml():
     ],
 )
 def test_disks(text, begins):
-    assert failures.told(text, "gnn", GNN).startswith(begins)
+    assert failures.explained(text, "gnn", GNN).startswith(begins)
 
 
 def test_errors_of_the_system():
