@@ -34,7 +34,7 @@ from tqdm import tqdm
 from stages import pad
 from stages.blend import stage as blend
 from stages.blend.rules import SCALES
-from stages.engine import code, files
+from stages.engine import code, files, params
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import FeatureTable, labelled
@@ -48,7 +48,6 @@ from stages.gnn.training import Training, deterministic
 from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
 from stages.graphs.dataset import model_graphs, prune_folder
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_score
 from stages.statistics import layout

@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from benchmarks import measure, reference, synthetic
 from stages import pad
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gnn import states
 from stages.gnn.batch import join
@@ -47,7 +48,6 @@ from stages.gnn.training import CLIP, Training, adamw, deterministic
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.graphs.dataset import ModelGraph, model_graphs
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring.metrics import collection_score, kendall
 from stages.scoring.score import read_solution
 

@@ -27,8 +27,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks import measure
+from stages.engine import params
 from stages.graphs.collection import slug
-from stages.runner import params
 
 RUN = "import json, sys; from stages import gnn; gnn.run(**json.loads(sys.argv[1]))"
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from stages.runner import params
+from stages.engine import params
 
 STAGES = ("prune", "pad", "gnn", "gbdt")
 #: what makes the stages short; other parameters are those of params.yaml

@@ -23,12 +23,12 @@ import polars as pl
 
 from benchmarks import measure, synthetic
 from stages import gbdt
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
-from stages.runner import params
 from stages.statistics.columns import statistics
 
 #: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many

@@ -18,9 +18,9 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages.engine import engine, files
+from stages.engine import engine, files, params
 from stages.engine.errors import InputError
-from stages.runner import failures, kernel, params, surroundings
+from stages.runner import failures, kernel, surroundings
 
 
 def names(project: Path) -> list[str]:

@@ -14,10 +14,9 @@ from pathlib import Path
 import nbformat
 
 from stages import inputs
-from stages.engine import checks
+from stages.engine import checks, params
 from stages.engine.errors import InputError
 from stages.graphs import collection as collections
-from stages.runner import params
 from stages.runner.notebook import names
 
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from stages import gnn, pad
-from stages.engine import checks
+from stages.engine import checks, params
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.feature_table import FeatureTable, feature_table
@@ -28,7 +28,6 @@ from stages.gbdt.settings import Settings
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring import baselines, metrics, scores
 
 TILE, LAYOUT = "tile:xla", "layout:xla:default"

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import ablate
 from stages import gbdt, gnn, pad
 from stages.blend import nested
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gbdt.feature_table import feature_table
 from stages.gbdt.settings import Settings as TreeSettings
@@ -17,7 +18,7 @@ from stages.gnn.settings import NAMES, Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, slug
 from stages.prune import stage as prune
-from stages.runner import notebook, parameters, params
+from stages.runner import notebook, parameters
 from stages.runner import stage as runner
 from stages.scoring import scores
 from stages.statistics import layout

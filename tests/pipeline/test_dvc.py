@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from stages import inputs
+from stages.engine import params
 from stages.engine.code import imported
 from stages.graphs.collection import COLLECTIONS, from_slug
-from stages.runner import parameters, params
+from stages.runner import parameters
 from stages.runner.parameters import read_defaults
 
 PROJECT = Path(__file__).parents[2]

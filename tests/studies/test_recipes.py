@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.engine import elapsed_times
+from stages.engine import elapsed_times, params
 from stages.engine.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import notebook, parameters, params
+from stages.runner import notebook, parameters
 from stages.scoring.metrics import kendall
 from stages.scoring.score import read_solution
 from stages.studies import recipe_table, recipes
