@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from stages.engine import checks
 from stages.engine.errors import InputError
-from stages.statistics.hardware import Hardware
 
 #: lambdarank compares the configurations of a graph; pointwise regresses on the share of slower ones; pairwise tells
 #: the faster of two; ridge is linear in the within-graph z-scores
@@ -50,10 +49,6 @@ class Settings:
     configurations: int = 1000
     pairs: int = 150
     opponents: int = 40
-    lanes: int = 128
-    sublanes: int = 8
-    cache_line: int = 64
-    vector: int = 32
 
     def __post_init__(self) -> None:
         checks.settings(self, "gbdt")
@@ -61,12 +56,6 @@ class Settings:
         self._check_objectives()
         self._check_counts()
         self._check_rates()
-        _ = self.hardware  # it checks its own sizes
-
-    @property
-    def hardware(self) -> Hardware:
-        """The machine that layouts and tiles are measured against."""
-        return Hardware(self.lanes, self.sublanes, self.cache_line, self.vector)
 
     def _check_objectives(self) -> None:
         if not self.objectives:

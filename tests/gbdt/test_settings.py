@@ -27,8 +27,6 @@ from tests.support.trees import LAYOUT, QUICK
         ({"learning_rate": float("nan")}, "learning_rate: nan is too small"),
         ({"feature_fraction": 1.5}, "feature_fraction: 1.5 is too large"),
         ({"bagging_fraction": 0.0}, "bagging_fraction: 0.0 is too small"),
-        ({"lanes": 0}, "params.yaml, gbdt.lanes: 0 is too small"),
-        ({"vector": -32}, "params.yaml, gbdt.vector: -32 is too small"),
     ],
 )
 def test_parameters_out_of_range(data, wrong, named):

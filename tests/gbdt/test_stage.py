@@ -122,7 +122,7 @@ def test_a_changed_setting_trains_again_and_the_last_training_is_kept(own, train
 
 
 def test_every_setting_and_the_threads_are_in_the_identity(own, monkeypatch):
-    changes = [{"trees": 4}, {"seeds": 2}, {"searched": True}, {"objectives": ["ridge"]}, {"lanes": 64}]
+    changes = [{"trees": 4}, {"seeds": 2}, {"searched": True}, {"objectives": ["ridge"]}, {"pairs": 70}]
     identities = {stage.identity(LAYOUT, own, Settings(**change)) for change in ({}, *changes)}
     monkeypatch.setenv(stage.THREADS, "77")  # the last digits of a ridge's sums depend on it
     identities.add(stage.identity(LAYOUT, own, Settings()))
