@@ -211,9 +211,7 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
     data = str(folder_of(base, collection, variant))
     if "without" in variant:
         return _trees(data, collection, variant, seed)
-    settings = Settings(
-        **{key: value for key, value in knobs("gnn", collection, variant).items() if key in NAMES} | {"device": "cpu"}
-    )
+    settings = Settings(**{key: value for key, value in knobs("gnn", collection, variant).items() if key in NAMES})
     view, caches = settings.view(collection), Caches()
     graphs = {split: model_graphs(data, collection, split) for split in ("train", "valid")}
     statics = {split: [prepare(graph, view, caches=caches) for graph in graphs[split]] for split in graphs}

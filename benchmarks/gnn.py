@@ -388,7 +388,7 @@ def quality(
     for name in collections:
         graphs = [graph for split in ("train", "valid") for graph in model_graphs(data, name, split)]
         for seed in range(seeds):
-            training = of_training(name, seed, Settings(**knobs[name]), graphs)
+            training = of_training(name, seed, Settings(**knobs[name]), "cpu", graphs)
             known[name, seed] = measure.identity(training, sizes)
     before = measure.read("gnn_quality", out).get("runs", []) if out else []
     results["runs"] = [

@@ -22,7 +22,6 @@ CHOICES = {
     "sampling": ("uniform", "spread"),
     "gst": ("full", "gst", "gst+e", "gst+ef", "gst+ed", "gst+efd"),
     "partition": PARTITIONS,
-    "device": ("auto", "cpu", "cuda"),
 }
 LEAST = {
     "width": 1,
@@ -75,7 +74,6 @@ class Settings:
     keep: float = 0.5
     finetune: int = 20
     permutations: int = 1
-    device: str = "auto"
 
     def __post_init__(self):
         checks.settings(self, "gnn")

@@ -7,7 +7,7 @@ page is another, or DVC has removed the outputs, nothing is trained anew.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -82,8 +82,8 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
     _check(collection, seeds, settings, executor, data)
     outputs, trained = (Path(data, *folder, "gnn", slug(collection)) for folder in ((), ("trained",)))
     # On a cluster each machine chooses for itself what "auto" is.
-    device = tasks.device_of(settings) if executor.kind == "local" else settings.device
-    of_result = identity.of_result(collection, seeds, replace(settings, device=device), data, SPLITS)
+    device = tasks.device_of(executor.device) if executor.kind == "local" else executor.device
+    of_result = identity.of_result(collection, seeds, settings, device, data, SPLITS)
     if not kept.restored(outputs, trained, of_result):
         _train_and_score(collection, seeds, settings, executor, data, outputs)
         kept.keep(outputs, trained, of_result)
@@ -100,7 +100,7 @@ def _check(collection: str, seeds: int, settings: Settings, executor: engine.Eng
             "to them; lower it, or raise gnn.graphs"
         )
     if executor.kind == "local":
-        tasks.device_of(settings)
+        tasks.device_of(executor.device)
     folder = prune_folder(data, collection)
     if not manifest(folder)["graphs"]["train"]:
         raise InputError(f"{folder}/manifest.json: lists no train graph; give {collection} some")
@@ -111,9 +111,9 @@ def _train_and_score(
 ) -> None:
     """Writes the outputs."""
     outputs.mkdir(parents=True, exist_ok=True)
-    shared = {"collection": collection, "settings": settings, "data": data}
+    shared = {"collection": collection, "settings": settings, "device": executor.device, "data": data}
     folder = tasks.checkpoints(data, collection)
-    gpu = settings.device != "cpu"
+    gpu = executor.device != "cpu"
     # A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for
     # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
     options = {"memory_knob": MEMORY_KNOBS, "gpu": gpu, "parallel": 1 if gpu and torch.cuda.is_available() else None}

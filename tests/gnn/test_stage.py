@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 
+from stages.engine import engine
 from stages.engine.errors import InputError
 from stages.gnn import run, tasks
 from stages.gnn.checkpoint import Checkpoint
@@ -193,9 +194,10 @@ def test_segments_cannot_be_read_out_by_a_maximum(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_missing_cuda_device_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"gnn\.device: is 'cuda', and torch finds no CUDA device"):
-        run(collection=LAYOUT, data=str(tmp_path), **TINY | {"device": "cuda"})
+def test_a_missing_cuda_device_is_an_input_error(tmp_path, monkeypatch):
+    monkeypatch.setenv(engine.VARIABLE, '{"device": "cuda"}')
+    with pytest.raises(InputError, match=r"engine\.device: is 'cuda', and torch finds no CUDA device"):
+        run(collection=LAYOUT, data=str(tmp_path), **TINY)
 
 
 def test_no_train_graph_is_an_input_error(tmp_path):
