@@ -65,7 +65,7 @@ def parts(data: str, collection: str, **changes) -> dict:
         for name in settings.objectives
     }
     shutil.rmtree(Path(data, "trained"), ignore_errors=True)  # or an earlier training would be taken from there
-    total, _ = spent(lambda: gbdt.run(collection=collection, data=data, **knobs))
+    total, _ = spent(lambda: gbdt.run(collection=collection, knobs=knobs, data=data))
     training = elapsed_times.read(data, "gbdt", collection)
     return {
         "collection": collection,

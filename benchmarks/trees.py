@@ -137,7 +137,7 @@ def collections(data: str, **changes) -> dict[str, dict]:
             ids = [(split, id) for split in SPLITS for id in dataset.graph_ids(folder, collection, split)]
             tables = [whole(folder, collection, split, id, settings) for split, id in ids]
             described = time.perf_counter() - start
-            result = gbdt.run(collection=collection, data=folder, **knobs)
+            result = gbdt.run(collection=collection, knobs=knobs, data=folder)
         rows[collection] = {
             "graphs": len(tables),
             "configurations": sum(table.rows for table in tables),

@@ -29,26 +29,26 @@ RATES = ("learning_rate", "feature_fraction", "bagging_fraction")
 
 @dataclass(frozen=True)
 class Settings:
-    """The knobs; params.yaml says what each of them means.
+    """The knobs and their types; params.yaml has the value of each, and says what it means.
 
     Raises:
         InputError: a value is of another type, or no training can use it.
     """
 
-    seeds: int = 3
-    folds: int = 5
-    objectives: Sequence[str] = OBJECTIVES
-    searched: bool = False
-    trees: int = 300
-    leaves: int = 18
-    learning_rate: float = 0.1
-    min_leaf: int = 50
-    feature_fraction: float = 0.8
-    bagging_fraction: float = 0.8
-    patience: int = 25
-    configurations: int = 1000
-    pairs: int = 150
-    opponents: int = 40
+    seeds: int
+    folds: int
+    objectives: Sequence[str]
+    searched: bool
+    trees: int
+    leaves: int
+    learning_rate: float
+    min_leaf: int
+    feature_fraction: float
+    bagging_fraction: float
+    patience: int
+    configurations: int
+    pairs: int
+    opponents: int
 
     def __post_init__(self) -> None:
         checks.settings(self, "gbdt")

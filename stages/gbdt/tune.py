@@ -84,4 +84,4 @@ def judged(collection: str, tables: Sequence[FeatureTable], settings: Settings) 
 
 
 def _settings(file: str | Path, collection: str, changes: Mapping) -> Settings:
-    return Settings(**params.section(file, "gbdt", collection) | {"seeds": 1} | changes)
+    return params.settings(Settings, "gbdt", collection, {"seeds": 1, **changes}, file)

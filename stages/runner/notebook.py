@@ -120,7 +120,7 @@ def _lookup(values: Mapping[str, object], project: Path, stage: str) -> Callable
     def value_of(parameter: str) -> object:
         section, _, name = parameter.partition(".")
         if section == stage:
-            return values[name]
+            return (values | values.get("knobs", {}))[name]
         value = params.read(project / "params.yaml").get(section, {})[name]
         if not isinstance(value, dict):
             return value

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages import gbdt
 from stages.engine.errors import InputError
+from tests.support import trees
 from tests.support.trees import LAYOUT, QUICK
 
 
@@ -31,4 +31,4 @@ from tests.support.trees import LAYOUT, QUICK
 )
 def test_parameters_out_of_range(data, wrong, named):
     with pytest.raises(InputError, match=named):
-        gbdt.run(collection=LAYOUT, data=data, **(QUICK | wrong))
+        trees.run(collection=LAYOUT, data=data, **(QUICK | wrong))
