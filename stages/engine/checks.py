@@ -16,17 +16,18 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from stages.engine import files
+from stages.engine import files, params
 from stages.engine.errors import InputError
 from stages.graphs.collection import slug
 
 #: parameters on which no result depends by their value: paths, and the number of processes
-_ELSEWHERE = ("data", "root", "workers", "knobs", "eval_indices", "solution", "programs", "sample_submission")
+_ELSEWHERE = ("data", "root", "workers", "eval_indices", "solution", "programs", "sample_submission")
+_MAPPING = "give a mapping of those that are not to be as in params.yaml, such as {'seeds': 1}"
 P = typing.ParamSpec("P")
 R = typing.TypeVar("R")
 
@@ -34,7 +35,9 @@ R = typing.TypeVar("R")
 def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Makes a decorator for a stage's function that refuses an argument of another type than its annotation.
 
-    Arguments that `**knobs` collects have no annotation here. The dataclass that takes them calls `settings`.
+    A parameter annotated with a dataclass, `knobs: Settings`, is the stage's section of params.yaml. The caller gives a
+    mapping of the knobs that differ from that file. The function gets the dataclass, which `params.settings` makes for
+    the argument `collection`.
 
     Args:
         stage: prefix of the parameter's name in a message, as in `prune.skip_bad`.
@@ -52,12 +55,18 @@ def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Cal
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound, annotations = signature.bind(*args, **kwargs), typing.get_type_hints(function)
-            for name in bound.arguments.keys() & annotations.keys():
-                bound.arguments[name] = fitting(f"{stage}.{name}", bound.arguments[name], annotations[name])
+            names = bound.arguments.keys() & annotations.keys()
+            sections = {name for name in names if is_dataclass(annotations[name])}
+            for name in names:
+                kind, advice = (dict, _MAPPING) if name in sections else (annotations[name], None)
+                bound.arguments[name] = fitting(f"{stage}.{name}", bound.arguments[name], kind, advice)
+            for name in sections:
+                changes, collection = bound.arguments[name], bound.arguments["collection"]
+                bound.arguments[name] = params.settings(annotations[name], stage, collection, changes)
             result = function(*bound.args, **bound.kwargs)
             bound.apply_defaults()
             if writes:
-                _write_parameters(stage, bound.arguments | bound.arguments.get("knobs", {}))
+                _write_parameters(stage, bound.arguments)
             return result
 
         return checked
@@ -75,6 +84,7 @@ def made_by(stage: str, values: Mapping[str, object]) -> None:
     Raises:
         InputError: a run with other parameters wrote there last.
     """
+    values = _flat(values)
     file = _parameters_file(stage, values)
     if not file.exists():  # the stage has no folder of outputs
         return
@@ -89,8 +99,15 @@ def made_by(stage: str, values: Mapping[str, object]) -> None:
 
 def _write_parameters(stage: str, arguments: Mapping[str, object]) -> None:
     """Writes the parameters that decide a result beside it."""
-    content = {name: value for name, value in arguments.items() if name not in _ELSEWHERE}
+    content = {name: value for name, value in _flat(arguments).items() if name not in _ELSEWHERE}
     files.replace(_parameters_file(stage, arguments), (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _flat(values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters, with the entries of `knobs`, a mapping or a dataclass, in its place."""
+    flat = dict(values)
+    knobs = flat.pop("knobs", {})
+    return flat | (asdict(knobs) if is_dataclass(knobs) else knobs)
 
 
 def _parameters_file(stage: str, arguments: Mapping[str, object]) -> Path:
@@ -140,7 +157,7 @@ def fitting(name: str, value: object, wanted: object, advice: str | None = None)
         name, value, wanted = f"{name}[{fault['loc'][0]}]", fault["input"], typing.get_args(wanted)[0]
     advice = advice or ("give True or False, in params.yaml true or false" if wanted is bool else "give one")
     printed = " ".join(repr(value).split())
-    raise InputError(f"{name}: {printed} is {type(value).__name__}, expected {_spelt(wanted)}; {advice}")
+    raise InputError(f"{name}: {printed} is {type(value).__name__}, expected {spelt(wanted)}; {advice}")
 
 
 @functools.cache
@@ -148,9 +165,9 @@ def _adapter(wanted: object) -> TypeAdapter:
     return TypeAdapter(wanted, config=ConfigDict(strict=True))
 
 
-def _spelt(wanted: object) -> str:
+def spelt(wanted: object) -> str:
     """The type in words for a message: int | str, list of str."""
     if not (parts := typing.get_args(wanted)):
         return "None" if wanted is type(None) else wanted.__name__
-    spelt = " | ".join(map(_spelt, parts))
-    return f"list of {spelt}" if typing.get_origin(wanted) in (list, Sequence) else spelt
+    joined = " | ".join(map(spelt, parts))
+    return f"list of {joined}" if typing.get_origin(wanted) in (list, Sequence) else joined

@@ -1,8 +1,9 @@
 """Runs the tasks of a stage on the cores of this machine, or on the machines of a Ray cluster.
 
-params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it. `python -m
-stages.run` checks it and puts it into the environment of the notebook's process, where `configured` finds it. A
-notebook that is opened by hand runs on this machine.
+params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it. Only the device
+that trains a network changes the last digits, so the network's identity holds it. `python -m stages.run` checks the
+section and puts it into the environment of the notebook's process, where `configured` finds it. A notebook that is
+opened by hand runs on this machine.
 
 All machines of a cluster need the project under the same path, on a shared file system, and the same packages. Tasks
 read and write the files below data/ themselves. Only their arguments and results travel through Ray.
@@ -20,6 +21,7 @@ from stages.engine import local, ray_cluster
 from stages.engine.errors import InputError
 
 KINDS = ("local", "ray")
+DEVICES = ("auto", "cpu", "cuda")
 VARIABLE = "STAGES_ENGINE"  # environment variable that holds the section as JSON
 
 
@@ -35,6 +37,7 @@ class Engine:
         gpus: GPUs that a cluster reserves for a task; it may be a share of one.
         memory: GiB that a cluster reserves for a task; 0 for no reservation.
         workers: processes of a cluster that share the training of one network, see `worker_group`.
+        device: one of `DEVICES`, which trains the networks; "auto" is CUDA if a task's machine has it, else the CPU.
     """
 
     kind: str = "local"
@@ -43,10 +46,12 @@ class Engine:
     gpus: float = 0.0
     memory: float = 0.0
     workers: int = 1
+    device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"params.yaml, engine.kind: is {self.kind!r}; choose one of {', '.join(KINDS)}")
+        for name, choices in (("kind", KINDS), ("device", DEVICES)):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"params.yaml, engine.{name}: is {value!r}; choose one of {', '.join(choices)}")
         for name, least in (("cpus", 1), ("workers", 1), ("gpus", 0), ("memory", 0)):
             if not (value := getattr(self, name)) >= least:
                 raise InputError(f"params.yaml, engine.{name}: is {value}; give at least {least}")

@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from stages.engine import code
 from stages.gnn.graph_view import GraphView
-from stages.gnn.memory import release
+from stages.gnn.mapped_files import release
 from stages.gnn.settings import Settings
 from stages.graphs.dataset import ModelGraph, graph_file, graph_ids, pad_folder, prune_folder
 
@@ -36,9 +36,11 @@ def of_states(graph: ModelGraph, view: GraphView) -> str:
     return digest.hexdigest()
 
 
-def of_training(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
-    """Digest of what decides one seed's training: the code, torch's too, the settings and the data."""
-    digest = _begun(collection, seed, asdict(settings))
+def of_training(collection: str, seed: int, settings: Settings, device: str, graphs: Iterable[ModelGraph]) -> str:
+    """Digest of what decides one seed's training: the code, torch's too, the settings, the device and the data."""
+    knobs = asdict(settings)
+    del knobs["seeds"]  # one's training depends on no other's
+    digest = _begun(collection, seed, knobs, device)
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
@@ -48,17 +50,17 @@ def of_training(collection: str, seed: int, settings: Settings, graphs: Iterable
     return digest.hexdigest()
 
 
-def of_result(collection: str, seeds: int, settings: Settings, data: str | Path, splits: Iterable[str]) -> str:
+def of_result(collection: str, settings: Settings, device: str, data: str | Path, splits: Iterable[str]) -> str:
     """Digest of what decides all outputs of the stage: the code, torch's too, the settings, and the files of the data.
 
     Args:
         collection: whose networks they are.
-        seeds: how many networks.
-        settings: with the device that trains.
+        settings: the stage's knobs.
+        device: that trains.
         data: the folder of data/prune and data/pad.
         splits: whose graphs are trained on, watched or scored.
     """
-    digest = _begun(collection, seeds, asdict(settings))
+    digest = _begun(collection, asdict(settings), device)
     for split in splits:
         for id in graph_ids(data, collection, split):
             for folder in (prune_folder(data, collection), pad_folder(data, collection)):
@@ -76,7 +78,7 @@ def of_page(of_result: str) -> str:
 def _begun(*parts: object):
     """A digest of the code that shapes a score, of torch's version, and of these parts."""
     digest = hashlib.sha256(code.digest(*CODE).encode())
-    digest.update(torch.__version__.encode())
+    digest.update(version("torch").encode())
     digest.update(json.dumps(parts).encode())
     return digest
 

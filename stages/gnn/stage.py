@@ -7,7 +7,7 @@ is trained or computed again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -51,7 +51,7 @@ class Result:
 
 
 @checks.entry("gnn", writes=True)
-def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) -> Result:
+def run(*, collection: str, knobs: Settings, data: str | Path = "data") -> Result:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
     TpuGraphs has up to 100,040 configurations of a graph. Of a train graph at most `pool` take part, of a valid one
@@ -65,9 +65,8 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
 
     Args:
         collection: official name.
-        seeds: networks whose ranks are averaged.
+        knobs: a mapping of those that are not to be as in params.yaml; `checks.entry` makes `Settings` of it.
         data: the folder of all data.
-        knobs: the fields of `Settings`, explained in params.yaml.
 
     Returns:
         What the page shows, read back from the outputs and the graphs.
@@ -75,28 +74,27 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
     Raises:
         InputError: for parameters out of range, no train graph, and training that diverges.
     """
-    settings = Settings(**knobs)
     executor = engine.configured()
-    _check(collection, seeds, settings, executor, data)
+    _check(collection, knobs, executor, data)
     outputs, trained = (Path(data, *folder, "gnn", slug(collection)) for folder in ((), ("trained",)))
     # On a cluster each machine chooses for itself what "auto" is.
-    device = device_of(settings) if executor.kind == "local" else settings.device
-    of_result = identity.of_result(collection, seeds, replace(settings, device=device), data, SPLITS)
+    device = device_of(executor.device) if executor.kind == "local" else executor.device
+    of_result = identity.of_result(collection, knobs, device, data, SPLITS)
     # Where only the page is another, nothing is imported that trains or computes: that alone takes seconds.
     if not kept.restored(outputs, trained, of_result):
         from stages.gnn.outputs import write
 
-        write(collection, seeds, settings, executor, data, outputs)
+        write(collection, knobs, executor, data, outputs)
         kept.keep(outputs, trained, of_result)
 
     def page_tables() -> dict[str, pl.DataFrame]:
         from stages.gnn.page_tables import tables
 
-        return tables(collection, settings, data, outputs)
+        return tables(collection, knobs, data, outputs)
 
     return Result(
         collection=collection,
-        settings=settings,
+        settings=knobs,
         metric="slowdown score" if is_tile(collection) else "Kendall tau-b",
         watched="top-10 slowdown score" if is_tile(collection) else "Kendall tau-b",
         curves=pl.read_csv(outputs / "curves.csv", schema=CURVE),
@@ -104,17 +102,15 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
     )
 
 
-def _check(collection: str, seeds: int, settings: Settings, executor: engine.Engine, data: str | Path) -> None:
+def _check(collection: str, settings: Settings, executor: engine.Engine, data: str | Path) -> None:
     """Raises InputError for what `run` cannot begin with."""
-    if seeds < 1:
-        raise InputError(f"params.yaml, gnn.seeds: is {seeds}; give at least 1")
     if executor.workers > settings.graphs:
         raise InputError(
             f"params.yaml, engine.workers: is {executor.workers}, and a step has {settings.graphs} graphs to deal out "
             "to them; lower it, or raise gnn.graphs"
         )
     if executor.kind == "local":
-        device_of(settings)
+        device_of(executor.device)
     folder = prune_folder(data, collection)
     if not manifest(folder)["graphs"]["train"]:
         raise InputError(f"{folder}/manifest.json: lists no train graph; give {collection} some")

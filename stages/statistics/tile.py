@@ -9,7 +9,7 @@ import numpy as np
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
 from stages.graphs.tensors import LAYOUT, MAX_RANK, ROOT, dimensions, element_bytes, elements
-from stages.statistics.hardware import DEFAULT, Hardware
+from stages.statistics import hardware
 
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
 GROUPS = {"kernel": 0, "output": 8, "input": 16}
@@ -109,9 +109,7 @@ class _Result:
         return int(elements(self.dims))
 
 
-def tile_statistics(
-    graph: PackedGraph, rows: np.ndarray | None = None, hardware: Hardware = DEFAULT
-) -> tuple[list[str], np.ndarray]:
+def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple[list[str], np.ndarray]:
     """Statistics of configurations of a packed tile graph.
 
     The result is the largest of the kernel's root tensors. On a TPU the bounds count vector registers and not elements;
@@ -122,7 +120,6 @@ def tile_statistics(
     Args:
         graph: the kernel.
         rows: (c,) the configurations; None: all.
-        hardware: sizes of the machine that tiles are measured against.
 
     Returns:
         Names (f,) of the columns, the same for every graph, and (c, f) float64 values, finite.
@@ -134,7 +131,7 @@ def tile_statistics(
         values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
     result = _result(graph)
     tile = _tile(bounds["output"], result)
-    values |= _cover(tile, result) | _minor_rows(tile, result, hardware) | _traffic(graph, tile, result)
+    values |= _cover(tile, result) | _minor_rows(tile, result) | _traffic(graph, tile, result)
     values |= {name: np.full(len(tile), value) for name, value in _kernel_values(graph, result).items()}
     return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
 
@@ -180,7 +177,7 @@ def _cover(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     }
 
 
-def _minor_rows(tile: np.ndarray, result: _Result, hardware: Hardware) -> dict[str, np.ndarray]:
+def _minor_rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     """How tiles (c, 6) lie along the two minor dimensions of the result's layout."""
     one = np.ones(len(tile))
     minor, second, *_ = *(tile[:, axis] for axis in result.order[:2]), one, one
@@ -190,10 +187,10 @@ def _minor_rows(tile: np.ndarray, result: _Result, hardware: Hardware) -> dict[s
         "minor_bound": minor,
         "second_bound": second,
         "minor_share": np.minimum(minor / size, 1),
-        "minor_lines": (minor * result.element_bytes % hardware.cache_line == 0).astype(np.float64),
-        "minor_vector_rest": minor % max(1, hardware.vector // max(result.element_bytes, 1)),
-        "minor_lanes": minor / (np.ceil(minor / hardware.lanes) * hardware.lanes),
-        "second_sublanes": second / (np.ceil(second / hardware.sublanes) * hardware.sublanes),
+        "minor_lines": (minor * result.element_bytes % hardware.CACHE_LINE == 0).astype(np.float64),
+        "minor_vector_rest": minor % max(1, hardware.VECTOR // max(result.element_bytes, 1)),
+        "minor_lanes": minor / (np.ceil(minor / hardware.LANES) * hardware.LANES),
+        "second_sublanes": second / (np.ceil(second / hardware.SUBLANES) * hardware.SUBLANES),
         "aspect": np.log(minor / second),
     }
 

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stages.engine.errors import InputError
-from stages.statistics.hardware import Hardware
+from stages.statistics import hardware
 from tests.support.statistics import DOT, MULTIPLY, PARAMETER, columns, packed, tile_graph
 
 
@@ -47,9 +46,9 @@ def test_what_tiles_touch_by_hand():
     assert found["reuse"] == pytest.approx(np.log1p([20 / (read + 40), 120 / (whole + 240)]))
 
 
-def test_the_hardware_measures_tiles_too():
+def test_registers_measure_tiles_too(monkeypatch):
     graph = tile_graph([(4, 8), (3, 6)])
-    assert columns(graph, hardware=Hardware(lanes=8))["minor_lanes"] == pytest.approx([1, 6 / 8])
-    assert columns(graph, hardware=Hardware(vector=16))["minor_vector_rest"].tolist() == [0, 2]
-    with pytest.raises(InputError, match="gbdt.lanes: 0 is too small"):
-        Hardware(lanes=0)
+    monkeypatch.setattr(hardware, "LANES", 8)
+    monkeypatch.setattr(hardware, "VECTOR", 16)
+    assert columns(graph)["minor_lanes"] == pytest.approx([1, 6 / 8])
+    assert columns(graph)["minor_vector_rest"].tolist() == [0, 2]
