@@ -1,11 +1,11 @@
-"""What each choice is worth, on valid: everything as params.yaml has it, but for one thing.
+"""Measures on valid what each choice is worth: a variant changes one choice of params.yaml.
 
     python -m benchmarks.ablate [--groups NAME …] [--variants NAME …] [--collections NAME …] [--seeds 3] [--workers 2]
 
-A row per variant, collection and seed goes to reports/ablation.csv as soon as it is there; a run goes on with what is
-missing, and trains anew what other parameters, code or data have made stale. Graphs are pruned and padded here, from
-`data.root`; the rules of blending take the scores of the pipeline, so they need `dvc repro` first. Without --groups all
-run but `network`, further choices of the network. Groups run in the order in which they stand here.
+It writes a row per variant, collection and seed to reports/ablation.csv as soon as it is measured. The next run goes on
+with the missing rows and repeats those that other parameters, code or data made stale. Graphs are pruned and padded
+here, from `data.root`. The rules of blending take the scores of the pipeline, so they need `dvc repro` first. Without
+--groups all groups run except `network`, further choices of the network, in the order of `VARIANTS`.
 `python -m stages.run ablation` makes a page of the rows.
 """
 
@@ -53,7 +53,7 @@ from stages.scoring.metrics import collection_score, graph_score
 from stages.statistics import layout
 from stages.studies import ablation
 
-#: group -> variant -> stage -> what it changes; of trees, the group of statistics that is left out
+#: group -> variant -> stage -> changed parameters; for trees "without" -> the group of statistics that is left out
 VARIANTS: dict[str, dict[str, dict]] = {
     "default": {"network": {}, "trees": {"without": ""}},
     "pruning": {
@@ -104,7 +104,7 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "early fusion": {"gnn": {"fusion": "early"}},
     },
 }
-#: what changes kernels too, and what changes nothing else
+#: variants that change tiles too, and those that change nothing else
 ON_TILES = {("default", "network"), ("padding", "0")} | {
     ("network", name)
     for name in ("no norm", "three layers", "width 32", "width 128", "no dropout", "dropout .5", "logistic")
@@ -125,12 +125,12 @@ class Job(NamedTuple):
 
     @property
     def changes(self) -> dict:
-        """What the variant changes, see `VARIANTS`."""
+        """The changes of the variant, see `VARIANTS`."""
         return VARIANTS[self.group][self.variant]
 
 
 def applies(group: str, variant: str, collection: str) -> bool:
-    """Whether a variant says something about a collection."""
+    """Whether a variant changes anything for a collection."""
     if group == "blend":
         return True
     if (group, variant) in TILES_ONLY:
@@ -141,7 +141,7 @@ def applies(group: str, variant: str, collection: str) -> bool:
 
 
 def knobs(stage: str, collection: str, variant: Mapping) -> dict:
-    """A stage's parameters in params.yaml, with what the variant changes."""
+    """A stage's parameters in params.yaml, with the changes of a variant."""
     return _section(stage, collection) | variant.get(stage, {})
 
 
@@ -151,14 +151,14 @@ def _section(stage: str, collection: str) -> dict:
 
 
 def identity(job: Job) -> str:
-    """Digest of all that decides a row: the code, the parameters, and the npz files or, of a blend, the scores."""
+    """Digest of all that decides a row: the code, the parameters, and the npz files or, for a blend, the scores."""
     group, name, collection, seed = job
     variant = job.changes
     stages = ("blend",) if group == "blend" else ("prune", "pad", "gbdt" if "without" in variant else "gnn")
     digest = hashlib.sha256(_code().encode())
     values = {stage: knobs(stage, collection, variant) for stage in stages}
     digest.update(json.dumps([group, name, collection, seed, variant, values], sort_keys=True).encode())
-    digest.update((_scored(collection) if group == "blend" else _given(collection)).encode())
+    digest.update((_scores_digest(collection) if group == "blend" else _files_digest(collection)).encode())
     return digest.hexdigest()
 
 
@@ -167,7 +167,7 @@ def _code() -> str:
 
 
 @cache
-def _given(collection: str) -> str:
+def _files_digest(collection: str) -> str:
     """Digest of a collection's train and valid files."""
     root = _section("data", collection)["root"]
     return _digest(
@@ -176,8 +176,8 @@ def _given(collection: str) -> str:
 
 
 @cache
-def _scored(collection: str) -> str:
-    """Digest of what the pipeline's members score."""
+def _scores_digest(collection: str) -> str:
+    """Digest of the scores of the pipeline's members."""
     members = _section("blend", collection)["members"]
     return _digest(Path("data", member, slug(collection), "scores.parquet") for member in members)
 
@@ -192,7 +192,7 @@ def _digest(paths: Iterable[Path]) -> str:
 
 
 def folder_of(base: str, collection: str, variant: Mapping) -> Path:
-    """Folder below `base` for graphs that are pruned and padded so."""
+    """The folder below `base` for graphs that are pruned and padded with a variant's parameters."""
     values = {stage: knobs(stage, collection, variant) for stage in ("prune", "pad")}
     return Path(base, hashlib.sha256(json.dumps([collection, values], sort_keys=True).encode()).hexdigest()[:16])
 
@@ -225,7 +225,7 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
 
 
 def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int, tuple[float, float]]:
-    """All seeds 0 ... seeds at once: a seed's trainings draw nothing from another's."""
+    """Trains the seeds 0 to `seeds` in one fit, because the draws of a seed do not depend on other seeds."""
     settings = TreeSettings(**knobs("gbdt", collection, variant) | {"seeds": seeds + 1})
     sheets = [kept(sheet, variant["without"]) for sheet in labelled(data, collection, settings)]
     start = time.process_time()
@@ -245,7 +245,7 @@ def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int
 
 
 def kept(sheet: FeatureTable, without: str) -> FeatureTable:
-    """A graph without a group of statistics; `program`: those that all its configurations share."""
+    """A graph without one group of statistics; `program` stands for those that all its configurations share."""
     grouped = {name for group, names in layout.GROUPS.items() if group != without for name in names}
     program = set(sheet.names) - {name for names in layout.GROUPS.values() for name in names}
     if without != "program":
@@ -255,8 +255,11 @@ def kept(sheet: FeatureTable, without: str) -> FeatureTable:
 
 
 def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, float]]:
-    """(rule, seed) -> official metric on valid of a blend of single seeds, weights chosen without the graph's family;
-    no training."""
+    """Scores the rules of blending on valid, each blend of one seed of every member; nothing is trained.
+
+    Returns:
+        (rule, seed) -> (official metric, 0.0 seconds). The weights for a graph are chosen without its family.
+    """
     section = _section("blend", collection)
     values = {}
     for seed in range(seeds):
@@ -278,7 +281,7 @@ def blends(collection: str, seeds: int) -> dict[tuple[str, int], tuple[float, fl
 
 
 def jobs(groups: list[str], variants: list[str] | None, collections: list[str], seeds: int) -> list[Job]:
-    """The rows that are asked for, in the order in which they are made."""
+    """The rows to measure, in order."""
     return [
         Job(group, variant, collection, seed)
         for group in groups
@@ -291,37 +294,38 @@ def jobs(groups: list[str], variants: list[str] | None, collections: list[str], 
 
 
 class Rows:
-    """The rows of reports/ablation.csv, written whole with each that comes."""
+    """The rows of reports/ablation.csv; each new row writes the whole file."""
 
     def __init__(self, path: Path):
         self.path = path
         rows = ablation.read(path).to_dicts() if path.exists() else []
         self.by_job = {Job(*(row[name] for name in Job._fields)): row for row in rows}
 
-    def missing(self, wanted: list[Job]) -> list[Job]:
-        """Jobs without a row that is theirs."""
-        return [job for job in wanted if self.by_job.get(job, {}).get("identity") != identity(job)]
+    def missing(self, jobs: list[Job]) -> list[Job]:
+        """The jobs that have no row, or one of other code, parameters or data."""
+        return [job for job in jobs if self.by_job.get(job, {}).get("identity") != identity(job)]
 
     def add(self, job: Job, score: float, spent: float) -> None:
         values = (*job, "valid", round(score, 5), round(spent, 2), identity(job))
         self.by_job[job] = dict(zip(ablation.SCHEMA, values, strict=True))
         variants = [(group, variant) for group in VARIANTS for variant in VARIANTS[group]]
         jobs = [job for job in self.by_job if (job.group, job.variant) in variants]
-        jobs.sort(key=lambda job: (variants.index((job.group, job.variant)), *_place(job)))
+        jobs.sort(key=lambda job: (variants.index((job.group, job.variant)), *_order(job)))
         table = pl.DataFrame([self.by_job[job] for job in jobs], schema=ablation.SCHEMA)
         files.replace(self.path, table.write_csv().encode())
 
 
-def _place(job: Job) -> tuple[int, int]:
+def _order(job: Job) -> tuple[int, int]:
+    """The order of the rows of a variant."""
     return COLLECTIONS.index(job.collection), job.seed
 
 
 def run(wanted: list[Job], workers: int, path: Path = ablation.TABLE) -> None:
-    """Makes the rows that are missing."""
+    """Measures the missing rows of the wanted jobs."""
     rows = Rows(path)
     missing = rows.missing(wanted)
     seeds = 1 + max((job.seed for job in wanted), default=0)
-    # Trees make all seeds at once; the last stands for them.
+    # One task trains the trees of all seeds; the last seed's job stands for it.
     trainings = [job for job in missing if job.group != "blend"]
     tasks = dict.fromkeys(job._replace(seed=seeds - 1) if "without" in job.changes else job for job in trainings)
     context = get_context("forkserver")

@@ -1,14 +1,15 @@
-"""Shared states against the dense network of the first place: seconds a step, a graph, and to a given quality.
+"""Compares shared states with the first place's dense network: seconds of a step, of a graph, and to a quality.
 
 python -m benchmarks.gnn               times steps and inference, float32, all of torch's threads
 python -m benchmarks.gnn --quality     trains both on the sample, a thread each
 python -m benchmarks.gnn --quick       tiny sizes, to see that it runs; writes only where --out says
 
-Both are timed in one run on one machine. A step is forward, loss, backward and AdamW, and the making of its tensors
-from the graph and the sampled configurations. Ours is the stage's own, with its own defaults but for the width. A call
-before those that are timed makes what does not change from one to the next: tensors of the graph, and ours also of its
-states and, where it takes all configurations, its whole batch; `first inference` makes all of them but the states.
---quality writes each training as soon as it is done, and goes on with those that are missing.
+Both networks are timed in one run on one machine. A step makes its tensors from the graph and the sampled
+configurations, and runs forward, loss, backward and AdamW. Ours is the stage's own network with the stage's parameters,
+except for the width. A first call, which is not timed, makes what stays the same from call to call: tensors of the
+graph, and for ours those of its states and, if it takes all configurations, its whole batch. `first inference` makes
+all of these anew except the states. --quality writes each training as soon as it is done; the next run goes on with the
+missing ones.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ LEARNING_RATE = 0.001
 
 
 class Ours:
-    """The stage's network on one graph, as `Training` steps and `predict` scores."""
+    """The stage's network on one graph, with the steps of `Training` and the scores of `predict`."""
 
     def __init__(self, graph: ModelGraph, settings: Settings):
         self.settings = settings
@@ -82,7 +83,7 @@ class Ours:
         return predict(self.network, self.static, sample)
 
     def infer_first(self, sample: np.ndarray) -> np.ndarray:
-        """As on a graph that was not looked at before, but for its states."""
+        """Scores the graph with empty caches; only its states are at hand."""
         return predict(self.network, replace(self.static, caches=Caches()), sample)
 
 
@@ -112,12 +113,22 @@ def compare(
     chunk: int = reference.CHUNK,
     scored: int | None = None,
 ) -> dict:
-    """Median seconds of steps and inference on one graph.
+    """Measures the median seconds of steps and inference of both networks on one graph.
 
-    ours, theirs: with how many configurations each takes steps and, ours, is scored; chunk: configurations that the
-    reference scores at a time; scored: how many it scores altogether, all by default. Returns sizes, `sharing` (see
-    there) and `rows` of work, network, configurations, seconds, repeats and, of ours, ratio: the reference's seconds
-    for as many configurations (where it has not taken so many: those of its most, times the quotient) over ours.
+    Args:
+        graph: the graph.
+        ours: numbers of configurations of our steps and inference.
+        theirs: numbers of configurations of the reference's steps.
+        repeat: number of measurements at most.
+        width, layers: of both networks.
+        input_layers: of the reference, see `reference.FirstPlace`.
+        chunk: configurations that the reference scores at a time.
+        scored: configurations that the reference scores in all; None for all.
+
+    Returns:
+        Sizes of the graph, `sharing` (see there), and `rows` of work, network, configurations, seconds, repeats and,
+        for ours, ratio: the reference's seconds for as many configurations divided by ours. If the reference did not
+        take as many, its seconds for its largest number are scaled.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -148,68 +159,88 @@ def compare(
 
 
 def sharing(graph: ModelGraph, settings: Settings, sample: int = 64) -> dict:
-    """Distinct states of each level as a share of nodes x configurations, over all configurations and over a sample of
-    so many, and the seconds to find them, with all that a network needs of them, once per graph."""
+    """Counts distinct states and times the work that is done once per graph.
+
+    Args:
+        graph: the graph.
+        settings: of the network.
+        sample: number of configurations of a sample.
+
+    Returns:
+        share, and share_of_SAMPLE for the sample: distinct states of each level as a share of nodes x configurations;
+        states: their numbers; seconds_graph and seconds_states: to prepare the graph, and to find its states with all
+        that a network needs of them.
+    """
     start = time.perf_counter()
     static = prepare(graph, settings.view(graph.collection))
-    prepared = time.perf_counter()
+    middle = time.perf_counter()
     levels = static.states(0).levels
-    found = time.perf_counter()
+    end = time.perf_counter()
     count = min(sample, graph.configurations)
     picked = states.pick(levels, np.random.default_rng(0).choice(graph.configurations, count, replace=False))
     return {
         "share": states.share(levels, static.nodes, graph.configurations),
         f"share_of_{sample}": [len(part.states) / (static.nodes * count) for part in picked],
         "states": [level.size for level in levels],
-        "seconds_graph": prepared - start,
-        "seconds_states": found - prepared,
+        "seconds_graph": middle - start,
+        "seconds_states": end - middle,
     }
 
 
 def real(root: str | Path, data: str | Path) -> ModelGraph:
-    """unet3d of layout:xla:default, pruned to one hop and padded, with all its configurations.
+    """Prunes unet3d of layout:xla:default to one hop and pads it.
 
-    As a valid graph: in train, equal configurations would count once. root: the folder that holds npz_all/ or npz/.
+    It becomes a valid graph, because prune drops equal configurations of train graphs.
+
+    Args:
+        root: the folder that holds npz_all/ or npz/.
+        data: the folder for the outputs.
+
+    Returns:
+        The graph with all its configurations.
+
+    Raises:
+        InputError: there is no such file.
     """
     root = Path(root, "npz_all") if Path(root, "npz_all").is_dir() else Path(root)
-    found = sorted(folder(root, REAL, "train").glob("unet3d*.npz"))
-    if not found:
+    files = sorted(folder(root, REAL, "train").glob("unet3d*.npz"))
+    if not files:
         raise InputError(f"{folder(root, REAL, 'train')}: holds no unet3d*.npz; name TpuGraphs with --tpugraphs DIR")
     for split in SPLITS:
-        link = folder(Path(data, "root"), REAL, split) / found[0].name
+        link = folder(Path(data, "root"), REAL, split) / files[0].name
         link.parent.mkdir(parents=True)
-        link.symlink_to(found[0].resolve())
+        link.symlink_to(files[0].resolve())
     prune.run(collection=REAL, root=str(Path(data, "root")), hops=1, data=str(data))
     pad.run(collection=REAL, data=str(data))
     return model_graphs(data, REAL, "valid")[0]
 
 
 def sample_graphs(data: str | Path, collection: str, most: int | None = None) -> list[ModelGraph]:
-    """The sample's graphs with known run times: without them there is no loss."""
+    """The sample's train and valid graphs, whose run times are known; at most `most`."""
     return [graph for split in ("train", "valid") for graph in model_graphs(data, collection, split)][:most]
 
 
 def on_sample(graphs: list[ModelGraph], repeat: int, **sizes: int) -> dict:
-    """`compare` with all configurations of each graph; medians over the graphs."""
-    found = []
+    """Medians over the graphs of `compare` with all configurations of each graph."""
+    results = []
     for graph in tqdm(graphs, graphs[0].collection):
-        found.append(compare(graph, [graph.configurations], [graph.configurations], repeat, **sizes))
-    rows = pl.DataFrame([row for result in found for row in result["rows"]])
+        results.append(compare(graph, [graph.configurations], [graph.configurations], repeat, **sizes))
+    rows = pl.DataFrame([row for result in results for row in result["rows"]])
     medians = rows.group_by("work", "network", maintain_order=True).agg(
         pl.median("configurations"), pl.median("seconds"), pl.min("repeats"), pl.median("ratio")
     )
     names = ("nodes", "configurable", "configurations")
-    sharings = [result["sharing"] for result in found]
+    sharings = [result["sharing"] for result in results]
     return {
         "graphs": len(graphs),
-        **{name: float(np.median([result[name] for result in found])) for name in names},
-        "sharing": {name: np.median([each[name] for each in sharings], axis=0).tolist() for name in sharings[0]},
+        **{name: float(np.median([result[name] for result in results])) for name in names},
+        "sharing": {name: np.median([shares[name] for shares in sharings], axis=0).tolist() for name in sharings[0]},
         "rows": medians.to_dicts(),
     }
 
 
 def timings(data: str | Path, tpugraphs: str | Path, repeat: int, quick: bool = False, input_layers: int = 0) -> dict:
-    """All of the timings; `quick` with sizes that say nothing."""
+    """Runs all timings; `quick` takes tiny sizes, whose times mean nothing."""
     width = 16 if quick else 256
     sizes = {"width": width, "layers": 2, "input_layers": input_layers}
     sample = {name: sample_graphs(data, name, 1 if quick else None) for name in LAYOUT_COLLECTIONS}
@@ -241,17 +272,16 @@ def sharing_table(results: dict) -> pl.DataFrame:
     rows = []
     for name, part in results.items():
         if "sharing" in part:
-            found = part["sharing"]
-            shares = {f"level {level}": share for level, share in enumerate(found["share"])}
-            sampled = {f"of 64, level {level}": share for level, share in enumerate(found["share_of_64"])}
-            seconds = {key: found[key] for key in ("seconds_graph", "seconds_states")}
+            counts = part["sharing"]
+            shares = {f"level {level}": share for level, share in enumerate(counts["share"])}
+            sampled = {f"of 64, level {level}": share for level, share in enumerate(counts["share_of_64"])}
+            seconds = {key: counts[key] for key in ("seconds_graph", "seconds_states")}
             rows.append({"graph": name, "nodes": part["nodes"]} | shares | sampled | seconds)
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 class Timed(Training):
-    """A training that notes, at the end of each epoch, the processor's seconds of its steps so far, of all threads;
-    validation takes no part."""
+    """A training that records its processor seconds at the end of each epoch, over all threads, without validation."""
 
     def __init__(self, *arguments, seconds: float = 0.0):
         super().__init__(*arguments)
@@ -280,10 +310,11 @@ class Timed(Training):
 def train_ours(
     train: list[ModelGraph], valid: list[ModelGraph], settings: Settings, seed: int
 ) -> tuple[nn.Module, list[tuple[float, float]]]:
-    """Trains as the stage does; returns the network of the best epoch and, per epoch, the processor's seconds so far
-    and the mean Kendall tau-b on `valid`.
+    """Trains as the stage does.
 
-    The seconds begin with what is found once per train graph, its states among them.
+    Returns:
+        The network of the best epoch; and per epoch the processor seconds so far and the mean Kendall tau-b on `valid`.
+        The seconds include the preparation of the train graphs, with their states.
     """
     view, collection = settings.view(train[0].collection), train[0].collection
     with deterministic(seed):
@@ -307,8 +338,11 @@ def quality_of(
     width: int,
     input_layers: int,
 ) -> dict:
-    """One seed on one collection: both trainings one after the other, on one thread; and their tau on test, of which
-    neither saw anything."""
+    """Trains both networks with one seed on one collection, one after the other, on one thread.
+
+    Returns:
+        A row of the results, with the tau of both on test, which neither training saw.
+    """
     collection, seed = task
     train, valid, test = (model_graphs(data, collection, split) for split in SPLITS)
     runtimes = read_solution(solution) if solution else {}
@@ -354,7 +388,7 @@ def quality_of(
 def _tau(
     graphs: list[ModelGraph], runtimes: dict[str, np.ndarray], score: Callable[[ModelGraph], np.ndarray]
 ) -> float | None:
-    """Mean Kendall tau-b over the graphs, None without run times of them."""
+    """Mean Kendall tau-b over the graphs; None without their run times."""
     if not runtimes:
         return None
     return collection_score(kendall(score(graph), runtimes[f"{graph.collection}:{graph.id}"]) for graph in graphs)
@@ -373,9 +407,9 @@ def quality(
     workers: int = 2,
     out: str | Path | None = None,
 ) -> dict:
-    """Seconds of training until ours is as good on valid as the reference's best epoch, on the sample.
+    """Measures how long ours trains until it is as good on valid as the reference's best epoch, on the sample.
 
-    Seconds are the processor's, which other work on the machine hardly changes; a training has one thread.
+    Seconds are the processor's, on which other work on the machine has little effect; a training has one thread.
     solution: CSV of the run times of test, for the scores of both there; knobs: settings of ours for each collection,
     those of params.yaml by default; limit: seconds of one training of the reference; workers: seeds trained at a time;
     out: file that each seed is written to under "gnn_quality", and whose trainings of the same code, settings and data
@@ -385,23 +419,23 @@ def quality(
     sizes = {"limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers}
     setting = {"seconds_limit": limit, "epochs": epochs, "width": width, "input_layers": input_layers, "seeds": seeds}
     results = {"settings": setting | {"threads": 1, "workers": workers, "ours": knobs}, "collections": {}, "runs": []}
-    known = {}
+    identities = {}
     for name in collections:
         graphs = [graph for split in ("train", "valid") for graph in model_graphs(data, name, split)]
         for seed in range(seeds):
             training = of_training(name, seed, Settings(**knobs[name]), "cpu", graphs)
-            known[name, seed] = measure.identity(training, sizes)
+            identities[name, seed] = measure.identity(training, sizes)
     before = measure.read("gnn_quality", out).get("runs", []) if out else []
     results["runs"] = [
         run
         for run in before
-        if run["collection"] not in collections or run["identity"] == known.get((run["collection"], run["seed"]))
+        if run["collection"] not in collections or run["identity"] == identities.get((run["collection"], run["seed"]))
     ]
-    there = {(run["collection"], run["seed"]) for run in results["runs"]}
-    tasks = [task for task in known if task not in there]
+    done = {(run["collection"], run["seed"]) for run in results["runs"]}
+    tasks = [task for task in identities if task not in done]
     train = partial(quality_of, data=data, solution=solution, knobs=knobs, **sizes)
     for run in tqdm(_runs(train, tasks, workers), "quality", len(tasks)):
-        results["runs"].append(run | {"identity": known[run["collection"], run["seed"]]})
+        results["runs"].append(run | {"identity": identities[run["collection"], run["seed"]]})
         results["runs"].sort(key=lambda run: (run["collection"], run["seed"]))
         if out:
             measure.write("gnn_quality", _with_summaries(results), out)
@@ -409,11 +443,11 @@ def quality(
 
 
 def _runs(run: partial, tasks: list[tuple[str, int]], workers: int) -> Iterator[dict]:
-    """What `run` makes of each task, in the order in which they are done."""
+    """Yields the result of `run` for each task as soon as it is done."""
     if workers == 1:
         yield from map(run, tasks)
         return
-    # Not forked: a process that has used torch's threads cannot go on in a child.
+    # Not forked, because torch's threads do not go on in a forked child.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(run, task) for task in tasks]):
             yield done.result()
@@ -421,8 +455,8 @@ def _runs(run: partial, tasks: list[tuple[str, int]], workers: int) -> Iterator[
 
 def _with_summaries(results: dict) -> dict:
     names = dict.fromkeys(run["collection"] for run in results["runs"])
-    found = {name: _summary([run for run in results["runs"] if run["collection"] == name]) for name in names}
-    return results | {"collections": found}
+    summaries = {name: _summary([run for run in results["runs"] if run["collection"] == name]) for name in names}
+    return results | {"collections": summaries}
 
 
 def stage_knobs(collection: str, path: str | Path = "params.yaml") -> dict:
@@ -432,43 +466,43 @@ def stage_knobs(collection: str, path: str | Path = "params.yaml") -> dict:
 
 def quality_table(results: dict) -> pl.DataFrame:
     return pl.DataFrame(
-        [{"collection": name} | found for name, found in results["collections"].items()], infer_schema_length=None
+        [{"collection": name} | summary for name, summary in results["collections"].items()], infer_schema_length=None
     )
 
 
 def _summary(runs: list[dict]) -> dict:
-    """Means over the seeds; of ours, and of the ratio, over those that got there."""
-    there = [run for run in runs if run["ratio"] is not None]
-    ratios = [run["ratio"] for run in there]
+    """Means over the seeds; those of our seconds and of the ratio over the seeds that reached the reference's tau."""
+    reached = [run for run in runs if run["ratio"] is not None]
+    ratios = [run["ratio"] for run in reached]
 
     def mean(name: str, rows: list[dict]) -> float | None:
         values = [row[name] for row in rows if row[name] is not None]
         return float(np.mean(values)) if values else None
 
     return {
-        "reached": f"{len(there)} of {len(runs)}",
+        "reached": f"{len(reached)} of {len(runs)}",
         "reference_tau": mean("reference_tau", runs),
         "ours_tau": mean("ours_tau", runs),
         "reference_test": mean("reference_test", runs),
         "ours_test": mean("ours_test", runs),
         "reference_seconds": mean("reference_seconds", runs),
-        "ours_seconds": mean("ours_seconds", there),
+        "ours_seconds": mean("ours_seconds", reached),
         "ratio_mean": float(np.mean(ratios)) if ratios else None,
         "ratio_sd": float(np.std(ratios, ddof=1)) if len(ratios) > 1 else None,
     }
 
 
 def _improvements(curve: list[tuple[float, float]]) -> list[list[float]]:
-    """The epochs that were better than all before: enough to read off when any quality was reached."""
-    kept: list[list[float]] = []
+    """The epochs that were better than all before them; they tell when each quality was reached."""
+    better: list[list[float]] = []
     for seconds, tau in curve:
-        if tau > (kept[-1][1] if kept else -np.inf):
-            kept.append([seconds, tau])
-    return kept
+        if tau > (better[-1][1] if better else -np.inf):
+            better.append([seconds, tau])
+    return better
 
 
 def _ratio(rows: list[dict], work: str, count: int, seconds: float) -> float | None:
-    """The reference's seconds for so many configurations over these."""
+    """The reference's seconds for `count` configurations, divided by `seconds`."""
     theirs = [row for row in rows if row["work"] == work.split()[-1] and row["network"] == "reference"]
     if not theirs:
         return None

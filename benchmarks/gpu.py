@@ -1,13 +1,13 @@
-"""One CUDA device at full size: scores as on the CPU, seconds, memory, and the hours of a full run.
+"""Measures one CUDA device at full size: agreement with the CPU, seconds, memory, and the hours of a full run.
 
 python -m benchmarks.gpu               eight minutes at most on a GPU; writes reports/gpu.json
 python -m benchmarks.gpu --quick       tiny sizes, to see that it runs
 
-Without a CUDA device all of it runs on the CPU, smaller, to see that it does. Then, and with --quick, only --out says
-where it is written. A row is written as soon as it is there. What fails is a row with `error`, and the rest goes on.
-Networks: `ours` is the stage's, which trains as the stage does (deterministic, bfloat16 on a GPU) and scores in
-float32; `first place` is benchmarks/reference.py, in float32. A step is forward, loss, backward, optimizer, and the
-making of its tensors; seconds are medians, and the device has finished when they end. By `part` the rows tell:
+Without a CUDA device all of it runs on the CPU with smaller sizes, to see that it runs. Then, and with --quick, results
+are written only if --out is given. Each row is written as soon as it is measured. A part that fails becomes a row with
+`error`, and the other parts go on. Networks: `ours` is the stage's, which trains as the stage does (deterministic,
+bfloat16 on a GPU) and scores in float32; `first place` is benchmarks/reference.py, in float32. A step makes its tensors
+and runs forward, loss, backward and optimizer. Seconds are medians and end when the device has finished. The parts:
 
 agreement   scores of one trained network on the CPU and on the device; `tau` is Kendall's between both
 training    losses of the same steps on the CPU, on the device in float32, and on the device as the stage trains
@@ -83,7 +83,7 @@ QUICK = Sizes(16, (120, 8, 12), (4, 12), (200, 8), 50, 2, (60, 12, 24), (9, 8), 
 
 @dataclass(frozen=True)
 class Place:
-    """What every part is given."""
+    """The sizes, the device and the folder that every part works with."""
 
     sizes: Sizes
     device: torch.device
@@ -94,7 +94,7 @@ class Place:
         return self.device.type == "cuda"
 
     def seconds(self, call: Callable[[], object]) -> dict:
-        """Median seconds of a call, repeats, and peak bytes of the device's memory, on the CPU of the process's."""
+        """Measures a call: median seconds, repeats, and peak bytes of the device, or of the process on a CPU."""
         finished = (lambda: (call(), torch.cuda.synchronize(self.device))) if self.cuda else call
         if self.cuda:
             torch.cuda.empty_cache()
@@ -106,7 +106,7 @@ class Place:
         return {"fits": True, "seconds": seconds, "repeats": repeats, "peak_bytes": peak}
 
     def attempt(self, call: Callable[[], object]) -> dict:
-        """The same, or that memory ran out."""
+        """As `seconds`; {"fits": False} if memory runs out."""
         try:
             return self.seconds(call)
         except RuntimeError as error:
@@ -116,7 +116,7 @@ class Place:
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> dict:
-    """Of two arrays of scores (c,); `spread` is the standard deviation of the first."""
+    """The difference of two arrays of scores (c,); `spread` is the standard deviation of the first."""
     largest = float(np.abs(first - second).max())
     return {"largest_difference": largest, "spread": float(first.std()), "tau": kendall(second, first)}
 
@@ -140,24 +140,24 @@ def tile_graph(place: Place) -> ModelGraph:
 
 
 def agreement(place: Place) -> Iterator[dict]:
-    """Scores and losses on both, of ours on layouts and tiles and of the first place's network."""
+    """Compares scores and losses on the CPU and the device, for ours on layouts and tiles and for the first place's."""
     nodes, configurable, configurations = place.sizes.small
     graph = layout_graph(place, "small", synthetic.arrays(nodes, configurations, configurable))
     cpu = torch.device("cpu")
     for example in (graph, tile_graph(place)):
-        count = example.configurations  # all of them, so that every step has the same
+        count = example.configurations  # all of them, so that every step takes the same
         sizes = {"width": 32, "layers": 2, "configurations": count}
         without_masks = {"gst": "full", "dropout": 0.0}  # masks are drawn on the device
         settings = network_settings(example.collection, **sizes, **without_masks)
-        here, there, staged = (Ours([example], settings, device) for device in (cpu, place.device, place.device))
-        batch = there.batch(count).to(place.device)
+        on_cpu, on_device, staged = (Ours([example], settings, device) for device in (cpu, place.device, place.device))
+        batch = on_device.batch(count).to(place.device)
         for number in range(place.sizes.steps):
             row = {"part": "training", "collection": example.collection, "network": "ours", "step": number}
-            yield row | {"cpu": here.step(count), "device": there.descend(batch), "staged": staged.step(count)}
-        known = here.infer(count)
-        there.network.load_state_dict(here.network.state_dict())
+            yield row | {"cpu": on_cpu.step(count), "device": on_device.descend(batch), "staged": staged.step(count)}
+        expected = on_cpu.infer(count)
+        on_device.network.load_state_dict(on_cpu.network.state_dict())
         row = {"part": "agreement", "collection": example.collection, "network": "ours"}
-        yield row | difference(known, there.infer(count))
+        yield row | difference(expected, on_device.infer(count))
     first = FirstPlace(graph, 32, cpu)
     for _ in range(place.sizes.steps):
         first.step(graph.configurations)
@@ -168,7 +168,7 @@ def agreement(place: Place) -> Iterator[dict]:
 
 
 def precision(place: Place, network: Ours | FirstPlace, row: dict, count: int) -> Iterator[dict]:
-    """Scores of the network as it is now under autocast. On a CPU ours does not run so: its products are float32's."""
+    """Scores of the network under autocast. On a CPU ours cannot use it, because its sparse products need float32."""
     exact = network.infer(count)
     for name in ("float32", *TYPES) if place.cuda or network.name != "ours" else ("float32",):
         cast = lambda name=name: torch.autocast(place.device.type, TYPES[name]) if name in TYPES else nullcontext()  # noqa: E731
@@ -191,13 +191,13 @@ def one_graph(place: Place, name: str, graph: ModelGraph) -> Iterator[dict]:
 
 
 def one_network(place: Place, network: Ours | FirstPlace, about: dict, total: int) -> Iterator[dict]:
-    """Its rows on a graph of so many configurations."""
+    """The rows of a network on a graph with `total` configurations."""
     counts = sorted({min(count, total) for count in place.sizes.counts})
     row, ours = about | {"network": network.name}, isinstance(network, Ours)
     fitting: list[int] = []
     for count in counts:
         step = {"fits": False}
-        while not step["fits"] and count >= 2:  # of those that do not fit, half as many
+        while not step["fits"] and count >= 2:  # if they do not fit, try half as many
             step = place.attempt(lambda count=count: network.step(count))
             yield row | {"work": "step", "configurations": count} | step
             fitting += [count] * step["fits"]
@@ -219,11 +219,11 @@ def one_network(place: Place, network: Ours | FirstPlace, about: dict, total: in
 def parts(place: Place, network: Ours, row: dict, count: int) -> Iterator[dict]:
     """Seconds of the parts of a step of ours."""
     batch = network.batch(count)
-    there = batch.to(place.device)
+    on_device = batch.to(place.device)
     calls = {
         "batch": lambda: network.batch(count),
         "copy": lambda: batch.to(place.device),
-        "network": lambda: network.descend(there),
+        "network": lambda: network.descend(on_device),
     }
     for work, call in calls.items():
         yield row | {"work": work, "configurations": count} | place.attempt(call)
@@ -231,8 +231,8 @@ def parts(place: Place, network: Ours, row: dict, count: int) -> Iterator[dict]:
 
 def profiled(place: Place, call: Callable[[], object], row: dict) -> Iterator[dict]:
     seconds = place.seconds(call)["seconds"]
-    for found in gpu_profile.profiled(call, place.device, seconds):
-        yield row | found | {"part": "profile"}
+    for measured_row in gpu_profile.profiled(call, place.device, seconds):
+        yield row | measured_row | {"part": "profile"}
 
 
 def unet(place: Place) -> Iterator[dict]:
@@ -287,41 +287,46 @@ def in_segments(place: Place, graph: ModelGraph, row: dict) -> Iterator[dict]:
     row = row | {"network": network.name, "segments": len(network.prepared[0].segments)}
     step = row | {"work": "step", "configurations": count}
     yield row | {"work": "fill", "configurations": every} | place.attempt(network.training._refresh)
-    found = place.attempt(lambda: network.step(count))
-    yield step | found
+    attempt = place.attempt(lambda: network.step(count))
+    yield step | attempt
     yield row | {"work": "inference", "configurations": every} | place.attempt(lambda: network.infer(every))
-    if found["fits"]:
+    if attempt["fits"]:
         yield from profiled(place, lambda: network.step(count), step)
 
 
-#: in the order of what is missed most where time runs out
+#: the most important first, in case time runs out
 PARTS = (agreement, unet, pruned, kernels, whole)
 
 
 def measured(place: Place, rows: list[dict]) -> Iterator[dict]:
-    """All rows; `rows` are those that there are so far, of which the full run is made."""
+    """Yields all rows.
+
+    Args:
+        place: sizes, device and folder.
+        rows: the list to which the caller adds each row; the full run is computed from it.
+    """
     for part in PARTS:
         try:
             yield from part(place)
-        except RuntimeError as error:  # an operation that the device has not; the others may still be measured
+        except RuntimeError as error:  # the device lacks an operation; the other parts may still work
             traceback.print_exc()
             yield {"part": part.__name__, "error": f"{type(error).__name__}: {error}".splitlines()[0]}
         if part is kernels:
             yield from ({"part": "full run"} | row for row in gpu_hours.full_run(rows, PRUNED, KERNEL))
 
 
-def told(row: dict) -> str:
+def line_of(row: dict) -> str:
     """A row as a line."""
-    shown = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
-    return "  ".join(f"{name} {value}" if name != "part" else value for name, value in shown.items())
+    texts = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    return "  ".join(f"{name} {value}" if name != "part" else value for name, value in texts.items())
 
 
 def machine(device: torch.device) -> dict:
-    """What the figures depend on beside measure.machine()."""
+    """The properties of the device on which results depend, beside measure.machine()."""
     if device.type != "cuda":
         return {"name": "cpu"}
-    found = torch.cuda.get_device_properties(device)
-    return {"name": found.name, "memory_bytes": found.total_memory, "cuda": torch.version.cuda}
+    properties = torch.cuda.get_device_properties(device)
+    return {"name": properties.name, "memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -337,7 +342,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as data:
         for row in measured(Place(sizes, device, Path(data)), rows):
             rows.append(row)
-            print(told(row), flush=True)
+            print(line_of(row), flush=True)
             if out:
                 measure.write("gpu", {"device": machine(device), "rows": rows}, out)
     if any("error" in row for row in rows):

@@ -20,7 +20,7 @@ from stages.graphs.dataset import ModelGraph
 
 
 class Ours:
-    """The stage's network and training on graphs; a step takes them all."""
+    """The stage's network and training; a step takes all graphs."""
 
     name = "ours"
 
@@ -34,7 +34,7 @@ class Ours:
         self.rng = np.random.default_rng(0)
 
     def step(self, count: int) -> float:
-        """A step of the stage with so many configurations of each graph."""
+        """A step of the stage with `count` configurations of each graph; returns the loss."""
         self.training.settings = replace(self.settings, configurations=count)
         with deterministic(0):
             return self.training._network_step(np.arange(len(self.prepared)), self.rng)
@@ -45,7 +45,7 @@ class Ours:
         return join(self.prepared, samples)
 
     def descend(self, batch: Batch) -> float:
-        """A step in float32 on tensors that are there."""
+        """A step in float32 on tensors that are ready; returns the loss."""
         self.network.train()
         score = self.network.scores(self.network.states(batch), batch)
         loss = LOSSES[self.settings.loss](score, batch.order, self.settings.margin, batch.mask)
@@ -59,7 +59,7 @@ class Ours:
         return predict(self.network, self.prepared[0], np.arange(count))
 
     def infer_first(self, count: int) -> np.ndarray:
-        """As on a graph that was not looked at before."""
+        """Scores a graph that was not prepared before."""
         graph = self.graphs[0]
         return predict(self.network, prepare(graph, self.settings.view(graph.collection)), np.arange(count))
 

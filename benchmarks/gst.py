@@ -1,13 +1,13 @@
-"""Graph Segment Training against training on the whole graph: memory and seconds of a step, by the size of the graph.
+"""Compares Graph Segment Training with training on whole graphs: memory and seconds of a step by the graph's size.
 
 python -m benchmarks.gst               made-up unpruned graphs of 5,000 to 160,000 nodes
 python -m benchmarks.gst --quick       tiny ones, to see that it runs; writes only where --out says
 
-gst+efd: gradients through one segment of about 1,000 nodes, the others from the table of embeddings. shared: the whole
-graph, equal states once. dense: the whole graph, every node in every configuration. Each is measured in a process of
-its own, whose peak is that of its steps: the graph lies ready in a folder, the table is filled, and the peak begins
-anew before the first step. A line is written as soon as it is measured, and a run goes on with what is missing; what
-other code or sizes gave is measured anew.
+gst+efd: gradients flow through one segment of about 1,000 nodes, and the other segments come from the table of
+embeddings. shared: the whole graph, with equal states computed once. dense: the whole graph, with every node computed
+in every configuration. Each is measured in a process of its own. Its peak is that of the steps alone: the graph lies
+ready in a folder, the table is filled, and the peak is reset before the first step. A row is written as soon as it is
+measured. The next run goes on with the missing rows, and repeats those of other code or sizes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from stages.gnn.training import Training
 NODES = (5_000, 20_000, 43_615, 160_000)  # the largest published graph has 43,615
 REFERENCE_NODES = 43_615
 VARIANTS = ("gst+efd", "shared", "dense")
-#: times a state's values that a step of two layers holds for each node in each configuration, or each distinct state;
-#: measured: 36.8 KB at width 256 for each of the dense network's
+#: how often a step of two layers holds the values of each state (a node in a configuration, or a distinct state);
+#: measured: 36.8 KB per state of the dense network at width 256
 HELD = 36
 MOST_BYTES = 18 * 2**30
-GROWTH, PEAK, RATIO = 0.2, 4 * 2**30, 3.0  # that the step's peak may grow by, and be; by how much dense is slower
+GROWTH, PEAK, RATIO = 0.2, 4 * 2**30, 3.0  # requirements: growth and bytes of the peak; how much slower dense is
 
 
 def settings(variant: str, width: int, configurations: int, segment_nodes: int) -> Settings:
@@ -60,8 +60,10 @@ def view(variant: str, knobs: Settings) -> GraphView:
 
 
 def make(folder: str, nodes: int, configurations: int, width: int, segment_nodes: int) -> None:
-    """Writes an unpruned graph as prune and pad would, and beside it the states of its segments, which are no part of
-    a step: the stage finds them once for all trainings."""
+    """Writes an unpruned graph as prune and pad do, and the states of its segments.
+
+    The states are no part of a step, because the stage finds them once for all trainings.
+    """
     synthetic.write(folder, synthetic.arrays(nodes, configurations), hops="all")
     knobs = settings("gst+efd", width, configurations, segment_nodes)
     static = prepare(synthetic.read(folder), view("gst+efd", knobs), folder)
@@ -74,10 +76,13 @@ def step(
 ) -> dict:
     """Peak memory of this process and median seconds of a training step on the graph in the folder.
 
-    Before the steps all segments are computed once, as training does to fill its table. Returns nodes, configurations
-    of a step, segments, states (of all levels), estimate (bytes) and fits; where it does: seconds, seconds_batch (of
-    them, for the making of the tensors), repeats, peak (of the steps), prepared (the peak before them), begun (held
-    when they begin) and anonymous (held at the end, other than files that are mapped).
+    Before the steps all segments are computed once, as training does to fill its table.
+
+    Returns:
+        variant, nodes, configurations of a step, segments, states (of all levels), estimate (bytes) and fits. If it
+        fits also: seconds; seconds_batch, the part that makes the tensors; repeats; and in bytes peak of the steps,
+        prepared, the peak before them, begun, the memory when they begin, and anonymous, the memory at the end without
+        mapped files.
     """
     graph = synthetic.read(folder)
     count = min(configurations, graph.configurations)
@@ -127,29 +132,39 @@ def states(batch: Batch) -> int:
 
 
 def held_bytes(states: int, width: int) -> int:
-    """What a step with so many states on its three levels holds, roughly: decides only what is not even tried."""
+    """Estimated bytes of a step with this many states on its three levels; decides only which steps are not tried."""
     return states // 3 * width * 4 * HELD
 
 
 def in_child(function: Callable, *arguments, most_bytes: int | None = None):
-    """The function's result, in a process of its own; RuntimeError where that ends without one.
+    """Calls a function in a process of its own.
 
-    most_bytes: of memory, beyond which the function fails.
+    Args:
+        function: the function.
+        arguments: its arguments.
+        most_bytes: limit of memory, beyond which the function fails; None for no limit.
+
+    Returns:
+        The function's result.
+
+    Raises:
+        MemoryError: the function needs more memory.
+        RuntimeError: the function fails otherwise, or its process ends without a result.
     """
-    context = get_context("spawn")  # a forked child would begin with what this process holds
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_answer, args=(there, function, arguments, most_bytes))
+    context = get_context("spawn")  # a forked child would start with the memory of this process
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(sender, function, arguments, most_bytes))
     child.start()
-    there.close()
+    sender.close()
     try:
-        found = here.recv()
+        result = receiver.recv()
     except EOFError:
         child.join()
         raise RuntimeError(f"{function.__name__} ended with code {child.exitcode}") from None
     child.join()
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def measured(
@@ -162,11 +177,21 @@ def measured(
     most_bytes: int = MOST_BYTES,
     out: str | Path | None = None,
 ) -> dict:
-    """Rows of `step` for every size and variant, and what they say of the requirements.
+    """Measures `step` for every size and variant, and checks the requirements.
 
-    graph_configurations: of each graph; a step draws `configurations` of them. The dense network that does not fit with
-    so many is measured with the most, half as many each time, that do. out: file that each row is written to under
-    "gst", and whose rows of the same sizes and code are not measured again.
+    Args:
+        sizes: nodes of the graphs.
+        width: of a state.
+        configurations: of a step. If the dense network does not fit with as many, it is measured with half as many,
+            and so on.
+        graph_configurations: of each graph, from which a step draws.
+        segment_nodes: nodes of a segment at most.
+        repeat: number of measured steps at most.
+        most_bytes: limit of memory.
+        out: file to which each row is written under "gst"; its rows of the same sizes and code are not repeated.
+
+    Returns:
+        settings, identity, rows and requirements.
     """
     sizing = {
         "width": width,
@@ -179,22 +204,22 @@ def measured(
     results = {"settings": sizing, "identity": measure.identity(sizing), "rows": []}
     if out and (before := measure.read("gst", out)).get("identity") == results["identity"]:
         results["rows"] = before["rows"]
-    there = {(row["nodes"], row["variant"], row["configurations"]): row for row in results["rows"]}
+    done = {(row["nodes"], row["variant"], row["configurations"]): row for row in results["rows"]}
     with tempfile.TemporaryDirectory() as work, tqdm(total=len(sizes) * len(VARIANTS), desc="gst") as progress:
         for nodes in sizes:
             folder = Path(work, str(nodes))
             for variant in VARIANTS:
                 count = configurations
                 while True:
-                    row = there.get((nodes, variant, count))
+                    row = done.get((nodes, variant, count))
                     if row is None:
                         if not folder.exists():
                             in_child(make, str(folder), nodes, graph_configurations, width, segment_nodes)
                         row = attempt(str(folder), variant, width, count, segment_nodes, repeat, most_bytes)
                         results["rows"].append(row | {"nodes": nodes})
                         if out:
-                            found = requirements(results["rows"], configurations)
-                            measure.write("gst", results | {"requirements": found}, out)
+                            checked = requirements(results["rows"], configurations)
+                            measure.write("gst", results | {"requirements": checked}, out)
                     if row["fits"] or variant != "dense" or count <= 2 or nodes != min(sizes, key=_distance):
                         break
                     count //= 2
@@ -206,7 +231,7 @@ def measured(
 def attempt(
     folder: str, variant: str, width: int, count: int, segment_nodes: int, repeat: int, most_bytes: int
 ) -> dict:
-    """`step` in a process of its own; one that runs out of memory is a row that does not fit."""
+    """Runs `step` in a process of its own; if memory runs out, the row does not fit."""
     try:
         return in_child(step, folder, variant, width, count, segment_nodes, repeat, most_bytes, most_bytes=most_bytes)
     except (MemoryError, RuntimeError) as error:
@@ -218,8 +243,8 @@ def attempt(
 def requirements(rows: list[dict], configurations: int) -> dict:
     """Growth of the GST step's peak from the smallest to the largest graph, and how much slower the dense step is.
 
-    Where dense does not fit with as many configurations, the seconds of those that do are multiplied by the quotient,
-    and `dense_configurations` says so: the work is in proportion to them.
+    If dense does not fit with as many configurations, its seconds for fewer are scaled, because the work is in
+    proportion to them; `dense_configurations` is the number that was measured.
     """
     fitting = [row for row in rows if row["fits"]]
     ours = sorted((row for row in fitting if row["variant"] == "gst+efd"), key=lambda row: row["nodes"])
@@ -242,8 +267,8 @@ def table(results: dict) -> pl.DataFrame:
     """A row per measurement, memory in GiB."""
     rows = pl.DataFrame(results["rows"], infer_schema_length=None)
     gibibytes = [name for name in ("estimate", "prepared", "begun", "peak", "anonymous") if name in rows.columns]
-    shown = ["nodes", "variant", "configurations", "segments", "states", "fits", "seconds", "seconds_batch", *gibibytes]
-    return rows.with_columns(pl.col(gibibytes) / 2**30).select([name for name in shown if name in rows.columns])
+    names = ["nodes", "variant", "configurations", "segments", "states", "fits", "seconds", "seconds_batch", *gibibytes]
+    return rows.with_columns(pl.col(gibibytes) / 2**30).select([name for name in names if name in rows.columns])
 
 
 def _answer(connection: Connection, function: Callable, arguments: tuple, most_bytes: int | None) -> None:
@@ -256,7 +281,7 @@ def _answer(connection: Connection, function: Callable, arguments: tuple, most_b
 
 
 def _limit(most_bytes: int) -> None:
-    """An allocation beyond the limit fails here, instead of the system ending some process of its choice."""
+    """Makes an allocation beyond the limit fail here; otherwise the system would end some process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = most_bytes + 2 * 2**30
     if hard == resource.RLIM_INFINITY or wanted < hard:

@@ -1,4 +1,4 @@
-"""What every benchmark needs: medians of seconds, a description of the machine, one file of results."""
+"""Helpers of all benchmarks: medians of seconds, memory, a description of the machine, the file of results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from stages.engine import files as whole_files
 
 RESULTS = Path("reports/benchmarks.json")
 BENCHMARKS = sorted(Path(__file__).parent.glob("*.py"))
-#: seconds after which something is not repeated any more
+#: seconds after which a measurement is not repeated any more
 PATIENCE = 60.0
 
 
 def median_seconds(function: Callable[[], object], repeat: int, patience: float = PATIENCE) -> tuple[float, int]:
-    """Median seconds of a call, after one to warm up, and the number of calls it is the median of.
+    """Measures the seconds of a call, after one call to warm up.
 
-    At most `repeat` calls, fewer where they took more than `patience` seconds together, but one at least.
+    Args:
+        function: the call.
+        repeat: number of measurements at most.
+        patience: seconds of all measurements together, after which no other begins.
+
+    Returns:
+        (median seconds, number of measurements).
     """
     function()
     seconds: list[float] = []
@@ -39,7 +45,7 @@ def median_seconds(function: Callable[[], object], repeat: int, patience: float 
 
 
 def machine() -> dict[str, str | int]:
-    """What figures depend on beside the code: processor, cores, torch and its threads."""
+    """The properties of the machine on which results depend: processor, cores, torch and its threads."""
     return {
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -50,7 +56,7 @@ def machine() -> dict[str, str | int]:
 
 
 def reset_peak() -> None:
-    """Lets the peak begin anew at the memory of now, where the system can."""
+    """Resets the peak of this process's memory to its present memory, if the system can."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -58,29 +64,29 @@ def reset_peak() -> None:
 def peak_bytes() -> int:
     """Largest resident memory of this process so far, or since `reset_peak`.
 
-    VmHWM where there is one: ru_maxrss of a new process starts at what its parent held, and so hides a small child
-    behind a large parent.
+    It is VmHWM if the system has it. ru_maxrss of a new process starts at the peak of its parent, which would hide the
+    peak of a small child.
     """
     return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def anonymous_bytes() -> int:
-    """Memory of this process now that is not a mapped file's; 0 where the system does not tell."""
+    """Present memory of this process without mapped files; 0 if the system does not tell it."""
     return status("RssAnon")
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process now; 0 where the system does not tell."""
+    """Present resident memory of this process; 0 if the system does not tell it."""
     return status("VmRSS")
 
 
 def identity(*parts, modules: Iterable[str] = ("stages.gnn.training",), files: Iterable[Path] = BENCHMARKS) -> str:
-    """Digest of what figures depend on.
+    """Digest of the code and the parameters on which results depend.
 
     Args:
-        parts: whatever else, put into JSON.
-        modules: of stages, with all that they import; by default the network's.
-        files: of other code; by default the benchmarks.
+        parts: parameters, which must fit in JSON.
+        modules: modules below stages, which count with all that they import; by default the network's.
+        files: other code; by default the benchmarks.
     """
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + code.digest(*modules).encode())
     for path in files:
@@ -89,13 +95,13 @@ def identity(*parts, modules: Iterable[str] = ("stages.gnn.training",), files: I
 
 
 def read(key: str, path: str | Path = RESULTS) -> dict:
-    """What `write` left under `key`; empty where there is nothing."""
+    """Reads the results under `key`; empty if there are none."""
     path = Path(path)
     return json.loads(path.read_text()).get(key, {}) if path.exists() else {}
 
 
 def write(key: str, content: dict, path: str | Path = RESULTS) -> None:
-    """Puts `content` under `key` into the file of results and leaves what other benchmarks wrote there."""
+    """Writes results under `key` into the file of results, and keeps those of other benchmarks."""
     path = Path(path)
     results = json.loads(path.read_text()) if path.exists() else {}
     results[key] = {"machine": machine()} | content
@@ -111,7 +117,16 @@ def processor() -> str:
 
 
 def status(name: str, path: str | Path = "/proc/self/status", unit: int = 1024) -> int:
-    """A number in a process's status, by default memory, which is told in KiB; 0 where there is none, or no process."""
+    """Reads a number from a process's status.
+
+    Args:
+        name: of the line.
+        path: the status file.
+        unit: factor; by default that of memory, which the file has in KiB.
+
+    Returns:
+        The number; 0 if the process or the line does not exist.
+    """
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

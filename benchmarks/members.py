@@ -1,18 +1,18 @@
-"""What the parts of the gbdt stage take on the stand-in: `python -m benchmarks.members FOLDER [--scale 0.03]`.
+"""Times the parts of the gbdt stage on the stand-in: `python -m benchmarks.members FOLDER [--scale 0.03]`.
 
-For benchmarks/plan.py, which needs to know what of the stage is spread by members, what by graphs, and what is not.
-Writes the stand-in (benchmarks/synthesize.py) below FOLDER, prunes it, and takes the stage apart, in one process, each
-task with one thread, with one seed. Of every collection reports/benchmarks.json has, in processor seconds, which do not
-depend on what else the machine does:
+benchmarks/plan.py needs to know which parts of the stage run in parallel by members, which by graphs, and which do not.
+This benchmark writes the stand-in (benchmarks/synthesize.py) below FOLDER, prunes it, and runs the parts of the stage
+one by one, in one process, with one thread and one seed. For every collection it writes to reports/benchmarks.json, in
+processor seconds, which depend little on other work of the machine:
 
-known     statistics of what is trained on: at most gbdt.configurations of each train and valid graph
+known     statistics of the training rows: at most gbdt.configurations of each train and valid graph
 members   the training of each objective by itself
 scored    statistics of all configurations of valid and test
-scoring   the rest, so by the members of one seed: scores of all these, and what the report shows
-rows      configurations that are trained on, with which `known` and `members` grow
-scores    configurations of valid and test, with which `scored` grows, and `scoring` with these and those of train
+scoring   the rest: scores of all these configurations by the members of one seed, and the tables of the report
+rows      training rows, with whose number `known` and `members` grow
+scores    configurations of valid and test, with which `scored` grows; `scoring` grows with these and those of train
 
-A collection that is measured is kept, and so are the files of the stand-in: a run that was cut short goes on.
+Measured collections and the files of the stand-in are kept, so the run after an interrupted one goes on.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.prune import stage as prune
 
-#: what holds LightGBM and polars to one thread, which must be there before they are
+#: environment variables that hold LightGBM and polars to one thread; they must be set before the import
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "POLARS_MAX_THREADS"), "1")
 
 
 def spent(function: Callable[[], object]) -> tuple[float, object]:
-    """Processor seconds of a call, and what it returns."""
+    """Processor seconds of a call, and its result."""
     start = time.process_time()
     result = function()
     return time.process_time() - start, result
@@ -80,7 +80,7 @@ def parts(data: str, collection: str, **changes) -> dict:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Processes that are started meanwhile find `ONE_THREAD` in their environment."""
+    """Sets `ONE_THREAD` in the environment of processes that the block starts."""
     before = dict(os.environ)
     os.environ.update(ONE_THREAD)
     try:

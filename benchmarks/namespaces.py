@@ -1,9 +1,9 @@
 """A Ray cluster of three nodes on one machine, each in a network namespace with an address of its own.
 
-A node can be killed, and cut off from the others and connected again, which processes that share one network cannot.
-The namespaces hang on one bridge; from the outside nothing leads into them, so a driver runs in one too, see
-`Cluster.inside`. Each goes with a namespace of processes, because Ray looks among all that a driver can see for the
-node that it belongs to. It takes root, iproute2's `ip`, and util-linux.
+A node can be killed, or cut off from the others and connected again; that is impossible for processes that share one
+network. One bridge connects the namespaces. Nothing outside can reach them, so a driver runs in one of them too, see
+`Cluster.inside`. Each node also has a namespace of processes, because Ray searches all processes that a driver can see
+for the node of the driver. This needs root, iproute2's `ip`, and util-linux.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ADDRESSES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")  # of the head, and of two others
+ADDRESSES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")  # the head's, and those of two other nodes
 PLACES = ("head", "second node", "third node")
 PORT = 6379
 BRIDGE = "faults"
@@ -28,8 +28,8 @@ LIMIT = 120.0  # seconds for a node to start on a busy machine
 TRIES = 3
 COMMAND = 30.0  # seconds for a command of iproute2
 NODE = ("--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats", "--block")
-#: The head asks a node every second, waits 5 s for the answer, and gives it up after 5 that did not come; by Ray's own
-#: settings a cut is noticed twice as late. Less than that, and a busy machine loses nodes that nobody touched.
+#: The head asks a node every second, waits 5 s for the answer, and gives the node up after 5 missing answers. With
+#: Ray's own settings it notices a cut twice as late. With shorter ones a busy machine loses healthy nodes.
 WATCHFUL = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "5000"}
 
 
@@ -38,16 +38,17 @@ class Missing(Exception):
 
 
 class Cluster:
-    """Three nodes, numbered from 0, the head, for as long as the context lasts; all that was begun in their namespaces
-    ends with it.
+    """A context with three nodes; node 0 is the head. At its end all processes in their namespaces are killed.
 
-    Raises Missing without root, iproute2 or Ray, and RuntimeError where a node does not start.
+    Raises:
+        Missing: without root, iproute2 or Ray.
+        RuntimeError: a node does not start.
     """
 
     def __init__(self) -> None:
         self._ray = Path(sys.executable).with_name("ray")
         self._nodes: dict[int, subprocess.Popen] = {}
-        self._holders: list[int] = []  # of each node, the process that keeps its namespaces, and is their first
+        self._holders: list[int] = []  # for each node, the first process in its namespaces, which keeps them
 
     def __enter__(self) -> Cluster:
         if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
@@ -55,14 +56,14 @@ class Cluster:
         if not self._ray.exists():
             raise Missing("needs Ray: make cluster")
         _remove()
-        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: sockets' paths have 107 bytes
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets' paths have 107 bytes at most
         try:
             try:
                 _connect()
                 self._holders = [_hold(node) for node in range(len(ADDRESSES))]
             except subprocess.CalledProcessError as error:
                 raise Missing(f"cannot make network namespaces: {error.stderr.strip()}") from None
-            for node in range(len(ADDRESSES)):  # one after the other: a busy machine is slow enough at one
+            for node in range(len(ADDRESSES)):  # one after the other, because a busy machine starts even one slowly
                 self._start(node)
         except BaseException:
             self.__exit__()
@@ -80,11 +81,11 @@ class Cluster:
         return f"{ADDRESSES[0]}:{PORT}"
 
     def inside(self, node: int, command: Sequence[str]) -> tuple[str, ...]:
-        """The command line that runs a command in a node's namespaces, in the folder where it is begun."""
+        """The command line that runs a command in a node's namespaces, in the caller's folder."""
         return "nsenter", f"--target={self._holders[node]}", "--net", "--pid", "--mount", "--wd=.", *command
 
     def _start(self, node: int) -> None:
-        """Starts a node and waits until it has joined; again where it took longer than Ray itself waits, 30 s."""
+        """Starts a node and waits until it has joined; tries again if that takes longer than Ray waits, 30 s."""
         for tries in range(TRIES, 0, -1):
             try:
                 return self._start_once(node)
@@ -94,18 +95,18 @@ class Cluster:
                 self.kill(node)
 
     def _start_once(self, node: int) -> None:
-        place = (
+        role = (
             ("--head", f"--port={PORT}", "--include-dashboard=false") if node == 0 else (f"--address={self.address}",)
         )
         folder = self._folder / str(node)
-        command = [self._ray, "start", *place, f"--node-ip-address={ADDRESSES[node]}", f"--temp-dir={folder}", *NODE]
+        command = [self._ray, "start", *role, f"--node-ip-address={ADDRESSES[node]}", f"--temp-dir={folder}", *NODE]
         log = folder.with_suffix(".txt")
-        with log.open("wb") as shown:
+        with log.open("wb") as output:
             process = self._nodes[node] = subprocess.Popen(
                 self.inside(node, [str(word) for word in command]),
                 env=os.environ | WATCHFUL,
                 stdin=subprocess.DEVNULL,
-                stdout=shown,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -116,7 +117,7 @@ class Cluster:
             time.sleep(0.2)
 
     def kill(self, node: int) -> None:
-        """kill -9 of all of Ray's processes of a node, also those of its tasks, and of none but Ray's."""
+        """Kills Ray's processes of a node with SIGKILL, those of its tasks too, and no others."""
         process = self._nodes.pop(node)
         for number in _processes(node):
             with contextlib.suppress(ProcessLookupError):
@@ -125,16 +126,16 @@ class Cluster:
         process.wait(COMMAND)
 
     def cut(self, node: int) -> None:
-        """Takes the node's cable out."""
+        """Disconnects a node from the others."""
         _ip("link", "set", f"{BRIDGE}{node}", "down")
 
     def mend(self, node: int) -> None:
-        """Puts it in again."""
+        """Connects a node again."""
         _ip("link", "set", f"{BRIDGE}{node}", "up")
 
 
 def _hold(node: int) -> int:
-    """Begins a node's namespace of processes, with a /proc of its own; returns its first process."""
+    """Makes a node's namespace of processes, with a /proc of its own; returns the number of its first process."""
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "infinity"]
     outer = subprocess.Popen(["ip", "netns", "exec", _name(node), *command], stdin=subprocess.DEVNULL)
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
@@ -148,7 +149,7 @@ def _hold(node: int) -> int:
 
 
 def _connect() -> None:
-    """Makes the bridge, and the namespaces on it."""
+    """Makes the bridge and the network namespaces that it connects."""
     _ip("link", "add", BRIDGE, "type", "bridge")
     _ip("link", "set", BRIDGE, "up")
     for node, address in enumerate(ADDRESSES):
@@ -163,10 +164,10 @@ def _connect() -> None:
 
 
 def _remove() -> None:
-    """Ends what runs in the namespaces, and removes them, the bridge, and what an earlier run left."""
-    known = _ip("netns", "list").split()
+    """Kills the processes in the namespaces and removes the namespaces and the bridge, also those of an earlier run."""
+    existing = _ip("netns", "list").split()
     for node in range(len(ADDRESSES)):
-        if _name(node) not in known:
+        if _name(node) not in existing:
             continue
         for number in _processes(node):
             with contextlib.suppress(ProcessLookupError):
@@ -174,7 +175,7 @@ def _remove() -> None:
         _ip("netns", "delete", _name(node))
     for device in (*(f"{BRIDGE}{node}" for node in range(len(ADDRESSES))), BRIDGE):
         if Path("/sys/class/net", device).exists():
-            with contextlib.suppress(subprocess.CalledProcessError):  # one goes with its namespace, a little later
+            with contextlib.suppress(subprocess.CalledProcessError):  # it may go with its namespace just now
                 _ip("link", "delete", device)
 
 

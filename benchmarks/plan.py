@@ -1,31 +1,30 @@
-"""Hours and memory for the competition's data, by the machines there are: `python -m benchmarks.plan [--gpu 2 20]`.
+"""Estimates hours and memory for the competition's data by machines: `python -m benchmarks.plan [--gpu 2 20]`.
 
-Prints the README's table and the sentences below it. Nothing is run: a model takes reports/benchmarks.json's measured
-rates (benchmarks/scale.py, a tenth of full size on two cores; benchmarks/members.py, the parts of gbdt) to full size,
-and a simulation hands the tasks to cores and GPUs as the engine does.
+It prints the README's table and the sentences below it, and runs no stage. A model extrapolates the measured rates in
+reports/benchmarks.json to full size: those of benchmarks/scale.py, at a tenth of full size on two cores, and those of
+benchmarks/members.py, of the parts of gbdt. A simulation assigns the tasks to cores and GPUs as the engine does.
 
-What is spread are the tasks of stages/engine/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
+Tasks run in parallel as in stages/engine/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
 networks of all seeds; (objective, seed) in gbdt, then graphs, each scored with all members, `IN_MEMORY` at a time on
-one machine without Ray. What comes before and after them in a stage, and each of the other stages, is one task: pad
-too, whose writing the engine spreads over a few processes, because how much of pad that is was not measured. Stages of
-a collection follow one another; collections do too under one `dvc repro`, and go side by side under five, of a
-collection each (`dvc repro -s`).
+one machine without Ray. The rest of a stage, and each other stage, is one task. This includes pad: a few processes
+write its files, but their share of pad's time was not measured. The stages of a collection follow one another. Under
+one `dvc repro` the collections do too; with five (`dvc repro -s`), one per collection, they run side by side.
 
-From two cores to one task: the files of prune, by configurations x configurable nodes, have the durations with which
-the simulation gives the measured time on the measured cores, and so have the seeds of gnn, each of which scored for
-itself when it was measured. Scoring's durations are in proportion to a graph's configurations. From a tenth to full
-size: `scale.extrapolated`'s straight lines; of gbdt, training by the configurations it draws and scoring by those it
-scores. Blend is taken to grow with the seeds, the leaderboard not.
+Durations of tasks: those of prune's files are in proportion to configurations x configurable nodes, those of gnn's
+seeds are equal, and both are scaled so that the simulation gives the measured time on the measured cores. When gnn was
+measured, each seed did its own scoring. Durations of scoring are in proportion to a graph's configurations. Growth from
+a tenth to full size: as in `scale.extrapolated`; for gbdt, training grows with the configurations that it draws and
+scoring with those that it scores. The blend grows with the seeds, the leaderboard does not.
 
-ASSUMED, not measured: every core is as fast as those measured, however many work beside it; files and Ray cost nothing;
-a share `SCORING` of a network's time is scoring; what the reports of gnn and gbdt show, SHAP values above all, was
-measured with the scoring and is taken to be spread with it, but is in one process; a GPU has one task of gnn at a time
-and does it as fast as --gpu cores (two numbers, for least and most), and more than one GPU is used (the engine needs
-Ray for that). gbdt stays on cores.
+ASSUMED, not measured: every core is as fast as the measured ones, however many work at the same time; files and Ray
+cost nothing; a share `SCORING` of a network's time is scoring; the tables of the gnn and gbdt reports, mainly SHAP
+values, which were measured with the scoring, run in parallel with it, although one process computes them; a GPU runs
+one task of gnn at a time, as fast as --gpu cores (two numbers, least and most); and all GPUs are used, for which the
+engine needs Ray. gbdt stays on cores.
 
-Memory: `least` is what was measured at a tenth, were it not to grow; `most` what a straight line in the work makes of
-all but what processes start with. A task takes an equal share of what the measured stage took for one a core, be it
-training or scoring.
+Memory: `least` is the measured memory at a tenth, as if it did not grow; `most` lets all of it except the memory of a
+new process grow in proportion to the work. A task holds an equal share of the measured stage's memory, which had one
+task per core, in training and in scoring.
 """
 
 from __future__ import annotations
@@ -46,18 +45,24 @@ from stages.gbdt.training import IN_MEMORY
 from stages.graphs.collection import COLLECTIONS, from_slug, slug
 
 SEEDS = 3  # of params.yaml, with which the tenth was measured
-ALONE = ("configuration", "pad")  # stages of one task for each collection
+ALONE = ("configuration", "pad")  # stages with one task for each collection
 CORE, GPU = "core", "GPU"
 GIB = 2**30
 SCORING = 0.25  # of the time of a network: a guess
 GPUS = (2.0, 20.0)  # cores that a GPU is worth: a guess, and wide
 WINNERS = 20  # networks of a collection, at most, of the first place
-NEAR = 1.1  # times the least time there can be: more cores are not worth it
+NEAR = 1.1  # times the critical path; a plan so close to it needs no more cores
 
 
 @dataclass(frozen=True)
 class Task:
-    """seconds on a slot of a kind, once the tasks at the places `after` have ended."""
+    """A task.
+
+    Attributes:
+        seconds: its duration on a slot.
+        after: indices of the tasks that must end before it begins.
+        slot: the kind of slot, `CORE` or `GPU`.
+    """
 
     seconds: float
     after: tuple[int, ...] = ()
@@ -66,7 +71,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Phase:
-    """Tasks that are spread, in the engine's order: seconds of each on a core, and how many at a time without Ray."""
+    """Tasks of a stage that run in parallel.
+
+    Attributes:
+        tasks: seconds of each on a core, in the engine's order.
+        most: how many run at the same time without Ray; None for no limit.
+    """
 
     tasks: tuple[float, ...]
     most: int | None = None
@@ -74,7 +84,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a collection ("": of all): seconds of one process, and phases after it, one after the other."""
+    """A stage.
+
+    Attributes:
+        name: the stage's name.
+        collection: slug of its collection; "" for all.
+        alone: seconds that one process works before the phases.
+        phases: follow one another.
+    """
 
     name: str
     collection: str
@@ -83,13 +100,13 @@ class Stage:
 
     @property
     def longest(self) -> float:
-        """Seconds with a core for every task."""
+        """Seconds if every task has a core."""
         return self.alone + sum(max(phase.tasks, default=0.0) for phase in self.phases)
 
 
 @dataclass(frozen=True)
 class Machines:
-    """So many alike, by what each has."""
+    """Machines of one kind: cores and GPUs of each, and their number."""
 
     name: str
     cores: int
@@ -98,13 +115,13 @@ class Machines:
 
     @property
     def ray(self) -> bool:
-        """The engine needs it to use them all."""
+        """Whether the engine needs Ray to use them all."""
         return self.count > 1 or self.gpus > 1
 
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes that each of a stage's tasks takes: at a tenth, and at most at full size."""
+    """Bytes of each task of a stage: least, as measured at a tenth, and most, at full size."""
 
     stage: str
     collection: str
@@ -123,50 +140,63 @@ MACHINES = (
 
 
 def simulate(tasks: Sequence[Task], slots: Mapping[str, int]) -> list[float]:
-    """When each task ends: whenever a slot is free, the first task of the list that may begin takes it.
+    """Simulates list scheduling: a free slot takes the first task of the list that may begin.
 
-    This is list scheduling, at most twice the least time there is (Graham 1969). ValueError where a task waits for one
-    that is not before it in the list, or for a slot of which there is none.
+    Its total time is at most twice the optimum (Graham 1969).
+
+    Args:
+        tasks: the list.
+        slots: kind -> number of slots.
+
+    Returns:
+        The time at which each task ends.
+
+    Raises:
+        ValueError: a task waits for one that is not before it in the list, or for a kind of slot that does not exist.
     """
-    if any(place >= own for own, task in enumerate(tasks) for place in task.after):
+    if any(before >= own for own, task in enumerate(tasks) for before in task.after):
         raise ValueError("a task waits for one that is not before it")
     if missing := {task.slot for task in tasks} - {name for name, count in slots.items() if count > 0}:
         raise ValueError(f"no slot for tasks of {', '.join(sorted(missing))}")
     free, left = dict(slots), [len(set(task.after)) for task in tasks]
     followers: list[list[int]] = [[] for _ in tasks]
-    for place, task in enumerate(tasks):
+    for number, task in enumerate(tasks):
         for before in set(task.after):
-            followers[before].append(place)
+            followers[before].append(number)
     ready: dict[str, list[int]] = {name: [] for name in slots}
-    for place, task in enumerate(tasks):
-        if not left[place]:
-            ready[task.slot].append(place)  # in order, so a heap
+    for number, task in enumerate(tasks):
+        if not left[number]:
+            ready[task.slot].append(number)  # ascending, so the list is a heap
     running: list[tuple[float, int]] = []
     ends, now = [0.0] * len(tasks), 0.0
     while True:
         for name, waiting in ready.items():
             while waiting and free[name]:
-                place = heapq.heappop(waiting)
+                number = heapq.heappop(waiting)
                 free[name] -= 1
-                heapq.heappush(running, (now + tasks[place].seconds, place))
+                heapq.heappush(running, (now + tasks[number].seconds, number))
         if not running:
             return ends
         now = running[0][0]
         while running and running[0][0] == now:
-            _, place = heapq.heappop(running)
-            ends[place] = now
-            free[tasks[place].slot] += 1
-            for follower in followers[place]:
+            _, number = heapq.heappop(running)
+            ends[number] = now
+            free[tasks[number].slot] += 1
+            for follower in followers[number]:
                 left[follower] -= 1
                 if not left[follower]:
                     heapq.heappush(ready[tasks[follower].slot], follower)
 
 
 def tasks_of(stages: Sequence[Stage], together: bool = False, gpu: float | None = None, ray: bool = True) -> list[Task]:
-    """The stages' tasks, in the order of the stages.
+    """The tasks of stages, in the order of the stages.
 
-    together: stages wait for those of their own collection and of all alone, else each waits for the one before it.
-    gpu: cores that a GPU is worth, on which networks are then trained and score. ray: no phase is bounded.
+    Args:
+        stages: in order.
+        together: whether the collections run side by side, so that a stage waits only for those of its own collection
+            and those of all; otherwise each stage waits for the one before it.
+        gpu: number of cores that a GPU is worth, which then trains the networks and scores with them; None for cores.
+        ray: whether Ray runs the tasks, so that no phase has a limit.
     """
     tasks: list[Task] = []
     last: dict[str, int] = {}  # the task with which a collection's last stage ends
@@ -178,7 +208,7 @@ def tasks_of(stages: Sequence[Stage], together: bool = False, gpu: float | None 
         for phase in stage.phases:
             begins = len(tasks) - 1
             count = len(phase.tasks) if ray or not phase.most else min(phase.most, len(phase.tasks))
-            lanes = [(0.0, begins)] * count  # when each has nothing to do, and the task that it then waited for
+            lanes = [(0.0, begins)] * count  # when each lane is free, and its last task
             for seconds in phase.tasks:
                 free, before = heapq.heappop(lanes)
                 tasks.append(Task(seconds / faster, (before,), slot))
@@ -196,13 +226,13 @@ def seconds(stages: Sequence[Stage], machines: Machines, together: bool = False,
 
 
 def least(stages: Sequence[Stage], together: bool = False) -> float:
-    """Seconds with a core for every task: the critical path."""
+    """Seconds of the critical path, with a core for every task."""
     tasks = tasks_of(stages, together)
     return max(simulate(tasks, {CORE: len(tasks)}), default=0.0)
 
 
 def calibrated(members: Sequence[float], total: float, cores: int) -> tuple[float, ...]:
-    """Members in these proportions that take `total` seconds on so many cores, the longest first."""
+    """Scales durations so that they take `total` seconds on `cores` cores; the longest comes first."""
     order = sorted(members, reverse=True)
     factor = total / max(simulate([Task(value) for value in order], {CORE: cores}))
     return tuple(value * factor for value in order)
@@ -210,41 +240,41 @@ def calibrated(members: Sequence[float], total: float, cores: int) -> tuple[floa
 
 @cache
 def sizes(share: float = 1.0) -> dict[str, list[synthesize.Size]]:
-    """The files of a data set of so large a share of the published one, by collection; train, valid, test."""
-    found = synthesize.sizes(share)
-    return {collection: [size for size in found if size.collection == collection] for collection in COLLECTIONS}
+    """The files of a data set that is a share of the published one, by collection, in the order train, valid, test."""
+    files = synthesize.sizes(share)
+    return {collection: [size for size in files if size.collection == collection] for collection in COLLECTIONS}
 
 
 def rows(collection: str, share: float = 1.0) -> tuple[list[int], list[int]]:
-    """Configurations that gbdt trains on of each graph of a data set of this share, and that it scores of each."""
+    """Numbers of configurations of each graph that gbdt trains on, and that it scores, at a share of the data."""
     most = params.section(scale.PROJECT / "params.yaml", "gbdt", collection)["configurations"]
-    known = [(size.split, size.configurations, min(size.configurations, most)) for size in sizes(share)[collection]]
-    trained = [few for split, _, few in known if split != "test"]
-    return trained, [few if split == "train" else every for split, every, few in known]
+    graphs = [(size.split, size.configurations, min(size.configurations, most)) for size in sizes(share)[collection]]
+    trained = [drawn for split, _, drawn in graphs if split != "test"]
+    return trained, [drawn if split == "train" else every for split, every, drawn in graphs]
 
 
 def trees(results: Mapping, collection: str, seeds: int, to: float = 1.0) -> Stage:
-    """The gbdt stage at a scale, from what benchmarks/members.py measured."""
+    """The gbdt stage at a share `to` of the data, from the measurements of benchmarks/members.py."""
     measured = results["members"]
     row = next(row for row in measured["rows"] if row["collection"] == collection)
     (trained, scored), (more_trained, graphs) = rows(collection, measured["scale"]), rows(collection, to)
     times = sum(more_trained) / sum(trained)
-    each = (row["scored"] + seeds * row["scoring"]) / sum(scored)  # of a configuration
+    rate = (row["scored"] + seeds * row["scoring"]) / sum(scored)  # seconds of a configuration
     members = tuple(value * times for _ in range(seeds) for value in row["members"].values())
-    scoring = Phase(tuple(each * configurations for configurations in graphs), IN_MEMORY)
+    scoring = Phase(tuple(rate * configurations for configurations in graphs), IN_MEMORY)
     return Stage("gbdt", slug(collection), row["known"] * times, (Phase(members), scoring))
 
 
 def networks(collection: str, seconds: float, seeds: int, scoring: float) -> Stage:
-    """The gnn stage: each network has so many seconds, of which a share is scoring."""
+    """The gnn stage, of whose `seconds` for each network a share is scoring."""
     graphs = [size.configurations for size in sizes()[collection] if size.split != "train"]
-    each = seconds * scoring * seeds / sum(graphs)  # of a configuration
-    scored = tuple(each * configurations for configurations in graphs)
+    rate = seconds * scoring * seeds / sum(graphs)  # seconds of a configuration
+    scored = tuple(rate * configurations for configurations in graphs)
     return Stage("gnn", slug(collection), 0.0, (Phase((seconds * (1 - scoring),) * seeds), Phase(scored)))
 
 
 def pipeline(results: Mapping, seeds: int, scoring: float = SCORING) -> list[Stage]:
-    """All stages on the competition's data. scoring: share of a network's time."""
+    """All stages on the competition's data; `scoring` is the share of a network's time."""
     whole = {(row["stage"], row["collection"]): row["seconds"] for row in results["scale"]["full"]}
     cores = results["scale"]["machine"]["cores"]
     found = []
@@ -264,8 +294,11 @@ def pipeline(results: Mapping, seeds: int, scoring: float = SCORING) -> list[Sta
 
 
 def agrees(results: Mapping) -> tuple[float, float]:
-    """Seconds of gbdt on all collections as they were measured by benchmarks/scale.py, and as the model has them with
-    scoring in one process, as it then was."""
+    """Compares the model with benchmarks/scale.py on the gbdt stages of all collections.
+
+    Returns:
+        The measured seconds; and those of the model with scoring in one process, as it was when they were measured.
+    """
     measured = results["scale"]
     machine = Machines("measured", measured["machine"]["cores"])
     taken = sum(row["seconds"] for row in measured["rows"] if row["stage"] == "gbdt")
@@ -275,7 +308,7 @@ def agrees(results: Mapping) -> tuple[float, float]:
 
 
 def held(results: Mapping, seeds: int) -> list[Held]:
-    """What each task of gnn and gbdt holds, and the stages that hold every seed's scores."""
+    """The memory of each task of gnn and gbdt, and of the stages that hold the scores of every seed."""
     measured, cores = results["scale"], results["scale"]["machine"]["cores"]
     times = {(row["stage"], row["collection"]): row["times"] for row in measured["full"]}
     start = _start(results)
@@ -296,13 +329,15 @@ def held(results: Mapping, seeds: int) -> list[Held]:
 
 
 def _start(results: Mapping) -> int:
-    """Bytes of a stage with next to no data: the least that one took."""
+    """Bytes of a stage with little data: the least of all stages."""
     return min(row["peak_bytes"] for row in results["scale"]["rows"] if row["peak_bytes"])
 
 
 def memory(results: Mapping, machines: Machines, seeds: int) -> tuple[float, float]:
-    """Least and most bytes of one machine under five `dvc repro` side by side; it may get as many tasks at a time as
-    it has cores, or GPUs, for, all of the largest kind."""
+    """Least and most bytes of one machine with five `dvc repro` side by side.
+
+    The machine may run as many tasks at the same time as it has cores, or GPUs, all of them of the largest kind.
+    """
     bounds = []
     for task in held(results, seeds):
         alone = not task.collection
@@ -333,12 +368,12 @@ def table(results: Mapping, grids: Iterable[int], gpus: Sequence[float]) -> str:
 
 
 def _span(values: Sequence[float]) -> str:
-    shown = dict.fromkeys(f"{value:.1f}" for value in sorted(values))
-    return " to ".join([next(iter(shown)), *list(shown)[-1:]] if len(shown) > 1 else shown)
+    texts = dict.fromkeys(f"{value:.1f}" for value in sorted(values))
+    return " to ".join([next(iter(texts)), *list(texts)[-1:]] if len(texts) > 1 else texts)
 
 
 def enough(stages: Sequence[Stage], together: bool) -> int:
-    """The fewest cores, of powers of two, that take less than `NEAR` times the critical path."""
+    """The smallest power of two of cores with which the stages take less than `NEAR` times the critical path."""
     bound, cores = NEAR * least(stages, together), 1
     while seconds(stages, Machines("", 1, count=cores), together) > bound:
         cores *= 2
@@ -347,10 +382,10 @@ def enough(stages: Sequence[Stage], together: bool) -> int:
 
 def path(stages: Sequence[Stage]) -> dict[str, float]:
     """Seconds of each stage with a core for every task, one collection after the other; the longest first."""
-    found: dict[str, float] = {}
+    seconds_of: dict[str, float] = {}
     for stage in stages:
-        found[stage.name] = found.get(stage.name, 0.0) + stage.longest
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+        seconds_of[stage.name] = seconds_of.get(stage.name, 0.0) + stage.longest
+    return dict(sorted(seconds_of.items(), key=lambda item: -item[1]))
 
 
 def worth(stages: Sequence[Stage], machines: Machines) -> float:
@@ -360,7 +395,7 @@ def worth(stages: Sequence[Stage], machines: Machines) -> float:
 
 
 def sentences(results: Mapping, seeds: int) -> list[str]:
-    """Where it stops scaling and why, and how far the model is to be trusted."""
+    """Sentences on where more cores stop helping and why, and on how well the model fits."""
     stages = pipeline(results, seeds)
     bounds = [least(stages, together) / 3600 for together in (False, True)]
     parts = ", ".join(f"{name} {value / 3600:.1f}" for name, value in path(stages).items() if value > 0.05 * 3600)
@@ -399,7 +434,7 @@ def sentences(results: Mapping, seeds: int) -> list[str]:
 
 
 def read(file: str | Path) -> dict:
-    """All results. InputError where what the plan takes was not measured."""
+    """Reads all results; InputError if one that the plan needs is missing."""
     results = json.loads(Path(file).read_text()) if Path(file).exists() else {}
     for name in ("scale", "gst", "members"):
         if name not in results:

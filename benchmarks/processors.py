@@ -1,11 +1,12 @@
-"""Whether the stages end with the same bytes on another processor, emulated by QEMU.
+"""Checks that the stages end with the same bytes on another processor, which QEMU emulates.
 
     python -m benchmarks.processors [--collection layout:nlp:random] [--processors EPYC-Rome Haswell] [--out FILE]
 
 It runs prune, pad, gnn and gbdt with `SMALL` parameters on the sample, in a temporary folder: on this processor, and
-under `qemu-x86_64 -cpu NAME`, which names its vendor and has its instructions (this QEMU has no AVX-512). Emulation is
-some 50 times slower. It prints a line a processor: its name, the seconds, and the stages whose bytes differ from those
-of this one. The rows go to reports/benchmarks.json. It needs `qemu-x86_64`, in Debian's package qemu-user.
+under `qemu-x86_64 -cpu NAME`, which has the vendor and the instructions of that processor (this QEMU has no AVX-512).
+Emulation is about 50 times slower. For each processor it prints a line with its name, the seconds, and the stages whose
+bytes differ from those of this processor. The rows go to reports/benchmarks.json. It needs `qemu-x86_64`, which is in
+Debian's package qemu-user.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from benchmarks import measure
 from stages.engine import params
 
 STAGES = ("prune", "pad", "gnn", "gbdt")
-#: what makes the stages short; other parameters are those of params.yaml
+#: parameters that make the stages short; the others are those of params.yaml
 SMALL: dict[str, dict[str, object]] = {
     "gnn": {"seeds": 1, "epochs": 2, "finetune": 1},
     "gbdt": {"seeds": 1, "trees": 20, "folds": 2},
 }
 EMULATOR = "qemu-x86_64"
-#: QEMU 7.2 fails in NumPy's sort by AVX2; without it NumPy takes the code of every x86-64, which is one processor more
+#: QEMU 7.2 fails in NumPy's sort by AVX2. Without AVX2 NumPy takes the code of every x86-64, a further difference
 EMULATED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3"}
-#: in a process of its own: the libraries choose their code when they are loaded
+#: runs in a process of its own, because the libraries choose their code when they are loaded
 RUN = """\
 import hashlib, importlib, json, os, pathlib, sys
 os.cpu_count = lambda: 1  # no further processes: each would load all libraries once more
@@ -61,7 +62,7 @@ def digests(collection: str, emulated: str | None) -> tuple[dict[str, str], floa
         {stage: SHA-256 of its outputs}, and the seconds taken.
 
     Raises:
-        RuntimeError: a stage failed, with what it said.
+        RuntimeError: a stage failed; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="processors-") as folder:
         arguments = {}

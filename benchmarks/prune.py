@@ -1,13 +1,13 @@
-"""How fast and in how much memory a large layout file is pruned: `python -m benchmarks.prune [--folder DIR]`.
+"""Measures the time and the memory in which large layout files are pruned: `python -m benchmarks.prune [--folder DIR]`.
 
-Each file is written as np.savez_compressed would write it, then pruned as a collection's one train graph (beside small
-valid and test graphs) in a new process: median seconds, which leave imports out, and peak memory, which does not. Two
-threads take part, one of which inflates; where `load`, the system's average over the last minute, says that others had
-work for the cores too, look at the processor's seconds instead.
-Beside it the least seconds of merely inflating the same array with isal and with zlib, thrown away piece by piece. The
-first place's code takes 67.8 s and 16.2 GB for a file of the first size (facts of the project).
+Each file is written as np.savez_compressed writes it. It is then pruned in a new process, as the only train graph of a
+collection with small valid and test graphs. The median seconds do not include imports, and the peak memory does. Two
+threads work, one of which inflates. If `load`, the system's average over the last minute, shows that other processes
+used the cores too, processor seconds are the better measure. For comparison there are the least seconds to inflate the
+same array piece by piece with isal and with zlib. The first place's code takes 67.8 s and 16.2 GB for a file of the
+first size.
 
---folder keeps the files, which take minutes to write, for another run. --quick: tiny sizes, writes no results.
+--folder keeps the files, which take minutes to write, for another run. --quick takes tiny sizes and writes no results.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ CASES = {
     "100,040 x 848, as unet3d": (100_040, 848, 21_919, synthesize.CHANGED),
 }
 QUICK = {"300 x 20": (300, 20, 400, 0.02)}
-#: of the first place's code on a file of the first two sizes, on a machine like this one
+#: measured for the first place's code on a file of the first two sizes, on a similar machine
 FIRST_PLACE = {"seconds": 67.8, "peak_bytes": 16_200_000_000}
-#: a process without torch and what else benchmarks bring with them
+#: runs in a process without torch and other imports of the benchmarks
 RUN = """
 import json, sys, time
 from pathlib import Path
@@ -83,18 +83,18 @@ def inflate(path: Path, library: str) -> float:
     """Seconds in which zlib or isal inflates node_config_feat."""
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         info = archive.getinfo("node_config_feat.npy")
-        file.seek(info.header_offset + 26)  # of the lengths of the member's name and extra field
+        file.seek(info.header_offset + 26)  # where the lengths of the member's name and extra field stand
         name, extra = struct.unpack("<HH", file.read(4))
         file.seek(name + extra, os.SEEK_CUR)
         began = time.perf_counter()
         total, left = 0, info.compress_size
         inflater = zlib.decompressobj(-zlib.MAX_WBITS) if library == "zlib" else IgzipDecompressor(flag=DECOMP_DEFLATE)
         while not inflater.eof:
-            fed = inflater.unconsumed_tail if library == "zlib" else b""
-            if not fed and (library == "zlib" or inflater.needs_input):
-                fed = file.read(min(READ, left))
-                left -= len(fed)
-            total += len(inflater.decompress(fed, PIECE))
+            compressed = inflater.unconsumed_tail if library == "zlib" else b""
+            if not compressed and (library == "zlib" or inflater.needs_input):
+                compressed = file.read(min(READ, left))
+                left -= len(compressed)
+            total += len(inflater.decompress(compressed, PIECE))
         seconds = time.perf_counter() - began
     if total != info.file_size:
         raise RuntimeError(f"{library} made {total} of {info.file_size} bytes")
@@ -102,7 +102,7 @@ def inflate(path: Path, library: str) -> float:
 
 
 def run(root: str, data: str) -> dict:
-    """Seconds of pruning the collection, of processor time too, the process's peak memory, distinct configurations."""
+    """Prunes the collection in a new process; returns its seconds, peak memory and distinct configurations."""
     knobs = {"collection": COLLECTION, "root": root, "data": data, "workers": 1}
     done = subprocess.run([sys.executable, "-c", RUN, json.dumps(knobs)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -157,8 +157,8 @@ def main(arguments: list[str] | None = None) -> None:
             if not path.exists():
                 make(path, configurations, configurable, nodes, changed)
             raw = configurations * configurable * 72
-            found = measured(path, options.repeat) | {"load": os.getloadavg()[0]}
-            rows.append({"case": name, "raw_bytes": raw, "changed": changed} | found)
+            row = measured(path, options.repeat) | {"load": os.getloadavg()[0]}
+            rows.append({"case": name, "raw_bytes": raw, "changed": changed} | row)
             print(pl.DataFrame(rows[-1:]).transpose(include_header=True))
     if not options.quick:
         measure.write("prune", {"rows": rows, "first_place": FIRST_PLACE}, options.out)

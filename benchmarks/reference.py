@@ -1,8 +1,8 @@
-"""The first place's layout network as plain PyTorch Geometric, and its training: what ours is measured against.
+"""The first place's layout network in plain PyTorch Geometric, and its training, as the reference for ours.
 
-Written anew from the description of the solution (Kaggle discussion 456343, Google - Fast or Slow? Predict AI Model
-Runtime): a dense tensor (configurations, nodes, width), one graph at a time. Nothing here is shared between
-configurations but the graph and its features.
+It is written from the description of the solution (Kaggle discussion 456343, Google - Fast or Slow? Predict AI Model
+Runtime): a dense tensor (configurations, nodes, width), one graph at a time. Configurations share the graph and its
+features, and no states.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stages.scoring.metrics import collection_score, kendall
 
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4
-NOT_CONFIGURABLE = -2  # in the place of the layouts of other nodes; -1 is "no such dimension"
+NOT_CONFIGURABLE = -2  # stands for the layouts of nodes that are not configurable; -1 is "no such dimension"
 VOCABULARY = 8  # -2 to 5
 SQUEEZE = 8
 DROPOUT = 0.2
@@ -60,11 +60,11 @@ class CrossConfigurationAttention(nn.Module):
 
 
 class Layer(nn.Module):
-    """States (configurations, nodes, inputs) to (configurations, nodes, width).
+    """A layer from states (configurations, nodes, inputs) to (configurations, nodes, width).
 
-    Of messages: norm -> SAGE -> channel attention -> [plain half beside gated half] -> + input -> GELU -> dropout. Of
-    an input layer: linear -> norm -> the same, without sum and dropout. Messages go along edge_index as stored, from
-    the consumer of a tensor to its producer.
+    A message layer is norm -> SAGE -> channel attention -> [plain half, gated half] -> + input -> GELU -> dropout. An
+    input layer is linear -> norm -> the same without sum and dropout. Messages go along edge_index as stored, from the
+    consumer of a tensor to its producer.
     """
 
     def __init__(self, inputs: int, width: int, attention: bool, messages: bool):
@@ -91,8 +91,13 @@ class Layer(nn.Module):
 class FirstPlace(nn.Module):
     """Scores (c,) of c configurations of one graph of n nodes; smaller is faster.
 
-    input_layers: 0 is a plain linear layer over the features of nodes and configurations; the first place had two
-    layers there with norm and attention, of which each costs about as much as a layer of messages.
+    Args:
+        columns: of the nodes' features.
+        width: of a state.
+        layers: number of message layers.
+        attention: whether layers compare configurations.
+        input_layers: 0 for a plain linear layer over the features of nodes and configurations. The first place had two
+            input layers with norm and attention, each of which costs about as much as a message layer.
     """
 
     def __init__(self, columns: int, width: int, layers: int, attention: bool = True, input_layers: int = 0):
@@ -115,8 +120,19 @@ class FirstPlace(nn.Module):
         config_nodes: torch.Tensor,
         triples: torch.Tensor,
     ) -> torch.Tensor:
-        """x (n, F); opcode (n,) int64; layout (n, 6) int8; edge_index (2, m); config_nodes (nc,); triples (c, nc, 18)
-        int8, the layouts of the configurable nodes. Layouts are in -1..5; other nodes get -2, "not configurable"."""
+        """Scores the configurations.
+
+        Args:
+            x: (n, F).
+            opcode: (n,) int64.
+            layout: (n, 6) int8, in -1..5.
+            edge_index: (2, m).
+            config_nodes: (nc,).
+            triples: (c, nc, 18) int8 layouts of the configurable nodes, in -1..5. Other nodes get -2.
+
+        Returns:
+            (c,) scores.
+        """
         everywhere = triples.new_full((len(triples), len(x), LAYOUT_FEATURES), NOT_CONFIGURABLE)
         everywhere[:, config_nodes] = triples
         nodes = torch.cat([x, self.opcodes(opcode), self._embedded(layout)], dim=1)
@@ -132,25 +148,27 @@ class FirstPlace(nn.Module):
 
 
 def instance_norm(x: torch.Tensor) -> torch.Tensor:
-    """(c, n, f) to mean 0 and variance 1 over the nodes of each configuration and channel.
+    """Normalises (c, n, f) to mean 0 and variance 1 over the nodes, for each configuration and channel.
 
-    Transposed for torch's own, which needs half the time of a mean, a variance and a product written out.
+    It transposes for torch's own function, which takes half the time of mean, variance and product written out.
     """
     if x.shape[1] == 1:
-        return torch.zeros_like(x)  # of one node, which torch refuses
+        return torch.zeros_like(x)  # torch refuses a single node
     return channels_first_norm(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Inputs:
-    """What the network is given of one layout graph: `fixed` once, the layouts for each sample of configurations.
+    """The network's inputs for one layout graph, on the device of the network.
 
-    ranks (c,) int64: of the run times, equal where they are equal. All of it lies on the device of the network.
+    Attributes:
+        fixed: inputs that do not depend on the configurations.
+        ranks: (c,) int64 ranks of the run times; equal run times have equal ranks.
     """
 
     def __init__(self, graph: ModelGraph, device: torch.device | str = "cpu"):
         self.graph, self.device = graph, device
         parts = (graph.x, graph.opcode.astype(np.int64), graph.layout, graph.edge_index, graph.config_nodes)
-        # Copied, because files are mapped read-only. Codes are int32, because uint16 is no index.
+        # Copied, because the files are mapped read-only. Codes become int32, because torch cannot index by uint16.
         copied = [np.array(part) for part in (*parts, graph.triples, graph.codes.astype(np.int32))]
         *fixed, self.triples, self.codes = (torch.from_numpy(part).to(device) for part in copied)
         self.fixed = tuple(fixed)
@@ -162,9 +180,18 @@ class Inputs:
 
 
 def predict(network: FirstPlace, inputs: Inputs, sample: np.ndarray | None = None, chunk: int = CHUNK) -> np.ndarray:
-    """(c,) float64 scores of configurations of a graph, all by default, in chunks of about `chunk`.
+    """Scores configurations of a graph in chunks.
 
-    Attention compares the configurations of a chunk, so chunks are drawn at random, always the same.
+    Attention compares the configurations of a chunk, so chunks are drawn at random, with the same draw every time.
+
+    Args:
+        network: the network.
+        inputs: of the graph.
+        sample: (c,) indices of configurations; None for all.
+        chunk: configurations of a chunk, about.
+
+    Returns:
+        (c,) float64 scores.
     """
     chosen = np.arange(inputs.graph.configurations) if sample is None else sample
     pieces = -(-len(chosen) // chunk)
@@ -172,8 +199,8 @@ def predict(network: FirstPlace, inputs: Inputs, sample: np.ndarray | None = Non
     scores = np.zeros(len(chosen))
     network.eval()
     with torch.inference_mode():
-        for places in np.array_split(drawn, pieces):
-            scores[places] = network(*inputs(chosen[places])).double().cpu().numpy()
+        for part in np.array_split(drawn, pieces):
+            scores[part] = network(*inputs(chosen[part])).double().cpu().numpy()
     return scores
 
 
@@ -206,32 +233,35 @@ def train_reference(
     attention: bool = True,
     input_layers: int = 0,
 ) -> tuple[FirstPlace, list[tuple[float, float]]]:
-    """Trains as the first place did; returns the network of the best epoch and, per epoch, the processor's seconds of
-    training so far, of all threads, and the mean Kendall tau-b on `valid`.
+    """Trains as the first place did.
 
-    A step is one graph with at most `configurations` of its configurations, drawn evenly. AdamW; the learning rate
-    falls as a cosine over the epochs or, where that comes sooner, over the limit of seconds, so that a run that time
-    cuts short has slow last epochs too. Validation takes no part in the seconds. `best` finds the best epoch.
+    A step takes one graph with at most `configurations` of its configurations, drawn uniformly. AdamW's learning rate
+    falls as a cosine over the epochs or over the limit of seconds, whichever ends first, so that a run that the limit
+    ends also has small rates in its last epochs.
+
+    Returns:
+        The network of the best epoch (see `best`); and per epoch the processor seconds of training so far, over all
+        threads and without validation, and the mean Kendall tau-b on `valid`.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = FirstPlace(train[0].x.shape[1], width, layers, attention, input_layers)
     adamw = optimizer(network, learning_rate)
-    given, watched = [Inputs(graph) for graph in train], [Inputs(graph) for graph in valid]
+    trained, watched = [Inputs(graph) for graph in train], [Inputs(graph) for graph in valid]
     curve: list[tuple[float, float]] = []
     seconds, steps = 0.0, 0
     weights = network.state_dict()
     for _ in range(epochs):
-        for place in rng.permutation(len(train)).tolist():
+        for number in rng.permutation(len(train)).tolist():
             if seconds >= seconds_limit:
                 break
             start = time.process_time()
             done = max(steps / (epochs * len(train)), seconds / seconds_limit)
             for group in adamw.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-            count = train[place].configurations
+            count = train[number].configurations
             sample = np.sort(rng.choice(count, min(count, configurations), replace=False))
-            step(network, adamw, given[place], sample)
+            step(network, adamw, trained[number], sample)
             seconds, steps = seconds + time.process_time() - start, steps + 1
         tau = collection_score(kendall(predict(network, inputs), inputs.graph.target) for inputs in watched)
         curve.append((seconds, tau))
@@ -244,5 +274,5 @@ def train_reference(
 
 
 def best(curve: list[tuple[float, float]]) -> tuple[float, float]:
-    """Seconds and tau of the best epoch, the first of equals."""
+    """Seconds and tau of the best epoch; the first of equal ones."""
     return max(curve, key=lambda row: (-math.inf if math.isnan(row[1]) else row[1], -row[0]))

@@ -1,21 +1,21 @@
-"""The stand-in of the competition's data through the whole pipeline: `python -m benchmarks.scale FOLDER [--scale 0.1]`.
+"""Runs the whole pipeline on a stand-in of the competition's data: `python -m benchmarks.scale FOLDER [--scale 0.1]`.
 
-Writes the stand-in (benchmarks/synthesize.py) below FOLDER, copies the project's tracked files there, names the
-stand-in in the copy's params.yaml and runs `dvc repro` in it, as `make repro` does, but for a cache of hard links: then
-nothing is on disk twice. The parameters are the default ones but for `PARAMETERS`. Of every stage and collection
-reports/benchmarks.json has, as soon as it is done:
+It writes the stand-in (benchmarks/synthesize.py) below FOLDER, copies the project's tracked files there, names the
+stand-in in the copy's params.yaml, and runs `dvc repro` in the copy, as `make repro` does. DVC's cache uses hard links,
+so that no file is on disk twice. The parameters are the default ones except for `PARAMETERS`. For every stage and
+collection it writes to reports/benchmarks.json:
 
-seconds          from DVC's line that the stage runs to the one that its outputs are in dvc.lock, so with what DVC takes
-                 to hash and cache them; DVC's reading of a stage's input before it starts is in the total alone
-peak_bytes       largest sum of resident memory (VmRSS) of the processes of `dvc repro`, looked at every `LOOK` seconds.
-                 Pages that several processes share, or map from files, count in each: no less than what is needed
-anonymous_bytes  the same of RssAnon, memory that is no file's: what cannot be given back without being lost
+seconds          from DVC's line that the stage runs to its line that dvc.lock has the outputs. This includes the time
+                 in which DVC hashes and caches them; the time before the stage, in which DVC hashes its inputs, counts
+                 in the total only
+peak_bytes       the largest sum of resident memory (VmRSS) over the processes of `dvc repro`, read every `LOOK`
+                 seconds. Pages that processes share or map from files count in each: it is an upper bound of the need
+anonymous_bytes  the same for RssAnon, memory that belongs to no file and that the system cannot drop
 
-At the end the submission is checked against the stand-in's own test graphs, and `full` says what the published size
-would take: each stage's seconds times how many times more there is, there, of what its work grows with (`GROWS`). It is
-what a straight line through nothing gives; start-up costs make it too much, memory that runs out would make it too
-little. A run that was cut short goes on: files of the stand-in stay, and DVC skips what is done. For seconds and bytes
-only: what a model scores on the stand-in says nothing.
+At the end it checks the submission against the stand-in's test graphs. `full` estimates the published size: the
+seconds of each stage times the growth of what its work depends on (`GROWS`), in proportion. Start-up costs make the
+estimate too large; a lack of memory would make it too small. The run after an interrupted one goes on: the stand-in's
+files stay, and DVC skips finished stages. Only seconds and bytes mean anything here, and not the scores of the models.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from stages.graphs.collection import slug
 from stages.scoring import submission
 
 PROJECT = Path(__file__).parents[1]
-#: tracked files that the copy does not need: what the sample was made of, results, and the sample's graphs themselves
+#: tracked files that the copy does not need: links and records of the sample, its graphs, reports and tests
 LEFT = ("data/inputs/", "data/records/", "data/sample/npz_all/", "reports/", "tests/", "dvc.lock")
-#: the parameters that differ from params.yaml's: segments as large as those of Graph Segment Training's own code on
-#: TpuGraphs, where 40 nodes, made for graphs of hundreds, would be 270 segments of the largest pruned graph; and the
-#: stand-in has no solution, and nobody describes its graphs
+#: the parameters that differ from params.yaml's. Segments are as large as in the published code of Graph Segment
+#: Training on TpuGraphs, because the 40 nodes of params.yaml suit graphs of hundreds of nodes and would cut the largest
+#: pruned graph into 270 segments. The stand-in has no solution and no table of programs.
 PARAMETERS: dict[str, dict[str, object]] = {
     "gnn": {"segment_nodes": 1000},
     "leaderboard": {"solution": None, "programs": None},
 }
-LOOK = 0.2  # seconds between two looks at the memory
+LOOK = 0.2  # seconds between two readings of the memory
 RUNNING, DONE = re.compile(r"Running stage '(.+?)':"), re.compile(r"Updating lock file")
-#: what the work of a stage grows with, of its collection or, where a stage sees all, of all five
+#: stage -> the quantity with which its work grows, in its collection or, if it sees all collections, in all five
 GROWS: dict[str, tuple[str, Callable[[synthesize.Size], int]]] = {
     "synthesize": ("configurations x configurable nodes", lambda size: size.configurations * size.configurable),
     "inputs": ("nothing", lambda size: 0),
@@ -66,8 +66,19 @@ GROWS: dict[str, tuple[str, Callable[[synthesize.Size], int]]] = {
 
 
 def copy(project: Path, folder: Path, root: Path, parameters: Mapping[str, Mapping[str, object]]) -> str:
-    """Copies the project's tracked files as they are now, with `root` as data.root and these parameters; makes it a
-    DVC project without git. What an earlier copy computed stays. Returns a digest of all that was copied."""
+    """Copies the project's tracked files, with uncommitted changes, and makes the copy a DVC project without git.
+
+    Results in an earlier copy stay.
+
+    Args:
+        project: the project's folder.
+        folder: of the copy.
+        root: data.root of the copy.
+        parameters: section -> changed parameters of the copy.
+
+    Returns:
+        A digest of the copied files.
+    """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True, check=True)
     names = [name for name in sorted(listed.stdout.split("\0")) if name and not name.startswith(LEFT)]
     digest = hashlib.sha256()
@@ -93,19 +104,19 @@ def _changed(text: bytes, root: Path, parameters: Mapping[str, Mapping[str, obje
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that come from it, of those that are there now."""
+    """The numbers of a process and of all running processes below it."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/status"):
         if parent := measure.status("PPid", path, unit=1):
             children.setdefault(parent, []).append(int(path.parent.name))
-    found = [pid]
-    for parent in found:
-        found += children.get(parent, [])
-    return found
+    numbers = [pid]
+    for parent in numbers:
+        numbers += children.get(parent, [])
+    return numbers
 
 
 class Memory:
-    """Largest memory of a process tree since the last `reset`: resident, and of it what is anonymous. For `with`."""
+    """Watches the memory of a process tree: the largest resident and anonymous bytes since `reset`. A context."""
 
     def __init__(self, pid: int):
         self._pid, self._end = pid, Event()
@@ -131,21 +142,26 @@ class Memory:
 
 
 def watched(command: Sequence[str], folder: Path) -> Iterator[dict]:
-    """Runs `dvc repro`, or what speaks like it, and yields a row for each stage that it ran to the end.
+    """Runs `dvc repro` and yields a row for each stage that ran to its end.
 
-    Raises RuntimeError where the command fails; its own words are on the console by then.
+    Args:
+        command: `dvc repro`, or another command with the same lines on the console.
+        folder: in which it runs.
+
+    Raises:
+        RuntimeError: the command fails, after its own message.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-    environment.pop("PYTHONPATH", None)  # it would lead the copy's stages to the project's
+    environment.pop("PYTHONPATH", None)  # it would make the copy import the project's stages
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     name, began = None, 0.0
     try:
         with Memory(process.pid) as memory:
             for line in process.stdout:
                 print(line, end="", file=sys.stderr, flush=True)
-                if found := RUNNING.search(line):
-                    name, began = found[1], time.monotonic()
+                if match := RUNNING.search(line):
+                    name, began = match[1], time.monotonic()
                     memory.reset()
                 elif name and DONE.search(line):
                     stage, _, collection = name.partition("@")
@@ -165,14 +181,21 @@ def watched(command: Sequence[str], folder: Path) -> Iterator[dict]:
 
 
 def work(sizes: Iterable[synthesize.Size], stage: str, collection: str) -> int:
-    """How much there is of what the stage's work grows with."""
-    _, of = GROWS[stage]
-    return sum(of(size) for size in sizes if collection in ("", slug(size.collection)))
+    """The quantity with which the work of a stage grows, see `GROWS`."""
+    _, amount = GROWS[stage]
+    return sum(amount(size) for size in sizes if collection in ("", slug(size.collection)))
 
 
 def extrapolated(rows: Sequence[Mapping], scale: float) -> list[dict]:
-    """Per stage and collection: seconds at `scale`, what they grow with, how many times more of it the published size
-    has, and the seconds that makes."""
+    """Estimates the seconds of each stage and collection at the published size.
+
+    Args:
+        rows: measured rows.
+        scale: at which they were measured.
+
+    Returns:
+        Rows of stage, collection, grows_with, times (the growth of that quantity), and seconds at the published size.
+    """
     part, whole = synthesize.sizes(scale), synthesize.sizes()
     found = []
     for row in rows:
@@ -185,8 +208,14 @@ def extrapolated(rows: Sequence[Mapping], scale: float) -> list[dict]:
 
 
 def check(folder: Path, scale: float) -> int:
-    """Rows of the submission that the copy made. RuntimeError unless it lists the stand-in's test graphs, each with
-    all of its configurations (layout) or its first five (tile)."""
+    """Checks that the copy's submission lists the stand-in's test graphs, with all configurations or five tiles each.
+
+    Returns:
+        The number of its rows.
+
+    Raises:
+        InputError: it does not.
+    """
     rows = submission.read(folder / "data" / "leaderboard" / "submission.csv")
     test = [size for size in synthesize.sizes(scale) if size.split == "test"]
     submission.validate(rows, {f"{size.collection}:{size.id}": size.configurations for size in test})
@@ -194,7 +223,7 @@ def check(folder: Path, scale: float) -> int:
 
 
 def bytes_of(folder: Path) -> int:
-    """Bytes of the files below a folder; a file of several names counts once."""
+    """Bytes of the files below a folder; a file with several names counts once."""
     states = {(state.st_dev, state.st_ino): state for path in folder.rglob("*") if (state := path.lstat())}
     return sum(state.st_blocks * 512 for state in states.values())
 
@@ -206,7 +235,7 @@ def measured(folder: Path, scale: float, out: str | Path, command: Sequence[str]
     results = measure.read("scale", out)
     if results.get("identity") != known:
         results = {"identity": known, "scale": scale, "parameters": PARAMETERS, "rows": [], "seconds": 0.0}
-        shutil.rmtree(project)  # what was computed by other code, or of other data, would count as done
+        shutil.rmtree(project)  # results of other code or data would count as finished
         copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS)
     began = time.monotonic()
     if not any(row["stage"] == "synthesize" for row in results["rows"]):

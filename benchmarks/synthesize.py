@@ -1,10 +1,10 @@
-"""A stand-in for the competition's data, of its published size: `python -m benchmarks.synthesize FOLDER [--scale 0.1]`.
+"""Makes a stand-in of the competition's data at its size: `python -m benchmarks.synthesize FOLDER [--scale 0.1]`.
 
-Writes FOLDER/npz_all in the official layout, with the published numbers of graphs, and with nodes, configurable nodes
-and configurations drawn from the published ranges; run times follow from the configurations. --scale takes a share of
-each split's graphs, not smaller ones, so that what the largest file needs is measured at any scale. For the measuring
-of seconds and bytes only: what a model scores on it says nothing. A file that is there already stays, so a run that was
-cut short goes on. On disk it is larger than the published one, for it is compressed for speed.
+It writes FOLDER/npz_all in the official layout, with the published numbers of graphs, and with nodes, configurable
+nodes and configurations drawn from the published ranges; run times follow from the configurations. --scale takes a
+share of each split's graphs and does not make them smaller, so that the needs of the largest file appear at any scale.
+The stand-in serves to measure seconds and bytes; scores of models on it mean nothing. Existing files stay, so the run
+after an interrupted one goes on. It is larger on disk than the published data, because it is compressed for speed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ GRAPHS = {
     "layout:nlp:random": (207, 20, 17),
     "layout:nlp:default": (198, 20, 17),
 }
-#: least, mean and most nodes of a graph, and least and most configurable ones; published but for the least nodes, and
-#: for the sizes of tile kernels
+#: least, mean and most nodes of a graph, and least and most configurable nodes; as published, except for the least
+#: nodes and the sizes of tile kernels
 SIZES = {
     "xla": ((372, 13_894, 43_615), (20, 3143)),
     "nlp": ((500, 5_711, 21_919), (20, 848)),
@@ -49,14 +49,14 @@ TEST_CONFIGURATIONS = 1_000
 LARGEST = 2_620_000_000 // 4  # values of node_config_feat in a file: 2.62 GB as float32
 #: share of the nodes at which a configuration differs from the one before: 0.38 in unet3d of layout:xla:default
 CHANGED = 0.38
-CHUNK = 1 << 22  # values made together
+CHUNK = 1 << 22  # values made at a time
 LEVEL = 1  # of zlib: four times as fast as NumPy's 6, files twice as large, inflated as fast
 SOURCES = 256  # configurations from which each node's layouts are taken
 
 
 @dataclass(frozen=True)
 class Size:
-    """What one file is to hold."""
+    """The sizes of one file."""
 
     collection: str
     split: str
@@ -68,44 +68,57 @@ class Size:
 
 
 def sizes(scale: float = 1.0, seed: int = 0) -> list[Size]:
-    """The files of a data set of so large a share of the published one, two graphs of each split at least."""
-    found = []
+    """The files of a data set that is a share of the published one, with at least two graphs of each split."""
+    chosen = []
     for number, (collection, counts) in enumerate(GRAPHS.items()):
         for part, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
             rng = np.random.default_rng([seed, number, part])
-            for place in range(count):  # of all of them, so that a graph is the same at any scale
-                size = _size(rng, collection, split, place, int(rng.integers(2**31)))
-                if place < max(2, round(scale * count)):
-                    found.append(size)
-    return found
+            for number_of_graph in range(count):  # draw all of them, so that a graph is the same at any scale
+                size = _size(rng, collection, split, number_of_graph, int(rng.integers(2**31)))
+                if number_of_graph < max(2, round(scale * count)):
+                    chosen.append(size)
+    return chosen
 
 
 def layouts(
     graph: npz.LayoutArrays, configurations: int, changed: float, seed: int = 0, chunk: int = CHUNK
 ) -> Iterator[np.ndarray]:
-    """node_config_feat (c, nc, 18) float32 in pieces: each configuration differs from the one before at a share
-    `changed` of the nodes, on average; a node's layouts are those that it has in the graph's own configurations."""
+    """Yields node_config_feat (c, nc, 18) float32 in pieces along its first axis.
+
+    Args:
+        graph: a graph, whose configurations have the layouts that each node may take.
+        configurations: their number c.
+        changed: mean share of the nodes at which a configuration differs from the one before.
+        seed: of the draws.
+        chunk: values of a piece, about.
+    """
     nodes = graph.node_config_feat.shape[1]
-    known = [np.unique(graph.node_config_feat[:, node], axis=0) for node in range(nodes)]
-    counts = np.array([len(choices) for choices in known], np.int32)
+    distinct = [np.unique(graph.node_config_feat[:, node], axis=0) for node in range(nodes)]
+    counts = np.array([len(choices) for choices in distinct], np.int32)
     starts = np.cumsum(counts, dtype=np.int32) - counts
-    known = np.concatenate(known)
+    distinct = np.concatenate(distinct)
     others = (counts - 1).astype(np.float32)
     rng = np.random.default_rng(seed)
     rows = max(1, chunk // (nodes * npz.LAYOUT_FEATURES))
     picked = np.zeros((1, nodes), np.int32)
     for start in range(0, configurations, rows):
         shape = min(rows, configurations - start), nodes
-        # One draw says whether a node changes and, by where it falls below `changed`, how far down its list it goes on.
+        # One draw decides whether a node changes and, by its value below `changed`, how far it moves in its list.
         drawn = rng.random(shape, np.float32) / np.float32(changed)
         steps = np.where(drawn < 1, 1 + (drawn * others).astype(np.int32), 0)
         picked = (picked[-1] + np.cumsum(steps, axis=0, dtype=np.int32)) % counts
-        yield known[starts + picked]
+        yield distinct[starts + picked]
 
 
 def write(path: str | Path, arrays: Iterable[tuple[str, np.ndarray | Pieces]], level: int = 6) -> None:
-    """Writes an npz file as np.savez_compressed does, of named arrays, each taken when the one before is written; of a
-    float32 one that is too large to be held, in pieces along its first axis. level: zlib's, 6 NumPy's."""
+    """Writes an npz file as np.savez_compressed does.
+
+    Args:
+        path: the file.
+        arrays: (name, array) pairs; each is taken when the one before is written. A float32 array that is too large for
+            the memory comes as `Pieces`.
+        level: zlib's; NumPy's is 6.
+    """
     kind = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": level}
     with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", **kind) as archive:
         for name, array in arrays:
@@ -120,7 +133,7 @@ def write(path: str | Path, arrays: Iterable[tuple[str, np.ndarray | Pieces]], l
 
 
 def write_file(root: str | Path, size: Size) -> int:
-    """Writes one file of the data set below ROOT and returns its bytes; one that is there stays."""
+    """Writes one file of the data set below ROOT if it is missing; returns its bytes."""
     path = folder(root, size.collection, size.split) / f"{size.id}.npz"
     if not path.exists():
         graph = synthetic.arrays(size.nodes, SOURCES, size.configurable, seed=size.seed)
@@ -129,7 +142,7 @@ def write_file(root: str | Path, size: Size) -> int:
 
 
 def _arrays(graph: npz.LayoutArrays, size: Size) -> Iterator[tuple[str, np.ndarray | Pieces]]:
-    """What `write` takes; the run times come after the layouts, from which they follow."""
+    """Yields the arrays for `write`; the run times come after the layouts, on which they depend."""
     yield from ((name, getattr(graph, name)) for name in ("node_feat", "node_opcode", "edge_index"))
     if is_tile(size.collection):
         yield from _tiles(size).items()
@@ -165,20 +178,21 @@ def _tiles(size: Size) -> dict[str, np.ndarray]:
     return {"config_feat": features, "config_runtime": runtime, "config_runtime_normalizers": normalizer}
 
 
-def _size(rng: np.random.Generator, collection: str, split: str, place: int, seed: int) -> Size:
+def _size(rng: np.random.Generator, collection: str, split: str, number: int, seed: int) -> Size:
+    """Draws the sizes of a graph of a split; the first train graph of a layout collection has the largest."""
     source = "tile" if is_tile(collection) else collection.split(":")[1]
     (fewest, mean, most), (least, limit) = SIZES[source]
-    nodes = int(np.clip(rng.lognormal(np.log(mean) - 0.32, 0.8), fewest, most))  # of this mean, but for the limits
+    nodes = int(np.clip(rng.lognormal(np.log(mean) - 0.32, 0.8), fewest, most))  # has this mean, except for the limits
     configurable = int(np.clip(nodes * rng.uniform(0.02, 0.08), least, min(limit, (nodes - 1) // synthetic.GAP)))
     few, many = CONFIGURATIONS["tile" if is_tile(collection) else "layout"]
     configurations = int(np.exp(rng.uniform(np.log(few), np.log(many))))
     if not is_tile(collection):
         largest = LARGEST // (configurable * npz.LAYOUT_FEATURES)
         configurations = TEST_CONFIGURATIONS if split == "test" else min(configurations, largest)
-    if place == 0 and split == "train" and not is_tile(collection):  # the largest of each kind there is
+    if number == 0 and split == "train" and not is_tile(collection):
         nodes, configurable = most, limit
         configurations = LARGEST // (configurable * npz.LAYOUT_FEATURES)
-    return Size(collection, split, f"{split}_{place:04d}", nodes, configurable, configurations, seed)
+    return Size(collection, split, f"{split}_{number:04d}", nodes, configurable, configurations, seed)
 
 
 def main(arguments: list[str] | None = None) -> None:

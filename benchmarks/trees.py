@@ -1,10 +1,10 @@
-"""The trees' speed and memory: statistics of a graph's configurations, and the stage on all five collections.
+"""Measures the trees' speed and memory: statistics of a graph's configurations, and the stage on all collections.
 
 python -m benchmarks.trees            writes reports/benchmarks.json
 python -m benchmarks.trees --quick    tiny sizes, to see that it runs; writes only where --out says
 
 Statistics are timed on made-up packed graphs of the size of the largest published file, in a process of their own. Its
-memory is what is not a mapped file's, beyond what it held before, looked at every few milliseconds.
+memory is the growth of memory without mapped files, which is read every few milliseconds.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
 from stages.statistics.columns import statistics
 
-#: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many
-#: configurations as the largest published file has
+#: nodes, configurable nodes and configurations of the graphs: the configurable nodes of the largest nlp graph and of
+#: unet3d, and the configurations of the largest published file
 SIZES = {"848 configurable": (6000, 848, 100_040), "56 configurable": (2774, 56, 100_040)}
 QUICK = {"8 configurable": (200, 8, 500)}
-#: configurations made in the official format, of whose layouts the others are mixed
+#: configurations made in the official format, from whose layouts the others are mixed
 MADE = 200
 MUTATED = 0.03  # share of the nodes at which a configuration differs from one of those made
-LOOK = 0.005  # seconds between two looks at the memory
+LOOK = 0.005  # seconds between two readings of the memory
 
 
 def write(folder: str | Path, nodes: int, configurable: int, configurations: int, seed: int = 0) -> None:
@@ -47,10 +47,10 @@ def write(folder: str | Path, nodes: int, configurable: int, configurations: int
     Its codes are made directly: in the official format they would fill 6 GB and more.
 
     Args:
-        folder: of data, below which it lies.
-        nodes: of the graph.
-        configurable: nodes of these that can be configured.
-        configurations: of the graph.
+        folder: of all data.
+        nodes: their number.
+        configurable: number of configurable nodes.
+        configurations: their number.
         seed: of the draws.
     """
     official = min(MADE, configurations)
@@ -80,7 +80,7 @@ def timed(folder: str) -> dict:
         A row of the results: the graph's sizes, seconds, configurations per second, and bytes of memory at most.
     """
     (graph,) = dataset.graphs(folder, synthetic.COLLECTION, "train")
-    statistics(graph, np.arange(2), searched=True)  # what is imported and compiled on a first call
+    statistics(graph, np.arange(2), searched=True)  # imports and compiles what a first call needs
     before, most, over = measure.anonymous_bytes(), [0], Event()
 
     def look() -> None:
@@ -111,7 +111,7 @@ def speed(sizes: dict[str, tuple[int, int, int]]) -> dict[str, dict]:
     for name, size in sizes.items():
         with tempfile.TemporaryDirectory() as folder:
             write(folder, *size)
-            # Not forked: a child would begin with what the writing left in this process.
+            # Not forked, because a child would start with the memory that the writing left in this process.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 rows[name] = pool.submit(timed, folder).result()
     return rows

@@ -1,1 +1,1 @@
-"""Takes the pipeline through what breaks: `python -m benchmarks.faults`."""
+"""Disturbs runs of the pipeline and checks the next run: `python -m benchmarks.faults`, `benchmarks.faults.kills`."""

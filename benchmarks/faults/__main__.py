@@ -1,35 +1,36 @@
-"""Takes the pipeline through what breaks, and checks that the next run ends with the bytes of an undisturbed one.
+"""Disturbs runs of the pipeline, and checks that the next run ends with the bytes of an undisturbed one.
 
     python -m benchmarks.faults [--kills 20] [--seed 0] [--only FAULT ...] [--out reports/benchmarks.json]
 
-It works in a fresh clone of what is committed, in a temporary folder, with the project's .venv and a DVC cache of its
-own, on the sample with `SMALL` parameters. The clone is run undisturbed once; each fault then begins with a copy of it
-in which one stage is not done yet, and is followed by a run that is to end with the same dvc.lock and the same bytes of
-every output. The faults:
+It works in a temporary folder, in a fresh clone of the committed files, with the project's .venv and a DVC cache of its
+own, on the sample with `SMALL` parameters. First the clone is run undisturbed. Each fault begins with a copy of it in
+which one stage is undone. The run after the fault must end with the same dvc.lock and the same bytes of every output.
+The faults:
 
-killed       kill -9 of the process group of `make repro` at random moments: the run is started, killed, started again,
-             until it ends; its bytes are compared; it begins from nothing again until it was killed so often
+killed       SIGKILL to the process group of `make repro` at random moments: the run is killed and started again until
+             it ends; its bytes are compared, and it begins from nothing, until it was killed `--kills` times
 interrupted  SIGINT to the process group while a stage works, as Ctrl-C sends it
-kernel       kill -9 of the process of a stage's notebook
-orphaned     SIGTERM, SIGINT or SIGKILL to make alone, to DVC alone or to the runner alone while gbdt works; then other
-             parameters, `OTHER`, and at once the next run, which is to end with the bytes of a run of these
-disk         the copy lies on a tmpfs with room for `ROOM` of what the stage makes; then it is given more
+kernel       SIGKILL to the process of a stage's notebook
+orphaned     SIGTERM, SIGINT or SIGKILL to make alone, to DVC alone or to the runner alone while gbdt works. The next
+             run begins at once with other parameters, `OTHER`, and must end with the bytes of a run with these
+disk         the copy lies on a tmpfs with room for `ROOM` of the stage's outputs, which is enlarged afterwards
 memory       a limit for all processes together, by a cgroup, lowered by a tenth until the stage fails
-together     two runs at once: `make repro`'s own command twice, and plain `dvc repro` twice
-read-only    reports/ or data/ mounted read-only
-torn         dvc.lock, or DVC's own list of locks, cut off at a random place, as a kill at that moment leaves it
-content      a file that a parameter names by its path gets another content between two runs; then it is taken back
+together     two runs at the same time: `make repro`'s own command twice, and plain `dvc repro` twice
+read-only    reports/ or data/ is mounted read-only
+torn         dvc.lock, or DVC's own list of locks, is truncated at a random byte, as a kill at that moment leaves it
+content      a file that a parameter names by its path gets another content between two runs, and then its own again
 interpreter  plain `.venv/bin/dvc repro` without an environment, and with another `python` first on PATH
-root         data.root one level too high or too low, as on another computer, or of one collection alone
-no kernel    a library of Jupyter's is broken, so that no notebook's kernel starts
-ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, of which one is killed
-             or cut off while it works: on the tiny data of tests/support/pipeline.py, `made_long`, up to the networks.
-             Where the head is lost the run fails, and the next one has a new cluster
+root         data.root is one level too high or too low, lies on another computer, or has one collection alone
+no kernel    a library of Jupyter is broken, so that no notebook's kernel starts
+ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, loses a node while it
+             works: the node is killed or cut off. The pipeline is the tiny one of tests/support/pipeline.py,
+             `made_long`, up to the networks. If the head is lost the run fails, and the next one has a new cluster
 
-Disk, read-only and ray need root to mount and to divide the network, memory a cgroup of the first version too; without,
-they are left out and said to be. A row for each is written to reports/benchmarks.json as soon as it is there, and what
-was cut short goes on. A row carries the identity of the code and the data that it was made with. One of earlier code is
-made anew, and stays, marked, until then. At the end the table is written beside that file, as faults.md.
+Disk, read-only and ray need root to mount and to divide the network; memory needs a cgroup of version 1. Without these
+they are left out, and the table says so. A row for each fault is written to reports/benchmarks.json as soon as it is
+measured, and the next run of this program goes on with the missing ones. A row has the identity of the code and the
+data with which it was measured. A row of earlier code is measured again; until then it stays, marked. At the end the
+table is written beside that file, as faults.md.
 """
 
 from __future__ import annotations
@@ -63,17 +64,17 @@ SMALL: dict[str, dict[str, object]] = {
 
 
 class Workshop:
-    """The temporary folder in which the faults are made, one for each identity: what was cut short goes on there."""
+    """The temporary folder of one identity, in which the faults are made and an interrupted program goes on."""
 
     def __init__(self, identity: str) -> None:
         self.folder = Path(tempfile.gettempdir(), f"faults-{identity}")
         self.fresh = self.folder / "fresh"  # never run
         self.source = self.folder / "undisturbed"
         self.copy = self.folder / "copy"  # of one fault
-        self.killed = self.folder / "work"  # of the kills, one after the other
+        self.killed = self.folder / "work"  # of all kills
 
     def undisturbed(self, kind: str) -> tuple[Path, dict]:
-        """The project that a fault of a kind begins with, run undisturbed, and what that run made."""
+        """The project with which a fault of a kind begins, after an undisturbed run, and the results of that run."""
         project = self.folder / "tiny" if kind == "ray" else self.source
         mark = project.with_suffix(".whole")
         if not mark.exists():
@@ -101,10 +102,10 @@ class Workshop:
 
 
 def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dict:
-    """Makes the faults that have no row of the code of now.
+    """Makes the faults that have no row of the present code.
 
     Args:
-        kills: how often `make repro` is killed.
+        kills: number of kills of `make repro`.
         seed: of all random moments and places.
         only: kinds of faults; empty for all.
         out: file of results.
@@ -123,8 +124,10 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
         about = {"fault": fault.kind, "identity": identity, "seconds": time.monotonic() - began}
         results["rows"][fault.name] = about | row
         measure.write("faults", results, out)
-        said = row.get("left_out") or f"{'same bytes after' if row['same'] else 'OTHER BYTES AFTER'}; {row['message']}"
-        print(f"{fault.kind}, {row['where']}: {said}"[:300], flush=True)
+        verdict = (
+            row.get("left_out") or f"{'same bytes after' if row['same'] else 'OTHER BYTES AFTER'}; {row['message']}"
+        )
+        print(f"{fault.kind}, {row['where']}: {verdict}"[:300], flush=True)
     if (not only or "killed" in only) and _kills_left(kills, results):
         _, reference = workshop.undisturbed("killed")
         print(f"undisturbed: {workshop.seconds:.0f} s", flush=True)
@@ -133,7 +136,7 @@ def measured(kills: int, seed: int, only: Sequence[str], out: str | Path) -> dic
             current = _current_kills(results)
             where = current[-1]["where"] if current else "-"
             print(f"{len(current)} of {kills} kills, the last in {where}", flush=True)
-        results["kills"] = _current_kills(results)  # those of earlier code have made way
+        results["kills"] = _current_kills(results)  # without those of earlier code
         measure.write("faults", results, out)
     return results
 
@@ -146,7 +149,7 @@ def missing(faults: Iterator[Fault], results: Mapping, only: Sequence[str] = ())
 
 
 def _made(fault: Fault, workshop: Workshop) -> dict:
-    """The row of a fault, which is made here."""
+    """Makes a fault and returns its row."""
     project, reference = workshop.undisturbed(fault.kind)
     try:
         return FUNCTIONS[fault.kind](workshop.copy, project, reference=reference, **fault.arguments)
@@ -157,9 +160,9 @@ def _made(fault: Fault, workshop: Workshop) -> dict:
 
 
 def kill_repeatedly(workshop: Workshop, kills: int, seed: int, reference: Mapping, results: dict) -> Iterator[None]:
-    """Kills `make repro` at random moments, until so many kills have been followed by a run to the end.
+    """Kills `make repro` at random moments, until there are enough kills and the run after the last one has ended.
 
-    It goes on in the workshop's folder where it was cut short.
+    After an interruption it goes on in the workshop's folder.
 
     Yields:
         After each kill and each end, with its row in results["kills"].
@@ -188,7 +191,7 @@ def kill_repeatedly(workshop: Workshop, kills: int, seed: int, reference: Mappin
 
 
 def _compare(work: Path, ended: runs.Ended, reference: Mapping, results: dict) -> None:
-    """Notes, of all kills that led to this end, whether it has the bytes of the reference."""
+    """Notes for all kills of a run whether it ended with the bytes of the reference."""
     same = ended.status == 0 and runs.state(work) == reference
     for row in _current_kills(results):
         if row["same"] is None:
@@ -208,7 +211,7 @@ def _kills_left(kills: int, results: Mapping) -> bool:
 
 
 def clone(folder: Path) -> Path:
-    """What is committed, with `SMALL` parameters and the environment of this project."""
+    """Clones the committed files, with `SMALL` parameters and the environment of this project."""
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
     (folder / ".venv").symlink_to(PROJECT / ".venv")
     runs.set_parameters(folder, **SMALL)
@@ -217,7 +220,7 @@ def clone(folder: Path) -> Path:
 
 
 def _identity() -> str:
-    """Digest of what is committed and of this benchmark."""
+    """Digest of the committed files and of this benchmark."""
     names = [f"HEAD:{name}" for name in ("stages", "notebooks", "data/sample", "params.yaml", "dvc.yaml", "Makefile")]
     done = subprocess.run(["git", "rev-parse", *names], cwd=PROJECT, capture_output=True, text=True, check=True)
     code = [*sorted(Path(__file__).parent.glob("*.py")), Path(namespaces.__file__), Path(pipeline.__file__)]

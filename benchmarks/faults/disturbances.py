@@ -1,4 +1,4 @@
-"""The faults: each begins with a copy of a finished project, disturbs a run there, and judges the next one."""
+"""The faults: each function copies a finished project, disturbs a run in the copy, and judges the next run."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ from tests.support import pipeline
 COLLECTION = "layout-xla-random"
 #: parameters that are changed between a run whose parent is killed and the next one
 OTHER: dict[str, dict[str, object]] = {"gbdt": {"seeds": 1, "trees": 4}}
-#: who is killed alone, by a pattern of the command line
+#: process that is killed alone -> pattern of its command line
 ALONE = {"make": r"^make ", "DVC": r"-m stages\.repro", "the runner": r"-m stages\.run "}
-TRIES = 4  # to meet a stage at work
-CRAWL = 5.0  # times as long as undisturbed, after which a run with little memory is given up
-#: up to the networks; one thread each, as Ray gives its workers: sums depend on it
+TRIES = 4  # to disturb a stage before it ends
+CRAWL = 5.0  # times the undisturbed seconds, after which a run with little memory is killed
+#: runs the pipeline up to the networks with one thread, as Ray gives its workers, because sums depend on it
 NETWORKS = ("env", "OMP_NUM_THREADS=1", *REPRO, f"gnn@{COLLECTION}")
-#: what makes the tiny pipeline's trainings long enough to be met in their middle; one seed a node
+#: parameters that make the tiny pipeline's trainings long enough to disturb them; one seed for each node
 LONG = {"seeds": 3, "epochs": 400, "patience": 400, "finetune": 2}
-PACK_SECONDS = 4  # for which a file is packed there
+PACK_SECONDS = 4  # seconds that packing a file takes there
 
 
 def at_work(folder: Path, source: Path, stage: str, reference: Mapping, kill: bool, share: float = 0.6) -> dict:
-    """Kills the notebook's process, or interrupts the process group, when `share` of the stage's time is over; again
-    and earlier where the stage had ended by then."""
+    """Kills the notebook's process, or interrupts the process group, when `share` of the stage's time is over.
+
+    If the stage had ended by then, it tries again, earlier.
+    """
     times = json.loads((source / "data" / "times" / f"{stage.replace('@', '-')}.json").read_text())
     for _ in range(TRIES):
         runs.copy(source, folder, stage)
         process, console = runs.start(folder, (*REPRO, stage))
         number = runs.kernel(folder, process)
         time.sleep(share * times["seconds"])
-        if met := number in runs.processes(folder):
+        if disturbed := number in runs.processes(folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL) if kill else os.killpg(process.pid, signal.SIGINT)
-        if (ended := runs.finish(process, console)).status and met:
+        if (ended := runs.finish(process, console)).status and disturbed:
             break
         share /= 2
     return judged(folder, ended, reference, where=stage.partition("@")[0])
@@ -63,7 +65,7 @@ def orphaned(folder: Path, source: Path, target: str, number: int, reference: Ma
     while process.poll() is None and not any("run gbdt " in words for words in runs.processes(folder).values()):
         time.sleep(0.05)
     runs.kernel(folder, process)
-    time.sleep(2)  # the notebook is at its work then, with workers
+    time.sleep(2)  # by then the notebook works, with workers
     (victim,) = (pid for pid, words in runs.processes(folder).items() if re.search(ALONE[target], words))
     os.kill(victim, number)
     ended = runs.finish(process, console)
@@ -75,7 +77,7 @@ def orphaned(folder: Path, source: Path, target: str, number: int, reference: Ma
 
 @functools.cache
 def _with_other_parameters(source: Path, stage: str) -> dict:
-    """What an undisturbed run with `OTHER` parameters makes; once for all rows, as it takes a minute."""
+    """The state after an undisturbed run with `OTHER` parameters; cached, because it takes a minute."""
     folder = runs.copy(source, source.with_name("other"), stage)
     runs.set_parameters(folder, **OTHER)
     if (ended := runs.run(folder)).status:
@@ -86,7 +88,7 @@ def _with_other_parameters(source: Path, stage: str) -> dict:
 
 
 def full(folder: Path, source: Path, stage: str, reference: Mapping, room: float) -> dict:
-    """The stage on a disk that has room for a share of what it writes, which is found out first; then on a larger."""
+    """Runs the stage on a disk with room for a share of its outputs, whose size is measured first; then on a larger."""
     with mounted(folder, "-t", "tmpfs", "-o", "size=75%", "tmpfs") as disk:
         project = runs.copy(source, disk / "project", stage)
         before = used_bytes(disk)
@@ -102,8 +104,11 @@ def full(folder: Path, source: Path, stage: str, reference: Mapping, room: float
 
 
 def starved(folder: Path, source: Path, stage: str, reference: Mapping) -> dict:
-    """The stage with less and less memory until it fails. With almost enough Linux may end nobody, and have all crawl,
-    reading again what it just took from them; such a run is given up, and the next has less."""
+    """Runs the stage with less and less memory until it fails.
+
+    With almost enough memory Linux may kill no process and slow all of them down, because it drops pages that they read
+    again at once. Such a run is killed, and the next one has less memory.
+    """
     with Cgroup() as group:
         runs.copy(source, folder, stage)
         began = time.monotonic()
@@ -121,19 +126,20 @@ def starved(folder: Path, source: Path, stage: str, reference: Mapping) -> dict:
 
 
 def together(folder: Path, source: Path, command: Sequence[str], reference: Mapping) -> dict:
-    """Two runs at once, with work for some ten seconds; at least one of them ends well."""
+    """Starts two runs at the same time, with work for about ten seconds; at least one should succeed."""
     runs.copy(source, folder, f"gbdt@{COLLECTION}", "blend")
     first, second = runs.start(folder, command), runs.start(folder, command)
     both = [runs.finish(*first), runs.finish(*second)]
-    good = [ended.status == 0 for ended in both]
-    refused = both[good.index(False)] if False in good else both[1]
+    succeeded = [ended.status == 0 for ended in both]
+    refused = both[succeeded.index(False)] if False in succeeded else both[1]
     row = judged(
-        folder, refused, reference, where="dvc repro" if command == DVC else "make repro", ended_well=sum(good)
+        folder, refused, reference, where="dvc repro" if command == DVC else "make repro", ended_well=sum(succeeded)
     )
-    return row | {"clear": row["clear"] or all(good)}
+    return row | {"clear": row["clear"] or all(succeeded)}
 
 
 def unwritable(folder: Path, source: Path, stage: str, name: str, reference: Mapping) -> dict:
+    """Runs the stage while a folder of the project is read-only."""
     runs.copy(source, folder, stage)
     with read_only(folder / name):
         ended = runs.run(folder, stage)
@@ -141,7 +147,7 @@ def unwritable(folder: Path, source: Path, stage: str, name: str, reference: Map
 
 
 def torn(folder: Path, source: Path, name: str, draw: str, reference: Mapping) -> dict:
-    """Cuts a file of DVC's off at a random place, drawn by the seed `draw`; the message is of the run that mends it."""
+    """Truncates a file of DVC at a random byte, drawn with the seed `draw`; the message is that of the next run."""
     runs.copy(source, folder)
     path = folder / name
     if name.endswith("rwlock"):
@@ -153,8 +159,7 @@ def torn(folder: Path, source: Path, name: str, draw: str, reference: Mapping) -
 
 
 def made_long(folder: Path) -> Path:
-    """The tiny pipeline, made so that a node can be lost in the middle of its stages; run undisturbed on this machine,
-    up to the networks."""
+    """Copies the tiny pipeline, makes its stages long enough to lose a node in them, and runs it up to the networks."""
     pipeline.copy(folder)
     for name, pattern, instead in (
         ("gnn/training.py", r"^PRINT_SECONDS = \d+$", "PRINT_SECONDS = 2"),
@@ -182,8 +187,18 @@ def node_lost(
     cut: bool = False,
     mended: float | None = None,
 ) -> dict:
-    """A node of a cluster killed, or cut off and, perhaps, mended after so many seconds, while a stage works whose
-    driver runs on a node too."""
+    """Kills a node of a cluster, or cuts it off, while a stage works.
+
+    Args:
+        folder: of the copy.
+        source: the finished project.
+        stage: the stage.
+        driver: the node on which the stage's driver runs.
+        node: the node that is lost.
+        reference: `runs.state` of an undisturbed run.
+        cut: whether the node is cut off and not killed.
+        mended: seconds after which a cut node is connected again; None for never.
+    """
     runs.copy(source, folder, f"{stage}@{COLLECTION}")
     with Cluster() as cluster:
         runs.set_parameters(folder, engine={"kind": "ray", "address": cluster.address})
@@ -208,7 +223,7 @@ def node_lost(
 
 
 def _until_amid(folder: Path, stage: str, process: subprocess.Popen) -> None:
-    """Waits until a stage has left something of each of its tasks that run at the same time."""
+    """Waits until a stage has written a checkpoint or record for each of its parallel tasks."""
     kept, count = {"prune": ("records/*/*.json", 2), "gnn": ("*.safetensors", LONG["seeds"])}[stage]
     end = time.monotonic() + LIMIT
     while process.poll() is None and time.monotonic() < end:

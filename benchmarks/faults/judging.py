@@ -1,4 +1,4 @@
-"""How a run that was disturbed ended, and what the next one makes of it."""
+"""Judges how a disturbed run ended, and how the next run ends."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from benchmarks.faults.runs import PROJECT, REPRO, Ended
 
 
 def judged(folder: Path, ended: Ended, reference: Mapping, command: Sequence[str] = REPRO, **about: object) -> dict:
-    """A row of the results: how the disturbed run ended, and how the next one does.
+    """Runs the pipeline again after a disturbed run, and makes the row of the results.
 
     Args:
         folder: the project.
         ended: the run that was disturbed.
         reference: `runs.state` of an undisturbed run.
-        command: of the next run, which is made here.
-        about: more of the row, as where the fault was.
+        command: of the next run.
+        about: further entries of the row, such as where the fault was.
 
     Returns:
-        `about`, and: the run's status and message; clear, whether it failed in words; orphans, command lines of
-        processes that it left; half_written, files that it left; same, whether the next run ends with the bytes of the
-        reference; after, what that one said if not.
+        `about`; status and message of the disturbed run; clear, whether it failed with a message and no traceback;
+        orphans, command lines of processes that it left; half_written, files that it left; same, whether the next run
+        ends with the bytes of the reference; after, the next run's message if it does not.
     """
     orphans = runs.left(folder)
     half_written = runs.parts(folder)
@@ -40,5 +40,5 @@ def judged(folder: Path, ended: Ended, reference: Mapping, command: Sequence[str
 
 
 def good(row: Mapping) -> bool:
-    """Whether the fault did what it may: one clear line, nothing left behind, the same bytes after."""
+    """Whether a fault was handled: a clear message, nothing left behind, and the same bytes after the next run."""
     return bool(row["same"] and row["clear"] and not row["orphans"] and not row["half_written"])

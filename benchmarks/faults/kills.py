@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults.kills [--collection layout:xla:random] [--kills 10] [--seed 0]
 
-Both runs use the collection's parameters in params.yaml on a copy of data/prune and data/pad in a temporary folder. The
-disturbed one is started, killed with SIGKILL (with its children) after a random time, and started again; where it has
-ended before its kill, its bytes are compared and it begins anew, until it has been killed so often. Then it runs to
-its end. A line per kill says when, and where its checkpoints stood. They go to reports/benchmarks.json one by one, and
-this program, cut short, goes on in its folder with the kills that are left.
+Both runs use the collection's parameters in params.yaml, on a copy of data/prune and data/pad in a temporary folder.
+The disturbed run is started, killed after a random time with SIGKILL, together with its children, and started again. If
+it ends before its kill, its bytes are compared and it begins from nothing. After the last kill it runs to its end. Each
+kill prints a line with its time and the states of the checkpoints, which is also written to reports/benchmarks.json. If
+this program is interrupted, the next run goes on in the same folder with the remaining kills.
 """
 
 from __future__ import annotations
@@ -34,13 +34,24 @@ RUN = "import json, sys; from stages import gnn; gnn.run(**json.loads(sys.argv[1
 
 
 def start(arguments: dict) -> subprocess.Popen:
-    """The stage in a process group of its own, so that a kill takes its workers too."""
+    """Starts the stage in a process group of its own, so that a kill ends its workers too."""
     command = [sys.executable, "-c", RUN, json.dumps(arguments)]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
 def kill_after(arguments: dict, seconds: float) -> bool:
-    """Starts the stage and kills it after so many seconds; False where it ended before. RuntimeError if it failed."""
+    """Starts the stage and kills it after a time.
+
+    Args:
+        knobs: arguments of the stage.
+        seconds: when to kill it.
+
+    Returns:
+        Whether it was killed; False if it ended before.
+
+    Raises:
+        RuntimeError: the stage failed.
+    """
     process = start(arguments)
     try:
         if process.wait(seconds):
@@ -53,37 +64,50 @@ def kill_after(arguments: dict, seconds: float) -> bool:
 
 
 def outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of each output by its name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def reached(folder: Path) -> list[str]:
-    """Where each checkpoint stands."""
-    found = []
+    """The state of each checkpoint, as "part epoch.step"."""
+    states = []
     for path in sorted(folder.glob("[0-9]*.safetensors")):
         with safe_open(path, "numpy") as file:
             progress = json.loads(file.metadata()["training"])["progress"]
-        found.append(f"{progress['part']} {progress['epoch']}.{progress['step']}")
-    return found
+        states.append(f"{progress['part']} {progress['epoch']}.{progress['step']}")
+    return states
 
 
 def copied(source: Path, folder: Path, collection: str) -> None:
-    """The collection's graphs, without what an earlier run made of them."""
+    """Copies the collection's pruned and padded graphs to a new folder, without outputs of an earlier run."""
     shutil.rmtree(folder, ignore_errors=True)
     for stage in ("prune", "pad"):
         shutil.copytree(source / stage / slug(collection), folder / stage / slug(collection))
 
 
 def disturb(collection: str, knobs: dict, kills: int, seed: int, source: Path, out: str | Path) -> dict:
-    """Runs the stage undisturbed, then killed so often, and returns what is written to `out` under "kills": the seconds
-    of the undisturbed run, a row per kill (seconds, standing) and whether all runs to the end had the same bytes."""
+    """Runs the stage undisturbed, and then disturbed by kills.
+
+    Args:
+        collection: official name.
+        knobs: the stage's parameters.
+        kills: their number.
+        seed: of the random times.
+        source: the folder of all data.
+        out: file of results.
+
+    Returns:
+        The results, which are written to `out` under "kills": seconds of the undisturbed run, a row per kill (seconds,
+        standing), and whether all finished runs had the same bytes.
+    """
     files = sorted(path for stage in ("prune", "pad") for path in (source / stage / slug(collection)).rglob("*.*"))
-    known = measure.identity(
+    identity = measure.identity(
         collection, knobs, kills, seed, [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
     )
-    folder = Path(tempfile.gettempdir(), f"kills-{known}")
+    folder = Path(tempfile.gettempdir(), f"kills-{identity}")
     results = measure.read("kills", out)
-    if results.get("identity") != known or not folder.exists():
-        results = {"identity": known, "collection": collection, "rows": [], "same": None}
+    if results.get("identity") != identity or not folder.exists():
+        results = {"identity": identity, "collection": collection, "rows": [], "same": None}
     data = {name: folder / name for name in ("undisturbed", "disturbed")}
     made = {name: data[name] / "gnn" / slug(collection) for name in data}
     call = {name: {"collection": collection, "knobs": knobs, "data": str(data[name])} for name in data}

@@ -1,4 +1,4 @@
-"""What of this machine a fault takes away: the right to write, room on a disk, memory. It needs root."""
+"""Takes resources of this machine away: the right to write, room on a disk, memory. It needs root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CGROUP = Path("/sys/fs/cgroup/memory")
 
 
 def needs_root() -> None:
-    """Raises Missing where nothing can be mounted."""
+    """Raises Missing if this process cannot mount."""
     if os.geteuid() != 0 or not shutil.which("mount"):
         raise Missing("needs root, to mount")
     done = subprocess.run(["unshare", "--mount", "true"], capture_output=True)
@@ -26,7 +26,7 @@ def needs_root() -> None:
 
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """A folder with something mounted on it, for as long as that."""
+    """A context in which a file system is mounted on a folder."""
     needs_root()
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", *options, str(folder)], check=True)
@@ -38,7 +38,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A folder that nothing can be written to, for as long as that."""
+    """A context in which a folder is read-only."""
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
         yield
@@ -51,7 +51,7 @@ def used_bytes(folder: Path) -> int:
 
 
 class Cgroup:
-    """A limit for the memory of all processes in it together."""
+    """A limit for the memory of a group of processes. A context."""
 
     def __init__(self) -> None:
         self.path = CGROUP / f"faults-{os.getpid()}"
@@ -79,7 +79,7 @@ class Cgroup:
             subprocess.run(["umount", str(CGROUP)], check=True)
 
     def limit(self, size: int) -> None:
-        """Sets the limit, in bytes, and lets the peak begin anew."""
+        """Sets the limit, in bytes, and resets the peak."""
         (self.path / "memory.limit_in_bytes").write_text(str(size))
         (self.path / "memory.max_usage_in_bytes").write_text("0")
 
@@ -88,5 +88,5 @@ class Cgroup:
         return int((self.path / "memory.max_usage_in_bytes").read_text())
 
     def enter(self) -> None:
-        """Puts the calling process in: what a child does before its command."""
+        """Adds the calling process to the group; a child calls it before its command."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))

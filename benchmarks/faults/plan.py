@@ -1,4 +1,4 @@
-"""Every fault that is tried, with the function that makes it and a name that does not change when others are added."""
+"""The list of all faults, each with its function and a name that stays when other faults are added."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """What the results keep its row under."""
-        told = {key: "dvc" if value == DVC else "stages" if value == REPRO else value for key, value in self._items()}
-        return f"{self.kind} {json.dumps(told)}"
+        """The key of its row in the results."""
+        words = {key: "dvc" if value == DVC else "stages" if value == REPRO else value for key, value in self._items()}
+        return f"{self.kind} {json.dumps(words)}"
 
     def _items(self) -> list[tuple[str, object]]:
         return sorted(self.arguments.items())

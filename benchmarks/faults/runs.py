@@ -1,4 +1,4 @@
-"""Runs of the pipeline in a folder: started, waited for, compared, and what they leave behind."""
+"""Starts runs of the pipeline in a folder, waits for them, and reads their outputs and what they leave behind."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ import yaml
 PROJECT = Path(__file__).parents[2]
 REPRO = (sys.executable, "-m", "stages.repro")
 DVC = (sys.executable, "-m", "dvc", "repro")
-MAKE = ("make", "repro", "RUN=")  # without looking at what is installed
-PATIENCE = 5.0  # seconds for processes of a run that was killed to end by themselves
+MAKE = ("make", "repro", "RUN=")  # it does not check the installed packages
+PATIENCE = 5.0  # seconds within which the processes of a killed run should end
 LIMIT = 600.0  # seconds after which a run counts as hanging
-HUNG = 124  # its status then, as that of `timeout`
+HUNG = 124  # the status of a run that hangs, as for `timeout`
 #: lines on the console that are no message: DVC's progress, the stages' own
 _PROGRESS = (
     "Stage '",
@@ -39,32 +39,37 @@ _PROGRESS = (
     "dvc config",
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_RAY = re.compile(r"\(raylet\)(?= The node with node id: \w+)")  # which it prints at the end of a line of progress
-_BAR = re.compile(r"[^\r\n]*\d%\|[^\r\n]*?\[[^\]\r\n]*\]")  # of progress; who ends then speaks on its line
+_RAY = re.compile(r"\(raylet\)(?= The node with node id: \w+)")  # Ray prints it after a progress bar, on its line
+_BAR = re.compile(r"[^\r\n]*\d%\|[^\r\n]*?\[[^\]\r\n]*\]")  # a progress bar; a message may follow on its line
 _EACH = "ERROR: failed to transfer"  # DVC's, one for every file; another line follows
 _SECOND = "ERROR: failed to reproduce"  # DVC's own line after that of a stage
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that is over: its exit status, negative for a signal's, and what it wrote to the console."""
+    """A run that has ended.
+
+    Attributes:
+        status: its exit status; negative for a signal.
+        text: its output on the console.
+    """
 
     status: int
     text: str
 
     @property
     def message(self) -> str:
-        """What it said beside its progress; its lines parted by " / "."""
+        """Its output without progress; " / " separates the lines."""
         text = _BAR.sub("", _RAY.sub("\n(raylet)", _COLOUR.sub("", self.text)))
-        said = [line.rpartition("\r")[2].strip() for line in text.split("\n")]
-        words = [line for line in said if line and not line.startswith(_PROGRESS) and " epoch " not in line]
+        lines = [line.rpartition("\r")[2].strip() for line in text.split("\n")]
+        words = [line for line in lines if line and not line.startswith(_PROGRESS) and " epoch " not in line]
         words = [line for line in words if not line.startswith(_EACH)] or words
         own = [line for line in words if not (line.startswith(_SECOND) and "failed to run" in line)]
         return " / ".join(own or words)
 
     @property
     def clear(self) -> bool:
-        """Whether it failed in words: some, and no traceback."""
+        """Whether it failed with a message and no traceback."""
         return self.status not in (0, HUNG) and bool(self.message) and "Traceback" not in self.text
 
 
@@ -77,7 +82,7 @@ def start(folder: Path, command: Sequence[str] = REPRO, **options) -> tuple[subp
         options: of `subprocess.Popen`.
 
     Returns:
-        The process, and the file of what it writes to the console.
+        The process, and the file of its output.
     """
     environment = os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -100,7 +105,7 @@ def start(folder: Path, command: Sequence[str] = REPRO, **options) -> tuple[subp
 
 
 def finish(process: subprocess.Popen, console: Path, limit: float = LIMIT) -> Ended:
-    """Waits for the end of what `start` began; what takes more seconds than the limit is killed, and `HUNG`."""
+    """Waits for the end of a run that `start` began; after `limit` seconds it is killed, with the status `HUNG`."""
     try:
         status = process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -113,7 +118,7 @@ def finish(process: subprocess.Popen, console: Path, limit: float = LIMIT) -> En
 
 
 def run(folder: Path, *targets: str, command: Sequence[str] = REPRO, limit: float = LIMIT, **options) -> Ended:
-    """Runs a command, with targets of DVC's, and waits for its end, as `start` and `finish`."""
+    """Runs a command with DVC's targets and waits for its end; see `start` and `finish`."""
     return finish(*start(folder, (*command, *targets), **options), limit)
 
 
@@ -123,7 +128,7 @@ def locked(folder: Path) -> dict[str, dict]:
 
 
 def state(folder: Path) -> dict:
-    """What a run made: dvc.lock, and the digest of every file of every output."""
+    """The results of a run: the stages in dvc.lock, and the digest of every output file."""
     stages = locked(folder)
     digests = {}
     for stage in stages.values():
@@ -136,14 +141,14 @@ def state(folder: Path) -> dict:
 
 
 def copy(source: Path, folder: Path, *undone: str) -> Path:
-    """Copies a finished project so that these stages are not done there.
+    """Copies a finished project and undoes some of its stages.
 
-    Their outputs are missing in the folder, in dvc.lock and in DVC's cache. So is what the stages keep for themselves,
-    and DVC's cache of runs, which would bring them back.
+    The copy lacks their outputs, in the folder, in dvc.lock and in DVC's cache. It also lacks the kept results of all
+    stages and DVC's cache of runs, from which the outputs would come back.
 
     Args:
         source: the finished project.
-        folder: the copy's place; what was there goes.
+        folder: of the copy; its earlier content is removed.
         undone: names of stages, as in dvc.lock.
 
     Returns:
@@ -187,13 +192,13 @@ def processes(folder: Path) -> dict[int, str]:
         with contextlib.suppress(OSError):
             if Path(os.readlink(path / "cwd")).is_relative_to(folder):
                 words = (path / "cmdline").read_text(errors="replace").split("\0")
-                if words != [""]:  # of a process that has ended
+                if words != [""]:  # a process that has ended has none
                     commands[int(path.name)] = " ".join(words)
     return commands
 
 
 def left(folder: Path) -> list[str]:
-    """Command lines of processes that do not end by themselves; they are ended."""
+    """Waits for the processes in a folder to end, kills the rest, and returns their command lines."""
     end = time.monotonic() + PATIENCE
     while (remaining := processes(folder)) and time.monotonic() < end:
         time.sleep(0.2)
@@ -204,13 +209,13 @@ def left(folder: Path) -> list[str]:
 
 
 def parts(folder: Path) -> list[str]:
-    """Files of outputs that are not written to their end and stand where whole ones are looked for."""
+    """Half-written files in folders of outputs."""
     paths = (path.relative_to(folder) for name in ("data", "reports") for path in (folder / name).rglob("*.part"))
     return sorted(str(path) for path in paths if path.parts[1] not in ("checkpoints", "states", "trained"))
 
 
 def kernel(folder: Path, process: subprocess.Popen) -> int | None:
-    """The process of the notebook, as soon as it is there; None where the run ends before."""
+    """Waits for the process of the notebook and returns its number; None if the run ends before."""
     while process.poll() is None:
         for number, words in processes(folder).items():
             if "ipykernel_launcher" in words:

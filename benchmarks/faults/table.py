@@ -5,16 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-SHOWN = 300  # characters of what a run says; of Ray's, results have the rest
+LONGEST = 300  # characters of a message in the table; the results have the whole message
 EARLIER = "made with earlier code"
 
 
 def page(results: Mapping, parameters: Mapping, order: Sequence[str] = ()) -> str:
-    """The page: what the faults are, and the table.
+    """Writes the page: an introduction and the table.
 
     Args:
         results: as `table`.
-        parameters: with which the pipeline ran.
+        parameters: of the pipeline's runs.
         order: as `table`.
     """
     return f"""\
@@ -33,20 +33,20 @@ def table(results: Mapping, order: Sequence[str] = ()) -> str:
     """The results as a table of Markdown.
 
     Args:
-        results: identity, that of the code and the data now; kills, a list of rows; rows, name -> row. A row's own
-            `identity` tells what it was made with.
-        order: names of rows in the order of the table; those of other names follow, sorted.
+        results: identity, of the present code and data; kills, a list of rows; rows, name -> row. The `identity` of a
+            row is that of the code and data with which it was measured.
+        order: names of rows in the order of the table; other rows follow, sorted by name.
     """
     lines = ["| fault | where | what it says | same bytes after |", "|---|---|---|---|"]
     lines += _kills(results)
-    places = {name: place for place, name in enumerate(order)}
-    for name in sorted(results["rows"], key=lambda name: (places.get(name, len(places)), name)):
+    ranks = {name: rank for rank, name in enumerate(order)}
+    for name in sorted(results["rows"], key=lambda name: (ranks.get(name, len(ranks)), name)):
         lines.append(_line(results["rows"][name], results.get("identity")))
     return "\n".join(lines)
 
 
 def _kills(results: Mapping) -> Iterable[str]:
-    """A line for the kills by the code of now, and one for those by earlier code."""
+    """A line for the kills of the present code, and one for those of earlier code."""
     identity = results.get("identity")
     current = [row for row in results["kills"] if row.get("identity") == identity]
     earlier = [row for row in results["kills"] if row.get("identity") != identity]
@@ -73,11 +73,11 @@ def _line(row: Mapping, identity: str | None) -> str:
         words.append("goes on to its end")
     if row["message"]:
         words.append(row["message"])
-    said = textwrap.shorten("; ".join(words), SHOWN, placeholder=" …").replace("|", "\\|")
+    message = textwrap.shorten("; ".join(words), LONGEST, placeholder=" …").replace("|", "\\|")
     verdict = "yes" if row["same"] else "NO"
     faults = [name for name in ("orphans", "half_written") if row[name]]
     if not row["clear"]:
         faults.append("not clear")
     if faults:
         verdict += f"; {', '.join(faults)}"
-    return f"| {row['fault']} | {where} | {said} | {verdict}{mark} |"
+    return f"| {row['fault']} | {where} | {message} | {verdict}{mark} |"
