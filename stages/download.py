@@ -1,14 +1,14 @@
 """The competition's data: `python -m stages.download FOLDER` fetches TpuGraphs, `--zip FILE` unpacks Kaggle's zip.
 
-The 15 archives of Google's mirror, npz_COLLECTION_SPLIT.tar, are fetched one after the other and unpacked below
-FOLDER/npz_all, which is what params.yaml's data.root names. An archive is removed once it is unpacked, and noted in
-FOLDER/fetched, so that a run that was broken off goes on: with the next byte of an archive, or the next archive.
+It fetches the 15 archives of Google's mirror, npz_COLLECTION_SPLIT.tar, one after the other, and unpacks them below
+FOLDER/npz_all, the folder for data.root in params.yaml. It removes an archive once it is unpacked and notes it in
+FOLDER/fetched. A run after an interrupted one therefore goes on with the next byte of the archive, or the next archive.
 
-Archives are not trusted: of a tar or zip only files named npz/COLLECTION/SPLIT/ID.npz are written, each is opened as
-the pipeline will (all arrays but the configurations are read, which prune checks), and nothing else leaves them.
+Archives are not trusted. Only files named npz/COLLECTION/SPLIT/ID.npz are written, and each is opened as the pipeline
+opens it: all arrays are read but the configurations, which prune checks.
 
-The retries are our own: urllib3's Retry ends where an answer begins, and pooch fetches a file anew. What matters here,
-going on within an archive of the same version, neither does.
+The retries are our own, because they continue within an archive as long as its version is the same. urllib3's Retry
+ends where an answer begins, and pooch fetches a whole file again.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ from stages.engine import files
 from stages.engine.errors import InputError
 from stages.graphs import collection as collections
 from stages.graphs import npz
+from stages.runner import failures
 
 SOURCE = "http://download.tensorflow.org/data/tpu_graphs/v0"
-TRIES = 6  # one after the other without a byte in between
-PAUSE = 2.0  # seconds after the first of them; it doubles
-LONGEST_PAUSE = 120.0  # seconds, though a server may ask for more
+TRIES = 6  # in a row that bring no byte
+PAUSE = 2.0  # seconds after the first try; it doubles with each
+LONGEST_PAUSE = 120.0  # seconds, even if a server asks for more
 TIMEOUT = 60.0  # seconds without an answer
 PIECE = 1 << 20  # bytes
-BLOCK = 512  # of a tar, which ends with two of zeros
+BLOCK = 512  # bytes; a tar ends with two blocks of zeros
 SUBMISSION = "sample_submission.csv"
 _SPLITS = {
     f"npz/{name.replace(':', '/')}/{split}": (name, split)
@@ -59,7 +60,15 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class Archive:
-    """One tar of the mirror: its name, address, bytes, what tells its version, and its MD5 in base 64 where told."""
+    """One tar of the mirror.
+
+    Attributes:
+        name: npz_COLLECTION_SPLIT.tar.
+        url: its address.
+        size: bytes.
+        version: its ETag or date of modification; None if the server sends neither.
+        md5: in base 64; None if the server does not send it.
+    """
 
     name: str
     url: str
@@ -69,20 +78,25 @@ class Archive:
 
 
 def fetch(folder: str | Path, source: str = SOURCE) -> None:
-    """Fetches and unpacks all archives of `source` that are not there yet, and says first how much disk that takes.
+    """Fetches and unpacks all archives that are still missing, and first prints how much disk they take.
 
-    InputError, with what there is kept: an address that is not there, a server that keeps failing, an archive of other
-    length or content than told or with foreign names, a file that is no graph, too little room on the disk.
+    Args:
+        folder: where to unpack them; it need not exist.
+        source: address of the folder of the archives.
+
+    Raises:
+        InputError: the address does not exist; the server keeps failing; an archive has another length or content than
+            its server says, or foreign names; a file is no graph; the disk has too little room. What was fetched stays.
     """
     folder = _prepared(folder)
     names = [f"npz_{name.replace(':', '_')}_{split}.tar" for name, split in _SPLITS.values()]
     missing = [name for name in names if not (folder / "fetched" / name).exists()]
     archives = [_ask(name, f"{source.rstrip('/')}/{name}") for name in missing]
-    there = {archive: _size(_part(folder, archive)) for archive in archives}
+    fetched = {archive: _size(_part(folder, archive)) for archive in archives}
     total = sum(archive.size for archive in archives)
     print(f"{len(names) - len(archives)} archives are there, {len(archives)} of {_bytes(total)} are to be fetched")
-    # Each archive lies beside what it is unpacked to, but only one at a time.
-    _check_room(folder, total + max((archive.size for archive in archives), default=0) - sum(there.values()))
+    # One archive at a time lies on the disk together with its unpacked files.
+    _check_room(folder, total + max((archive.size for archive in archives), default=0) - sum(fetched.values()))
     with tqdm(total=total, desc="fetch", unit="B", unit_scale=True, mininterval=1) as progress:
         for archive in archives:
             part = _part(folder, archive)
@@ -94,33 +108,40 @@ def fetch(folder: str | Path, source: str = SOURCE) -> None:
                 raise _room_fault(error, folder) from None
             part.unlink()
             part.with_suffix(".version").unlink()
-    _told(folder)
+    _print_root(folder)
 
 
 def unpack_zip(path: str | Path, folder: str | Path) -> None:
     """Unpacks the competition's zip: its graphs, and its sample_submission.csv beside npz_all.
 
-    A file that is there in the zip's size stays, so a run that was broken off goes on. InputError as for `fetch`.
+    A file that already has the size that the zip says is left alone, so a run after an interrupted one goes on.
+
+    Args:
+        path: the zip.
+        folder: where to unpack it; it need not exist.
+
+    Raises:
+        InputError: the zip is missing, damaged or another one; a file in it is no graph; the disk has too little room.
     """
     folder = _prepared(folder)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [(member, _place(member.filename, path)) for member in archive.infolist() if not member.is_dir()]
-            found = [(member, place) for member, place in members if place or Path(member.filename).name == SUBMISSION]
-            if not any(place for _, place in found):
+            members = [(member, _target(member.filename, path)) for member in archive.infolist() if not member.is_dir()]
+            parts = [(member, graph) for member, graph in members if graph or Path(member.filename).name == SUBMISSION]
+            if not any(graph for _, graph in parts):
                 raise InputError(f"{path}: holds no npz/COLLECTION/SPLIT/ID.npz; give the competition's zip")
-            wanted = [
-                (member, place, target)
-                for member, place in found
-                if _size(target := folder / "npz_all" / place if place else folder / SUBMISSION) != member.file_size
+            missing = [
+                (member, graph, target)
+                for member, graph in parts
+                if _size(target := folder / "npz_all" / graph if graph else folder / SUBMISSION) != member.file_size
             ]
-            total = sum(member.file_size for member, *_ in wanted)
-            print(f"{len(found) - len(wanted)} files are there, {len(wanted)} of {_bytes(total)} are to be unpacked")
+            total = sum(member.file_size for member, *_ in missing)
+            print(f"{len(parts) - len(missing)} files are there, {len(missing)} of {_bytes(total)} are to be unpacked")
             _check_room(folder, total)
             with tqdm(total=total, desc="unpack", unit="B", unit_scale=True, mininterval=1) as progress:
-                for member, place, target in wanted:
+                for member, graph, target in missing:
                     with archive.open(member) as content:
-                        _write(content, target, place)
+                        _write(content, target, graph)
                     progress.update(member.file_size)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give the competition's zip") from None
@@ -130,11 +151,11 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
         raise _room_fault(error, folder) from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: is no zip or is damaged ({error}); fetch it again") from None
-    _told(folder)
+    _print_root(folder)
 
 
 def _prepared(folder: str | Path) -> Path:
-    """The folder, made, and told to git as none of its business."""
+    """Makes the folder, with a .gitignore that keeps all of it out of git."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,12 +166,12 @@ def _prepared(folder: str | Path) -> Path:
     return folder
 
 
-def _told(folder: Path) -> None:
+def _print_root(folder: Path) -> None:
     print(f"done; in params.yaml set data.root: {folder / 'npz_all'}")
 
 
 def _ask(name: str, url: str) -> Archive:
-    """An archive's size and version, asked of its server."""
+    """Asks the server for an archive's size and version."""
     with _request(url, "HEAD") as answer:
         length = answer.headers.get("Content-Length", "")
         if not length.isdecimal() or not int(length):
@@ -163,16 +184,17 @@ def _version(headers: Message) -> str | None:
 
 
 def _md5(headers: Message) -> str | None:
-    """The MD5 that Google's storage tells of what it sends, in base 64."""
-    found = re.search(r"md5=([A-Za-z0-9+/]{22}==)", ",".join(headers.get_all("x-goog-hash", [])))
-    return found[1] if found else None
+    """The MD5 that Google's storage sends with a file, in base 64; None if there is none."""
+    match = re.search(r"md5=([A-Za-z0-9+/]{22}==)", ",".join(headers.get_all("x-goog-hash", [])))
+    return match[1] if match else None
 
 
 @contextmanager
 def _request(url: str, method: str, headers: dict[str, str] | None = None) -> Iterator[http.client.HTTPResponse]:
-    """An answer of the server, which is asked again where it is busy or cannot be reached.
+    """The server's answer to a request, which is repeated while the server is busy or cannot be reached.
 
-    InputError for an answer that stays the same however often one asks, or after `TRIES`.
+    Raises:
+        InputError: the server refuses the request, or did not answer in `TRIES` tries.
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url}: is no web address; begin it with http:// or https://")
@@ -189,7 +211,7 @@ def _request(url: str, method: str, headers: dict[str, str] | None = None) -> It
                 raise InputError(f"{url}: {fault}; give another --source, or the competition's zip") from None
             asked = error.headers.get("Retry-After", "")
             pause = float(asked) if asked.isdecimal() else 0.0
-        except (OSError, http.client.HTTPException) as error:  # urllib's URLError among them
+        except (OSError, http.client.HTTPException) as error:  # OSError includes urllib's URLError
             fault = f"cannot be reached ({getattr(error, 'reason', error) or type(error).__name__})"
         else:
             with answer:
@@ -209,11 +231,11 @@ def _part(folder: Path, archive: Archive) -> Path:
 
 
 def _download(archive: Archive, part: Path, progress: tqdm) -> None:
-    """Fetches what is missing of an archive, again from where the connection broke."""
-    known = part.with_suffix(".version")
-    if _size(part) > archive.size or (_size(part) and _text(known) != str(archive.version)):
+    """Fetches the missing bytes of an archive; after a broken connection it goes on with the next byte."""
+    version_file = part.with_suffix(".version")
+    if _size(part) > archive.size or (_size(part) and _text(version_file) != str(archive.version)):
         part.unlink()  # it is a part of another version
-    known.write_text(str(archive.version))
+    version_file.write_text(str(archive.version))
     progress.update(_size(part))
     tried = 0
     while (start := _size(part)) < archive.size:
@@ -221,7 +243,7 @@ def _download(archive: Archive, part: Path, progress: tqdm) -> None:
         if start and archive.version:
             headers["If-Range"] = archive.version
         with _request(archive.url, "GET", headers) as answer:
-            if answer.status != 206 and start:  # all of it, from the first byte
+            if answer.status != 206 and start:  # the server sends the whole archive, from the first byte
                 progress.update(-start)
                 start = 0
             _check_answer(archive, answer, start)
@@ -233,7 +255,7 @@ def _download(archive: Archive, part: Path, progress: tqdm) -> None:
                         file.write(piece)
                         progress.update(len(piece))
             except (http.client.HTTPException, ConnectionError, TimeoutError):
-                pass  # what has come is kept
+                pass  # the bytes that arrived are kept
         tried = 0 if _size(part) > start else tried + 1
         if tried == TRIES:
             fault = f"ends after {_size(part)} of {archive.size} bytes, {TRIES} times"
@@ -246,10 +268,10 @@ def _download(archive: Archive, part: Path, progress: tqdm) -> None:
 
 
 def _check_answer(archive: Archive, answer: http.client.HTTPResponse, start: int) -> None:
-    """InputError unless what follows is the archive that was asked for, from byte `start` on."""
-    told = f"bytes {start}-{archive.size - 1}/{archive.size}"
-    if answer.status == 206 and answer.headers.get("Content-Range") != told:
-        raise InputError(f"{archive.url}: sends {answer.headers.get('Content-Range')}, not {told}; run again")
+    """Raises InputError unless the answer is the archive from byte `start` on."""
+    expected = f"bytes {start}-{archive.size - 1}/{archive.size}"
+    if answer.status == 206 and answer.headers.get("Content-Range") != expected:
+        raise InputError(f"{archive.url}: sends {answer.headers.get('Content-Range')}, not {expected}; run again")
     length = answer.headers.get("Content-Length")
     if length and int(length) != archive.size - start:
         raise InputError(f"{archive.url}: sends {length} bytes, not {archive.size - start}; run again")
@@ -261,10 +283,14 @@ def _digest(path: Path) -> str:
 
 
 def _unpack_tar(archive: Archive, path: Path, folder: Path) -> int:
-    """Writes the graphs of a tar below FOLDER/npz_all and returns their number.
+    """Writes the graphs of a tar below FOLDER/npz_all.
 
-    InputError for anything else in it but folders, before anything is written. A tar that is damaged, or holds a graph
-    that is, is removed, so that it is fetched anew.
+    Returns:
+        Their number.
+
+    Raises:
+        InputError: the tar holds a file that is no graph, and nothing is written; or the tar or a graph in it is
+            damaged, and the tar is removed, so that the next run fetches it again.
     """
     try:
         with open(path, "rb") as content:
@@ -274,8 +300,8 @@ def _unpack_tar(archive: Archive, path: Path, folder: Path) -> int:
             content.seek(0)
             with tarfile.open(fileobj=content, mode="r:") as tar:
                 members = list(_graphs(archive, tar))
-                for member, place in members:
-                    _write(tar.extractfile(member), folder / "npz_all" / place, place)
+                for member, graph in members:
+                    _write(tar.extractfile(member), folder / "npz_all" / graph, graph)
     except _Damage as error:
         path.unlink()
         raise InputError(str(error)) from None
@@ -292,46 +318,64 @@ def _unpack_tar(archive: Archive, path: Path, folder: Path) -> int:
 
 
 def _graphs(archive: Archive, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """The members of a tar and where they belong."""
+    """The members of a tar that are graphs, and their paths below npz_all; InputError for a member that is no graph."""
     end = 0
     for member in tar:
-        if member.size < 0 or member.offset < end:  # else a tar could lead back to its own beginning for ever
+        if member.size < 0 or member.offset < end:  # it could lead back to the tar's beginning, without end
             raise tarfile.ReadError("its members overlap")
         end = member.offset_data
         if member.isdir():
             continue
-        place = _place(member.name, archive.url)
-        if place is None or not member.isreg() or member.issparse():
-            raise InputError(f"{archive.url}: holds {_shown(member.name)}, which is no graph; give another --source")
-        yield member, place
+        graph = _target(member.name, archive.url)
+        if graph is None or not member.isreg() or member.issparse():
+            raise InputError(
+                f"{archive.url}: holds {_printable(member.name)}, which is no graph; give another --source"
+            )
+        yield member, graph
 
 
 class _Damage(InputError):
     """A graph in an archive is damaged."""
 
 
-def _place(name: str, source: str | Path) -> str | None:
-    """Where below npz_all a member belongs: npz/COLLECTION/SPLIT/ID.npz, or None for what is no graph.
+def _target(name: str, source: str | Path) -> str | None:
+    """The path below npz_all to which a member of an archive belongs.
 
-    InputError for a name that leads out of the archive, or to a file that can be no graph's.
+    Args:
+        name: of the member.
+        source: of the archive, for the message.
+
+    Returns:
+        npz/COLLECTION/SPLIT/ID.npz; None for a member that is no graph.
+
+    Raises:
+        InputError: the name leads out of the archive, or is not allowed for a graph.
     """
     parts = name.removeprefix("./").removeprefix("npz_all/").split("/")
     if name.startswith("/") or ".." in parts or "\\" in name:
-        raise InputError(f"{source}: holds {_shown(name)}, which leads out of it; give another --source")
+        raise InputError(f"{source}: holds {_printable(name)}, which leads out of it; give another --source")
     folder, file = "/".join(parts[:-1]), parts[-1]
     if folder not in _SPLITS or not file.endswith(".npz"):
         return None
     if fault := collections.name_fault(Path(file).stem):
-        raise InputError(f"{source}: holds {_shown(name)}, whose name {fault}; give another --source")
+        raise InputError(f"{source}: holds {_printable(name)}, whose name {fault}; give another --source")
     return f"{folder}/{file}"
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
+    """A name from an archive in ASCII, of limited length, fit for a message."""
     return ascii(name[: collections.LONGEST_NAME])
 
 
 def _write(content: BinaryIO, target: Path, graph: str | None) -> None:
-    """Writes a file, whole or not at all; a graph is opened, as prune will, before it takes its name."""
+    """Writes a file, whole or not at all.
+
+    Args:
+        content: of the file.
+        target: its path.
+        graph: its path below npz_all if it is a graph, which is then opened, as prune opens it, before it gets its
+            name; None for another file.
+    """
     beside = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -366,7 +410,7 @@ def _bytes(count: int) -> str:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Bytes of a file; 0 if there is none."""
     return path.stat().st_size if path.is_file() else 0
 
 
@@ -375,24 +419,24 @@ def _text(path: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 1 after one line on what is wrong."""
+    """Runs the command line.
+
+    Returns:
+        The exit status: 0, 130 after an interrupt, or 1 after one line on stderr.
+    """
     parser = argparse.ArgumentParser(prog="python -m stages.download", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/tpugraphs"), help="default: data/tpugraphs")
     parser.add_argument("--source", default=SOURCE, help="address of the folder of the archives")
     parser.add_argument("--zip", type=Path, help="the competition's zip, instead of the mirror")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         if options.zip:
             unpack_zip(options.zip, options.folder)
         else:
             fetch(options.folder, options.source)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run again, it goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+
+    return failures.exit_status(work, "interrupted; run again, it goes on where it was")
 
 
 if __name__ == "__main__":

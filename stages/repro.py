@@ -1,11 +1,13 @@
-"""`dvc repro`, once at a time in a folder: `python -m stages.repro [arguments of dvc repro]`; `make repro` runs it.
+"""`dvc repro`, one run at a time in a folder: `python -m stages.repro [arguments of dvc repro]`; `make repro` runs it.
 
-DVC lets two runs begin and refuses either as soon as both come to one stage, in words of its own files; here the second
-is refused before it begins. And DVC writes two of its files in place, so that a run killed at that moment, or a full
-disk, leaves half of one, of which every later run complains: they are put in order before DVC reads them.
+DVC lets two runs begin. When both come to the same stage it stops one of them, with a message about its own files. This
+module refuses the second run before it begins.
 
-DVC works in a thread here, so that the main thread hears of signals: DVC itself ignores SIGINT while a stage runs. Who
-ends this process, by whatever signal, ends the stage that is at work too.
+DVC writes two of its files in place. A run that is killed at that moment, or that meets a full disk, leaves half of
+one, and every later run fails on it. This module repairs these files before DVC reads them.
+
+DVC works in a thread here, and the main thread receives the signals, because DVC ignores SIGINT while a stage runs. A
+signal that ends this process also ends the stage that is at work.
 """
 
 from __future__ import annotations
@@ -23,65 +25,74 @@ import yaml
 
 from stages import inputs
 from stages.engine import lifetime
-from stages.engine.errors import InputError
 from stages.runner import failures
 
-ABANDONED = 3600  # seconds after which a file that nobody wrote to is nobody's
-#: in the environment of a stage: it leaves it to this process to say that it was interrupted
-VARIABLE = "STAGES_REPRO"
+ABANDONED = 3600  # seconds without a write after which a temporary file belongs to no process
 
 
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
-    """Runs `dvc repro` and returns its exit status; 1 after one line on stderr where it may not run.
+    """Runs `dvc repro`.
 
-    On SIGINT, SIGTERM and SIGHUP the process ends with all that it started, with status 128 + the signal's number. So
-    it does where `make` started it and ends or is interrupted.
+    On SIGINT, SIGTERM and SIGHUP this process ends, with all processes that it started and with status 128 + the
+    signal's number. If `make` started it, it also ends when `make` ends or is interrupted.
+
+    Args:
+        arguments: of `dvc repro`; by default those of the command line.
+        project: the project's folder.
+
+    Returns:
+        The exit status of `dvc repro`; 1 after one line on stderr where it may not run.
     """
     project = Path(project)
-    given = sys.argv[1:] if arguments is None else arguments
-    try:
-        lock(project)
-        for line in mended(project):
-            print(line, file=sys.stderr)
-        if "--allow-missing" not in given:
-            inputs.write(project)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not (line := failures.of_system(error)):
-            raise
-        print(line, file=sys.stderr)
-        return 1
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if status := failures.exit_status(lambda: _begin(project, arguments)):
+        return status
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     lifetime.end_with_starters(signal.SIGTERM, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    os.environ[VARIABLE] = str(os.getpid())
+    os.environ[failures.REPRO] = str(os.getpid())
     statuses: list[int] = []
-    worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *given])), name="dvc", daemon=True)
+    worker = threading.Thread(target=lambda: statuses.append(_dvc(["repro", *arguments])), name="dvc", daemon=True)
     worker.start()
-    while worker.is_alive():  # with a limit: a signal's handler runs between two waits
+    while worker.is_alive():  # the wait has a limit, because a signal's handler runs between two waits
         worker.join(lifetime.INTERVAL)
     return statuses[0] if statuses else 1
 
 
+def _begin(project: Path, arguments: Sequence[str]) -> None:
+    """Takes the lock, repairs what an earlier run left half-written, and checks the inputs.
+
+    Raises:
+        InputError: another run is at work, or params.yaml names something that is missing.
+    """
+    lock(project)
+    for line in mended(project):
+        print(line, file=sys.stderr)
+    if "--allow-missing" not in arguments:
+        inputs.write(project)
+
+
 def _dvc(arguments: Sequence[str]) -> int:
-    from dvc.cli import main  # half a second, after the lock
+    from dvc.cli import main  # takes half a second, so a second run is refused before it
 
     return main(list(arguments))
 
 
 def _end(number: int, frame: object) -> None:
-    """Ends this process and all that it started, at once: whatever is half-written, the next run puts in order."""
+    """Ends this process and all that it started, at once; the next run repairs what is half-written."""
     lifetime.end_all_below()
     os.write(2, b"interrupted\n")
     os._exit(128 + number)
 
 
 def lock(project: Path) -> int:
-    """A descriptor that keeps other runs out until this process ends.
+    """Takes the lock that keeps other runs out until this process ends.
 
-    Raises InputError where there is such a run.
+    Returns:
+        The descriptor of the lock file.
+
+    Raises:
+        InputError: another run holds the lock.
     """
     return lifetime.lock(
         project / ".dvc" / "tmp" / "repro.lock",
@@ -90,32 +101,35 @@ def lock(project: Path) -> int:
 
 
 def mended(project: Path) -> list[str]:
-    """Removes what DVC or a stage left half-written; returns a line for each that somebody may miss.
+    """Removes what DVC or a stage left half-written.
 
-    Without dvc.lock DVC finds what was computed in its cache of runs, by the hashes of what it was computed of.
+    Without dvc.lock DVC still finds earlier results in its cache of runs, by the hashes of their dependencies.
+
+    Returns:
+        A line for each removed file that the user may look for.
     """
-    told = []
+    lines = []
     if not _whole(project / "dvc.lock"):
         (project / "dvc.lock").unlink()
-        told.append("dvc.lock: was half-written, and is made anew from DVC's cache")
+        lines.append("dvc.lock: was half-written, and is made anew from DVC's cache")
     if not _held(project / ".dvc" / "tmp" / "rwlock"):
         (project / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
     for folder in ("data", "reports"):
         for path in (project / folder).rglob(".*.part"):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink()
-    return told
+    return lines
 
 
 def _whole(path: Path) -> bool:
-    """Whether DVC can read its lock file, or there is none."""
+    """Whether DVC can read its lock file; True if there is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return True
     except (ValueError, yaml.YAMLError):
         return False
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # half a second, so only now
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # takes half a second, so only where there is a file
     from voluptuous import Invalid
 
     try:
@@ -126,8 +140,10 @@ def _whole(path: Path) -> bool:
 
 
 def _held(path: Path) -> bool:
-    """Whether a DVC that is running holds one of the locks that are written there. The number of a process that was
-    killed may be another's by now."""
+    """Whether a running DVC holds one of the locks that the file lists.
+
+    A number in the file is not enough: after a process was killed, another process may have its number.
+    """
     try:
         content = json.loads(path.read_text())
         holders = [*content.get("write", {}).values(), *sum(content.get("read", {}).values(), [])]
@@ -137,7 +153,7 @@ def _held(path: Path) -> bool:
 
 
 def _is_dvc(pid: int) -> bool:
-    """Whether a process is DVC; taken for granted where the system has no /proc to tell."""
+    """Whether a process is DVC; assumed where the system has no /proc."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:

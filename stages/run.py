@@ -1,7 +1,7 @@
-"""Run one stage's notebook with its section of params.yaml: `python -m stages.run STAGE [key=value ...]`.
+"""Runs one stage's notebook with its section of params.yaml: `python -m stages.run STAGE [key=value ...]`.
 
-Papermill executes; stages/runner adds what it lacks: parameters that are refused when unknown or of the wrong type,
-failures in one line, and a report whose bytes depend on nothing but the notebook's results.
+Papermill executes the notebook. stages/runner adds what papermill lacks: it refuses parameters that are unknown or of
+the wrong type, tells a failure in one line, and writes a report whose bytes depend on the notebook's results alone.
 """
 # ruff: noqa: E402
 
@@ -12,12 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-INTERRUPTED = "" if "STAGES_REPRO" in os.environ else "interrupted\n"  # stages.repro says so itself
-if __name__ == "__main__":  # what follows takes a second to import, and an interrupt there is to be one line too
+INTERRUPTED = "" if "STAGES_REPRO" in os.environ else "interrupted\n"  # stages.repro prints a line of its own
+if __name__ == "__main__":  # the imports below take a second, and an interrupt during them must print one line too
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, INTERRUPTED.encode()), os._exit(130)))
 
 from stages.engine import lifetime
-from stages.engine.errors import InputError
 from stages.runner import failures, notebook, parameters, stage
 
 
@@ -28,25 +27,17 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         The exit status: 0, 130 after an interrupt, or 1 after one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what it finds left of an interrupted notebook is no news
-    try:
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it reports the remains of an interrupted notebook
+
+    def work() -> int | None:
         if not arguments or arguments[0] in ("-h", "--help"):
             stages = ", ".join(notebook.names(Path(project)))
             print("usage: python -m stages.run STAGE [key=value ...]; stages:", stages)
             return 0 if arguments else 1
         stage.run(arguments[0], dict(map(parameters.parse, arguments[1:])), project)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not (line := failures.of_system(error)):
-            raise
-        print(line, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(end=INTERRUPTED, file=sys.stderr)
-        return 130
-    return 0
+        return None
+
+    return failures.exit_status(work)
 
 
 if __name__ == "__main__":

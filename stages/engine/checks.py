@@ -1,12 +1,12 @@
-"""Types, checked where a stage is entered: what its function is given, against the function's own annotations.
+"""Checks the arguments of a stage's function against the function's annotations, before the stage begins.
 
-By hand, from JupyterLab or by papermill, values come as they were typed: papermill hands over `-p skip_bad false` as
-the text "false", which Python takes for true. pydantic compares strictly: a text is no number and no truth value, a
-truth value no number, None is good only where it is annotated; a whole number is good where a float is wanted, and
-becomes one.
+Values that a user types in JupyterLab or gives to papermill are of the type as which they are read: papermill passes
+`-p skip_bad false` on as the text "false", which Python takes for true. pydantic compares strictly here. A text is no
+number and no truth value, a truth value is no number, and None is valid only if the annotation has it. A whole number
+is valid for a float, and becomes one.
 
-What a stage was given is written beside what it made, as parameters.json, so that the runner can tell whose result it
-is: a result that another run wrote is not recorded as this one's.
+The parameters of a run are written beside its outputs, as parameters.json. From them the runner tells whether another
+run wrote the outputs, so that it does not record the result of that run as its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stages.engine import files, params
 from stages.engine.errors import InputError
 from stages.graphs.collection import slug
 
-#: parameters that are no property of the result: where files lie, and how many processes work
+#: parameters on which no result depends by their value: paths, and the number of processes
 _ELSEWHERE = ("data", "root", "workers", "eval_indices", "solution", "programs", "sample_submission")
 _MAPPING = "give a mapping of those that are not to be as in params.yaml, such as {'seeds': 1}"
 P = typing.ParamSpec("P")
@@ -33,19 +33,20 @@ R = typing.TypeVar("R")
 
 
 def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator of a stage's function that refuses an argument of another type than its annotation.
+    """Makes a decorator for a stage's function that refuses an argument of another type than its annotation.
 
     A parameter annotated with a dataclass, `knobs: Settings`, is the stage's section of params.yaml. The caller gives a
-    mapping, of the knobs that are not to be as they stand there; the function gets the dataclass, made by
-    `params.settings` for the argument `collection`.
+    mapping of the knobs that differ from that file. The function gets the dataclass, which `params.settings` makes for
+    the argument `collection`.
 
     Args:
-        stage: what a message puts before the parameter, as in `prune.skip_bad`.
-        writes: whether it writes a folder of outputs, DATA/STAGE or DATA/STAGE/SLUG, which then gets parameters.json.
+        stage: prefix of the parameter's name in a message, as in `prune.skip_bad`.
+        writes: whether the function writes a folder of outputs, DATA/STAGE or DATA/STAGE/SLUG, which then gets a
+            parameters.json.
 
     Returns:
-        The decorator. The function it makes raises InputError, one line that names the parameter, the type it got and
-        the type that is wanted.
+        The decorator. The decorated function raises InputError, with one line that names the parameter, its type and
+        the expected type.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -53,18 +54,19 @@ def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Cal
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            given, wanted = signature.bind(*args, **kwargs), typing.get_type_hints(function)
-            sections = {name for name in given.arguments.keys() & wanted.keys() if is_dataclass(wanted[name])}
-            for name in given.arguments.keys() & wanted.keys():
-                kind, advice = (dict, _MAPPING) if name in sections else (wanted[name], None)
-                given.arguments[name] = fitting(f"{stage}.{name}", given.arguments[name], kind, advice)
+            bound, annotations = signature.bind(*args, **kwargs), typing.get_type_hints(function)
+            names = bound.arguments.keys() & annotations.keys()
+            sections = {name for name in names if is_dataclass(annotations[name])}
+            for name in names:
+                kind, advice = (dict, _MAPPING) if name in sections else (annotations[name], None)
+                bound.arguments[name] = fitting(f"{stage}.{name}", bound.arguments[name], kind, advice)
             for name in sections:
-                changes, collection = given.arguments[name], given.arguments["collection"]
-                given.arguments[name] = params.settings(wanted[name], stage, collection, changes)
-            result = function(*given.args, **given.kwargs)
-            given.apply_defaults()
+                changes, collection = bound.arguments[name], bound.arguments["collection"]
+                bound.arguments[name] = params.settings(annotations[name], stage, collection, changes)
+            result = function(*bound.args, **bound.kwargs)
+            bound.apply_defaults()
             if writes:
-                _seal(stage, given.arguments)
+                _write_parameters(stage, bound.arguments)
             return result
 
         return checked
@@ -73,18 +75,18 @@ def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Cal
 
 
 def made_by(stage: str, values: Mapping[str, object]) -> None:
-    """Compares what lies in a stage's folder of outputs with the parameters of the run that is to have made it.
+    """Checks that the run with these parameters was the last to write a stage's folder of outputs.
 
     Args:
         stage: the stage's name.
-        values: the run's parameters, `data` and, where the stage works on one, `collection` among them.
+        values: the run's parameters, with `data` and, if the stage works on one collection, `collection`.
 
     Raises:
-        InputError: another run, with other parameters, wrote there last.
+        InputError: a run with other parameters wrote there last.
     """
     values = _flat(values)
-    file = _seal_file(stage, values)
-    if not file.exists():  # the stage writes none
+    file = _parameters_file(stage, values)
+    if not file.exists():  # the stage has no folder of outputs
         return
     written = json.loads(file.read_text())
     for name in sorted(written.keys() & values.keys()):
@@ -95,20 +97,21 @@ def made_by(stage: str, values: Mapping[str, object]) -> None:
             )
 
 
-def _seal(stage: str, arguments: Mapping[str, object]) -> None:
+def _write_parameters(stage: str, arguments: Mapping[str, object]) -> None:
+    """Writes the parameters that decide a result beside it."""
     content = {name: value for name, value in _flat(arguments).items() if name not in _ELSEWHERE}
-    files.replace(_seal_file(stage, arguments), (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    files.replace(_parameters_file(stage, arguments), (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _flat(values: Mapping[str, object]) -> dict[str, object]:
-    """The parameters with those of `knobs`, a mapping or a dataclass, one by one in its place."""
+    """The parameters, with the entries of `knobs`, a mapping or a dataclass, in its place."""
     flat = dict(values)
     knobs = flat.pop("knobs", {})
     return flat | (asdict(knobs) if is_dataclass(knobs) else knobs)
 
 
-def _seal_file(stage: str, arguments: Mapping[str, object]) -> Path:
-    """Where the parameters of a stage are written."""
+def _parameters_file(stage: str, arguments: Mapping[str, object]) -> Path:
+    """The file that holds the parameters of a stage's last run."""
     folder = Path(arguments.get("data", "data"), stage)
     if "collection" in arguments:
         folder /= slug(str(arguments["collection"]))
@@ -116,28 +119,32 @@ def _seal_file(stage: str, arguments: Mapping[str, object]) -> Path:
 
 
 def settings(knobs: object, section: str) -> None:
-    """Refuses a dataclass's value of another type than its field; for its `__post_init__`, frozen or not.
+    """Checks that each value of a dataclass is of its field's type; called in `__post_init__`, frozen or not.
 
     Args:
         knobs: an instance of a dataclass whose fields are a section of params.yaml.
         section: the section's name.
 
     Raises:
-        InputError: as `fitting`.
+        InputError: a value is of another type.
     """
-    wanted = typing.get_type_hints(type(knobs))
+    annotations = typing.get_type_hints(type(knobs))
     for field in fields(knobs):
-        value = fitting(f"params.yaml, {section}.{field.name}", getattr(knobs, field.name), wanted[field.name])
+        value = fitting(f"params.yaml, {section}.{field.name}", getattr(knobs, field.name), annotations[field.name])
         object.__setattr__(knobs, field.name, value)
 
 
 def fitting(name: str, value: object, wanted: object, advice: str | None = None) -> object:
-    """The value, a whole number as float where a float is wanted.
+    """Checks the type of a value.
 
     Args:
         name: the parameter, for the message.
+        value: its value.
         wanted: an annotation, such as `int | str`; the entries of a `list[str]` are checked too.
         advice: what to do, for the message.
+
+    Returns:
+        The value; a whole number becomes a float where a float is expected.
 
     Raises:
         InputError: the value is of another type, or an entry of the list is.
@@ -149,8 +156,8 @@ def fitting(name: str, value: object, wanted: object, advice: str | None = None)
     if fault["loc"] and isinstance(fault["loc"][0], int):
         name, value, wanted = f"{name}[{fault['loc'][0]}]", fault["input"], typing.get_args(wanted)[0]
     advice = advice or ("give True or False, in params.yaml true or false" if wanted is bool else "give one")
-    shown = " ".join(repr(value).split())
-    raise InputError(f"{name}: {shown} is {type(value).__name__}, expected {spelt(wanted)}; {advice}")
+    printed = " ".join(repr(value).split())
+    raise InputError(f"{name}: {printed} is {type(value).__name__}, expected {spelt(wanted)}; {advice}")
 
 
 @functools.cache
@@ -159,7 +166,7 @@ def _adapter(wanted: object) -> TypeAdapter:
 
 
 def spelt(wanted: object) -> str:
-    """A type as a reader knows it: int | str, list of str."""
+    """The type in words for a message: int | str, list of str."""
     if not (parts := typing.get_args(wanted)):
         return "None" if wanted is type(None) else wanted.__name__
     joined = " | ".join(map(spelt, parts))

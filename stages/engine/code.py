@@ -1,4 +1,4 @@
-"""Which code made a result: one answer for checkpoints, kept results, prune's jobs, the ablation and the tests."""
+"""The code that made a result; checkpoints, kept results, prune's jobs, the ablation and the tests all ask here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ STAGES = Path(__file__).parents[1]
 
 
 def closure(*modules: str) -> list[Path]:
-    """The files below stages/ that modules need: their own, and those of all that they import, and so on.
+    """The files below stages/ that modules need: their own, those that they import, and so on.
 
-    A package's __init__ belongs to it as a file; what it imports for its users' sake is not followed. That of stages
-    itself, and what it imports, belong to every closure: there the libraries' code is chosen, on which the last digits
-    of a sum depend.
+    The __init__ of a package is a file of the closure, but its imports are not followed, because they serve the
+    package's users. stages/__init__.py and its imports belong to every closure: they choose the libraries' code for
+    this processor, on which the last digits of a sum depend.
 
     Args:
         modules: dotted names, such as "stages.gnn.training".
@@ -38,7 +38,7 @@ def closure(*modules: str) -> list[Path]:
 
 
 def imported(source: str) -> Iterator[Path]:
-    """The files below stages/ that a source text imports, each with the __init__ of its packages."""
+    """Yields the files below stages/ that a source text imports, each with the __init__ of its packages."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -52,7 +52,7 @@ def imported(source: str) -> Iterator[Path]:
 
 @functools.cache
 def digest(*modules: str) -> str:
-    """A digest of the `closure` of modules, the same wherever the project lies."""
+    """A digest of the `closure` of modules; it does not depend on the project's path."""
     whole = hashlib.sha256()
     for path in closure(*modules):
         content = path.read_bytes()
@@ -61,7 +61,7 @@ def digest(*modules: str) -> str:
 
 
 def _files(name: str) -> list[Path]:
-    """The files of a dotted name: the module's, if it is one below stages/, and the __init__ of its packages."""
+    """The files of a dotted name: the module, and the __init__ of its packages; empty for a name not below stages/."""
     parts = name.split(".")
     if parts[0] != STAGES.name:
         return []

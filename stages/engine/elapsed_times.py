@@ -1,8 +1,8 @@
-"""How long runs and trainings took, beside the outputs of their stages, which have the same bytes every time.
+"""Records how long runs and trainings took, outside the stages' outputs, which have the same bytes in every run.
 
-DATA/times/REPORT.json is about the last run of a stage. DATA/seconds/STAGE-SLUG.json maps the digest of the scores that
-came of a training to its processor seconds, which do not depend on what else the machine does. A result that DVC
-restores from its cache is found there again.
+DATA/times/REPORT.json holds the times of a stage's last run. DATA/seconds/STAGE-SLUG.json maps the digest of a scores
+file to the processor seconds of the training that made it. Processor seconds depend little on the machine's other work.
+The digest finds the seconds of a result again that DVC restores from its cache.
 """
 
 from __future__ import annotations
@@ -16,26 +16,35 @@ from stages.graphs.collection import slug
 
 
 def ran(data: str | Path, name: str, stage: str, collection: str | None, seconds: float, processor: float) -> None:
-    """Keeps how long the last run of a stage took: wall-clock and processor seconds, its workers' with them."""
+    """Records how long the last run of a stage took.
+
+    Args:
+        data: the folder of all data.
+        name: of the report, STAGE or STAGE-SLUG.
+        stage: the stage's name.
+        collection: official name; None for a stage that sees all collections.
+        seconds: wall-clock seconds.
+        processor: processor seconds, with those of the workers.
+    """
     content = {"stage": stage, "collection": collection, "seconds": round(seconds, 3), "processor": round(processor, 3)}
     files.replace(Path(data, "times", f"{name}.json"), (json.dumps(content) + "\n").encode())
 
 
 def write(data: str | Path, stage: str, collection: str, seconds: float) -> None:
-    """Keeps the processor seconds, of all seeds together, in which the scores that lie there now were trained."""
+    """Records the processor seconds, of all seeds together, of the training that made the stage's present scores."""
     file = _folder(data) / f"{stage}-{slug(collection)}.json"
     _add(file, {_digest(data, stage, collection): round(seconds, 3)})
 
 
 def read(data: str | Path, stage: str, collection: str) -> float | None:
-    """The processor seconds of the scores that lie there now; None where nobody measured them."""
-    return _known(_folder(data) / f"{stage}-{slug(collection)}.json").get(_digest(data, stage, collection))
+    """The processor seconds of the training that made the present scores; None if they were not recorded."""
+    return _recorded(_folder(data) / f"{stage}-{slug(collection)}.json").get(_digest(data, stage, collection))
 
 
 def merge(source: str | Path, target: str | Path) -> None:
-    """Adds what was measured below one data folder to what is known below another."""
+    """Adds the records of training times in one data folder to those in another."""
     for file in sorted(_folder(source).glob("*.json")):
-        _add(_folder(target) / file.name, _known(file))
+        _add(_folder(target) / file.name, _recorded(file))
 
 
 def _folder(data: str | Path) -> Path:
@@ -43,12 +52,12 @@ def _folder(data: str | Path) -> Path:
 
 
 def _add(file: Path, measured: dict[str, float]) -> None:
-    content = json.dumps(_known(file) | measured, indent=1, sort_keys=True)
+    content = json.dumps(_recorded(file) | measured, indent=1, sort_keys=True)
     files.replace(file, (content + "\n").encode())
 
 
-def _known(file: Path) -> dict[str, float]:
-    """What a file holds; nothing, where it is not there or damaged: that is measured again."""
+def _recorded(file: Path) -> dict[str, float]:
+    """The records of a file: digest of scores -> processor seconds; empty if the file is missing or damaged."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -1,12 +1,12 @@
-"""Where the tasks of a stage run: on the cores of this machine, or on the machines of a Ray cluster.
+"""Runs the tasks of a stage on the cores of this machine, or on the machines of a Ray cluster.
 
-params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it, but for the last
-digits that a GPU gives: a network's identity holds the device that trained it. `python -m stages.run` checks the
-section and leaves it in the environment of the notebook's process, where `configured` finds it. A notebook opened by
-hand runs on this machine.
+params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it. Only the device
+that trains a network changes the last digits, so the network's identity holds it. `python -m stages.run` checks the
+section and puts it into the environment of the notebook's process, where `configured` finds it. A notebook that is
+opened by hand runs on this machine.
 
-The machines of a cluster need the project under the same path, on a file system they share, and the same packages.
-Tasks read and write the files below data/ themselves. What travels through Ray are their results, and what they share.
+All machines of a cluster need the project under the same path, on a shared file system, and the same packages. Tasks
+read and write the files below data/ themselves. Only their arguments and results travel through Ray.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stages.engine.errors import InputError
 
 KINDS = ("local", "ray")
 DEVICES = ("auto", "cpu", "cuda")
-VARIABLE = "STAGES_ENGINE"  # of the environment: the section as JSON
+VARIABLE = "STAGES_ENGINE"  # environment variable that holds the section as JSON
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Engine:
 
     Attributes:
         kind: one of `KINDS`.
-        address: of a cluster, "auto" for the one that this machine belongs to, HOST:PORT, or ray://HOST:PORT of its
+        address: of a cluster: "auto" for the one that this machine belongs to, HOST:PORT, or ray://HOST:PORT of its
             client server.
-        cpus: cores that a task is given on a cluster.
-        gpus: GPUs that a task is given there; may be a share of one.
-        memory: GiB that a task is given there; 0: it is not asked for.
-        workers: processes of a cluster over which the training of one network is split, see `worker_group`.
-        device: that trains a network, one of `DEVICES`; "auto": CUDA where the machine of a task has it, else the CPU.
+        cpus: cores that a cluster reserves for a task.
+        gpus: GPUs that a cluster reserves for a task; it may be a share of one.
+        memory: GiB that a cluster reserves for a task; 0 for no reservation.
+        workers: processes of a cluster that share the training of one network, see `worker_group`.
+        device: one of `DEVICES`, which trains the networks; "auto" is CUDA if a task's machine has it, else the CPU.
     """
 
     kind: str = "local"
@@ -63,7 +63,7 @@ class Engine:
             )
 
     def check(self) -> None:
-        """Raises InputError where Ray is asked for and not installed, or nothing listens at the address."""
+        """Raises InputError if Ray is chosen and is not installed, or nothing listens at the address."""
         if self.kind == "ray":
             ray_cluster.check(self.address)
 
@@ -82,21 +82,22 @@ class Engine:
         """Calls a function with each task and yields the results as they come.
 
         Args:
-            function: importable by name, or a `partial` of such a one.
-            tasks: its arguments, one a call.
-            memory_knob: the parameter with which a task takes less memory, for the message.
-            parallel: how many tasks at a time pay on this machine, by default one a core; with 1 all are done in this
-                process, on a cluster too.
-            threads: the function works outside of Python, and so threads of this process do for it.
-            gpu: on a cluster each task is given `gpus`, even where only one task at a time pays here.
-            calls: tasks after which a process of a cluster makes way for a fresh one; 0: it stays.
-            fallback: the result of a task that loses its process on a cluster again and again; None: that is an error.
+            function: importable by name, or a `partial` of such a function.
+            tasks: its arguments, one for each call.
+            memory_knob: the parameter that makes a task need less memory, for the message.
+            parallel: how many tasks run at the same time on this machine, by default one for each core; 1 runs all in
+                this process, even if the engine is a cluster, unless `gpu` is set.
+            threads: whether threads of this process run the tasks; for a function that works outside of Python.
+            gpu: whether a cluster reserves `gpus` for each task and runs the tasks even if `parallel` is 1.
+            calls: number of tasks after which a cluster replaces a process by a fresh one; 0 for never.
+            fallback: the result of a task that loses its process on a cluster again and again; None makes it an error.
 
         Yields:
             (position of the task, result).
 
         Raises:
-            InputError: a process was killed, or the cluster cannot be reached. Else what the function raises.
+            InputError: a process was killed, or the cluster cannot be reached.
+            Exception: as the function raises it.
         """
         if self.kind == "ray" and (parallel != 1 or gpu):
             options = {"memory_knob": memory_knob, "gpu": gpu, "calls": calls, "fallback": fallback}
@@ -105,8 +106,8 @@ class Engine:
             yield from local.spread(function, tasks, memory_knob=memory_knob, parallel=parallel, threads=threads)
 
     def ordered(self, function: Callable, tasks: Sequence, **options: object) -> Iterator:
-        """The results of `spread` in the order of the tasks, each as soon as those before it are there."""
-        early: dict[int, object] = {}
+        """Yields the results of `spread` in the order of the tasks, each as soon as those before it are yielded."""
+        early: dict[int, object] = {}  # results that wait for one before them
         due = 0
         for position, result in self.spread(function, tasks, **options):
             early[position] = result
@@ -115,25 +116,25 @@ class Engine:
                 due += 1
 
     def worker_group(self, function: Callable, task: object, folder: str | Path, *, gpu: bool = False) -> None:
-        """Calls a function with one task in `workers` processes of a cluster at once.
+        """Calls a function with one task in `workers` processes of a cluster at the same time.
 
-        `torch.distributed` connects them, by gloo or, with GPUs, by NCCL: Ray Train. A lost process or machine starts
-        all of them again.
+        Ray Train starts the processes, and `torch.distributed` connects them, by gloo or, with GPUs, by NCCL. If a
+        process or a machine is lost, all processes start again.
 
         Args:
-            function: what each process calls; its result is lost.
+            function: called by each process; its result is dropped.
             task: its argument.
-            folder: for Ray Train's own files, which go at the end; the machines share it.
-            gpu: whether each process is given `gpus`.
+            folder: for Ray Train's own files, which are removed at the end; all machines must share it.
+            gpu: whether each process gets `gpus`.
 
         Raises:
-            InputError: as the function does.
+            InputError: as the function raises it.
         """
         ray_cluster.worker_group(self, function, task, folder, gpu=gpu)
 
 
 def configured() -> Engine:
-    """The engine that `python -m stages.run` left for this process; this machine where there is none."""
+    """The engine that `python -m stages.run` put into the environment of this process; by default this machine."""
     return Engine(**json.loads(os.environ.get(VARIABLE, "{}")))
 
 
@@ -154,5 +155,5 @@ def of(section: Mapping[str, object]) -> Engine:
 
 
 def exported(engine: Engine) -> dict[str, str]:
-    """What the environment of a process needs for `configured` to find the engine."""
+    """Environment variables by which `configured` finds the engine in another process."""
     return {VARIABLE: json.dumps(asdict(engine))}

@@ -1,11 +1,11 @@
-"""The one error a user can cause and mend."""
+"""The error that a user can cause and mend."""
 
 
 class InputError(ValueError):
-    """A fault in what the user gave: a file, a parameter, a folder.
+    """A fault in the user's input: a file, a parameter or a folder.
 
-    Its message is ONE line that names the file or parameter, the fault and what to do; command lines print that line
-    and exit with status 1. Line breaks, as a file's name or content may bring them into the message, become spaces.
+    The message is one line that names the file or parameter, the fault and what to do. Commands print this line and
+    exit with status 1. Line breaks become spaces, because a file's name or content may bring them into the message.
     """
 
     def __init__(self, message: object) -> None:

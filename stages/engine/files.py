@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ from pathlib import Path
 
 
 def replace(path: str | Path, content: bytes) -> None:
-    """Writes `content` to `path`, whose folder need not exist, whole or not at all."""
+    """Writes a file, whole or not at all.
+
+    Args:
+        path: the file; its folder need not exist.
+        content: its bytes.
+
+    Raises:
+        OSError: the file cannot be written; it names the path.
+    """
     with replacing(path) as beside:
         beside.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its name at the end; its folder need not exist.
+    """Yields a path beside `path` to write to, which is renamed to `path` at the end of the block.
 
-    Where the writing fails there is neither of the two, or what was there before, and the OSError names the path.
+    If the block fails, the file beside is removed, and an earlier file under `path` stays as it was.
+
+    Args:
+        path: the file; its folder need not exist.
+
+    Raises:
+        OSError: the file cannot be written; it names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(beside)):
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from None  # that of a full disk names no file
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the error of a full disk names no file
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""Processes that do not outlive who started them, and the lock that tells who is at work.
+"""Ends processes together with the processes that started them, and locks a folder for one run at a time.
 
-A stage is a chain of processes: make, DVC, the runner, the notebook's kernel, the kernel's workers. Each of them may be
-killed by a signal that no program can answer. What it started must end with it, before it writes over the outputs of
-the next run. On Linux the kernel of the system sees to that (PR_SET_PDEATHSIG); everywhere a thread looks several times
-a second.
+A stage is a chain of processes: make, DVC, the runner, the notebook's kernel, the kernel's workers. Each may be killed
+by a signal that it cannot handle. The processes that it started must then end too, before they overwrite the outputs of
+the next run. On Linux the system ends a child with its parent (PR_SET_PDEATHSIG); everywhere a thread checks the
+processes above several times a second.
 """
 
 from __future__ import annotations
@@ -23,49 +23,53 @@ import psutil
 
 from stages.engine.errors import InputError
 
-INTERVAL = 0.2  # seconds between two looks at those above
-PATIENCE = 5.0  # seconds in which what a killed run started has ended
+INTERVAL = 0.2  # seconds between two checks of the processes above
+PATIENCE = 5.0  # seconds within which the processes of a killed run end
 _MAKE = ("make", "gmake")
 _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Ends this process when its parent ends, by SIGKILL or whatever else."""
+    """Makes this process end when its parent ends, however that ends."""
     parent = os.getppid()
     _signal_on_death(signal.SIGKILL)
     _watch(lambda: os.getppid() != parent, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def end_with_starters(number: int, action: Callable[[], None]) -> None:
-    """Ends this process when one of those who started it ends.
+    """Makes this process end when one of its `starters` ends.
 
-    They are the processes above this one, up to the topmost DVC or make. Where there is neither, nobody is watched:
-    what is started by hand, in the background, may outlive its shell.
+    Without starters it watches nothing, because a process that a user starts in the background may outlive its shell.
 
     Args:
-        number: the signal that the system sends this process when the nearest of them ends. Only Linux does so.
-        action: ends this process; called by a thread within `INTERVAL` of the end of any of them.
+        number: the signal that the system sends this process when the nearest starter ends, on Linux only.
+        action: ends this process; a thread calls it within `INTERVAL` of the end of any starter.
     """
     above = starters()
     if not above:
         return
     _signal_on_death(number)
-    if os.getppid() != above[0].process.pid:  # it ended before it could be asked for
+    if os.getppid() != above[0].process.pid:  # the nearest starter ended before the system knew of the signal
         action()
     _watch(lambda: any(map(_ended, above)), action)
 
 
 def starters() -> list[Starter]:
-    """The processes above this one, the nearest first, up to the topmost DVC or make; empty where there is neither."""
+    """The processes above this one, the nearest first, up to the topmost DVC or make; empty if there is neither."""
     above = psutil.Process().parents()
     tops = [position for position, process in enumerate(above) if _starts_stages(process)]
     return [Starter(process) for process in above[: tops[-1] + 1]] if tops else []
 
 
 class Starter:
-    """A process above this one, and whether it answered SIGINT when it was met.
+    """A process above this one.
 
-    GNU make, sent SIGINT, takes its handler away and waits for what it runs, without telling it.
+    GNU make, when it receives SIGINT, removes its handler and waits for its command, which it does not signal. So the
+    loss of the handler tells that make was interrupted.
+
+    Attributes:
+        process: the process.
+        interruptible: whether it is make and had a handler of SIGINT when this object was made.
     """
 
     def __init__(self, process: psutil.Process) -> None:
@@ -74,7 +78,7 @@ class Starter:
 
 
 def end_all_below() -> None:
-    """Kills every process that this one started, and those that they started."""
+    """Kills all processes below this one, at any depth."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -84,14 +88,17 @@ def lock(path: Path, busy: Callable[[str], str], patience: float = 0.0, shared: 
     """Holds a lock file until this process ends, or until the descriptor that is returned is closed.
 
     Args:
-        path: the lock file, made where it is missing; it holds the number of the process that works.
-        busy: the line to say where another process holds the lock, from that process's number.
+        path: the lock file, made if it is missing; it contains the number of the process that holds it.
+        busy: makes the message of the error from the number of the process that holds the lock.
         patience: seconds to wait for the other process to end.
-        shared: whether others may hold it too, after this one has been alone for a moment: the kernel of a notebook
-            holds the lock of its runner, so that it counts as held until both have ended.
+        shared: whether other processes may `join` the lock after this one has held it alone for a moment. A notebook's
+            kernel joins the lock of its runner, which then counts as held until both have ended.
+
+    Returns:
+        The descriptor of the lock file.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -107,7 +114,7 @@ def lock(path: Path, busy: Callable[[str], str], patience: float = 0.0, shared: 
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise InputError(busy(holder)) from None
-    with contextlib.suppress(OSError):  # of a full disk: the number is only for others to read
+    with contextlib.suppress(OSError):  # on a full disk; the number only informs other processes
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
     if shared:
@@ -116,7 +123,7 @@ def lock(path: Path, busy: Callable[[str], str], patience: float = 0.0, shared: 
 
 
 def join(path: Path) -> int:
-    """Holds a lock that the process above holds as shared; it is let go when this process ends."""
+    """Holds a lock that the process above shares, until this process ends; returns the descriptor."""
     descriptor = os.open(path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
@@ -149,7 +156,7 @@ def _starts_stages(process: psutil.Process) -> bool:
 
 
 def _catches_interrupt(pid: int) -> bool:
-    """Whether a process has a handler of SIGINT; False where the system has no /proc to tell."""
+    """Whether a process has a handler of SIGINT; False if the system has no /proc."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

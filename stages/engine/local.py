@@ -1,4 +1,4 @@
-"""Tasks on the cores of this machine, in processes or threads of this one's own."""
+"""Runs tasks on the cores of this machine, in processes or threads."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def spread(
     """Calls a function with each task, several at a time, and yields the results as they come.
 
     Args:
-        function: importable by name, or a `partial` of such a one.
-        tasks: its arguments, one a call.
-        memory_knob: the parameter with which a task takes less memory, for the message.
-        parallel: how many tasks at a time pay, by default one a core; with 1 all are done in this process.
-        threads: whether threads of this process do: the function works outside of Python.
+        function: importable by name, or a `partial` of such a function.
+        tasks: its arguments, one for each call.
+        memory_knob: the parameter that makes a task need less memory, for the message.
+        parallel: how many tasks run at the same time, by default one for each core; 1 runs all in this process.
+        threads: whether threads of this process run the tasks; for a function that works outside of Python.
 
     Yields:
         (position of the task, result).
 
     Raises:
-        InputError: a process was killed. Else what the function raises.
+        InputError: a process was killed.
+        Exception: as the function raises it.
     """
     workers = min(len(tasks), os.cpu_count() or 1, parallel or len(tasks))
     try:
@@ -44,21 +45,24 @@ def spread(
                 yield from _results(pool, function, tasks)
             finally:
                 pool.shutdown(cancel_futures=True)
-    except (BrokenProcessPool, SystemExit):  # a notebook would take the second for a cell that is done
+    except (BrokenProcessPool, SystemExit):  # a notebook takes SystemExit for the normal end of a cell
         raise InputError(f"a process {KILLED}; lower {memory_knob}, or {GOES_ON}") from None
 
 
 def _processes(function: Callable, workers: int) -> ProcessPoolExecutor:
-    """Fresh processes that know the function's module: a notebook's kernel has threads, and is not to be forked."""
+    """A pool of processes that have imported the function's module.
+
+    They are not forks of this process, because a notebook's kernel has threads, which a fork would lose.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([getattr(function, "func", function).__module__])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when the process that gives it work is killed; it would wait for more work for ever.
+    """Makes this worker end when the process that gives it work is killed; otherwise it would wait for work forever.
 
-    Between the two is the server that forked it, which ends with that process too.
+    The worker's parent is the server that forked it, which ends with that process too.
     """
     lifetime.end_with_parent()
 

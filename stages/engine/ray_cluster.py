@@ -1,4 +1,4 @@
-"""Tasks on the machines of a Ray cluster. Ray is imported only where it is asked for: one machine does without it."""
+"""Runs tasks on the machines of a Ray cluster. Ray is imported inside functions, because one machine needs no Ray."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from stages.engine.processor import PROCESSOR
 if TYPE_CHECKING:
     from stages.engine.engine import Engine
 
-PATIENCE = 5  # seconds in which whatever listens at an address answers
-SILENCE = 30  # seconds in which a cluster's head does not answer, and after which it is lost: Ray waits for a minute
-RETRIES = 10  # of a task whose machine or process was lost
+PATIENCE = 5  # seconds to wait for an answer at an address
+SILENCE = 30  # seconds without an answer after which a cluster's head counts as lost; Ray waits for a minute
+RETRIES = 10  # for a task whose machine or process was lost
 GIB = 2**30
-#: of the environment, what a task needs on a cluster too
+#: environment variables that a task needs on a cluster too
 _INHERITED = ("OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", *PROCESSOR)
 
 
 def check(address: str) -> None:
-    """Raises InputError where Ray is not installed, or nothing listens at the address of a cluster."""
+    """Raises InputError if Ray is not installed, or nothing listens at the address of a cluster."""
     if importlib.util.find_spec("ray") is None:
         raise InputError(
             "params.yaml, engine.kind: is 'ray', which is not installed; run `make cluster`, or "
@@ -42,10 +42,20 @@ def check(address: str) -> None:
 
 
 def host(address: str) -> tuple[str, int] | None:
-    """Host and port of a cluster's address, None for "auto"; InputError for anything else."""
+    """Host and port of a cluster's address.
+
+    Args:
+        address: "auto", HOST:PORT or ray://HOST:PORT.
+
+    Returns:
+        (host, port); None for "auto".
+
+    Raises:
+        InputError: it is no such address.
+    """
     if address == "auto":
         return None
-    with contextlib.suppress(ValueError):  # of a port that is no number, or out of range
+    with contextlib.suppress(ValueError):  # the port is no number, or out of range
         parts = urllib.parse.urlsplit(address if "://" in address else f"tcp://{address}")
         if parts.scheme in ("tcp", "ray") and parts.hostname and parts.port and not parts.path:
             return parts.hostname, parts.port
@@ -66,24 +76,27 @@ def spread(
 ) -> Iterator[tuple[int, object]]:
     """Calls a function with each task on the machines of a cluster, and yields the results as they come.
 
-    A task whose process or machine is lost is done again elsewhere; where the machine is only cut off, after seven
-    minutes: Ray's `grpc_client_keepalive_time_ms` and `_timeout_ms`, 300 and 120 s. With 15 s each it took half a
-    minute, but tasks of 200 s did not end: its servers refuse pings that come so often.
+    If a process or a machine is lost, its task runs again elsewhere. If a machine is only cut off from the network,
+    Ray notices it after seven minutes: its `grpc_client_keepalive_time_ms` and `_timeout_ms` are 300 and 120 s. With
+    15 s each it noticed after half a minute, but tasks of 200 s did not end, because its servers refuse such frequent
+    pings.
 
-    Args: as of `Engine.spread`.
+    Args:
+        engine: the cluster.
+        function, tasks, memory_knob, gpu, calls, fallback: as in `Engine.spread`.
 
     Yields:
         (position of the task, result).
 
     Raises:
-        InputError: as the function does; a process was killed again and again; the cluster was lost.
+        InputError: as the function raises it; or a process was killed again and again; or the cluster was lost.
     """
     ray = connected(engine)
-    remote = ray.remote(**_options(engine, gpu, calls))(_bootstrap()).options(name=_shown_name(function))
+    remote = ray.remote(**_options(engine, gpu, calls))(_bootstrap()).options(name=_task_name(function))
     project, variables = os.getcwd(), _variables()
     running: dict = {}
     try:
-        shared = [ray.put((function, tasks))]  # once; in a list Ray leaves it to the task to get
+        shared = [ray.put((function, tasks))]  # sent once; Ray leaves a reference in a list to the task
         running |= {remote.remote(project, variables, shared, position): position for position in range(len(tasks))}
         head = _Head(engine, ray)
         while running:
@@ -91,7 +104,7 @@ def spread(
             for reference in done:
                 yield running.pop(reference), _result(ray, reference, fallback)
             if head.is_lost():
-                running.clear()  # there is nobody to cancel them
+                running.clear()  # without a head no task can be cancelled
                 raise InputError(
                     "engine.address: the Ray cluster was lost, its head answers no more; start one with `ray start "
                     f"--head`, and {GOES_ON}"
@@ -109,12 +122,14 @@ def spread(
 
 
 def worker_group(engine: Engine, function: Callable, task: object, folder: str | Path, *, gpu: bool = False) -> None:
-    """Calls a function with one task in `engine.workers` processes of a cluster at once, by Ray Train.
+    """Calls a function with one task in `engine.workers` processes of a cluster at the same time, by Ray Train.
 
-    Args: as of `Engine.worker_group`.
+    Args:
+        engine: the cluster.
+        function, task, folder, gpu: as in `Engine.worker_group`.
 
     Raises:
-        InputError: as the function does, or where the workers were lost more than `RETRIES` times.
+        InputError: as the function raises it, or the workers were lost more than `RETRIES` times.
     """
     connected(engine)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -133,7 +148,7 @@ def worker_group(engine: Engine, function: Callable, task: object, folder: str |
     )
     try:
         result = trainer.fit()
-    except Exception as error:  # Ray Train has one of its own for each part that may fail
+    except Exception as error:  # Ray Train has a class of its own for each part that may fail
         raise InputError(f"a training over {engine.workers} workers ended: {_first_line(error)}; {GOES_ON}") from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)
@@ -142,16 +157,16 @@ def worker_group(engine: Engine, function: Callable, task: object, folder: str |
 
 
 def connected(engine: Engine):
-    """Ray's module, connected to the engine's cluster; InputError where there is none."""
+    """Ray's module, connected to the engine's cluster; InputError if the cluster cannot be reached."""
     engine.check()
     import ray
 
     if ray.is_initialized():
         return ray
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks beside the one whose error is told
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of the tasks beside the one whose error is raised
     address = engine.address
     try:
-        if address == "auto":  # as ray.init finds it, which waits for ever where a cluster was and is no more
+        if address == "auto":  # found as ray.init does it, which waits forever for a cluster that has ended
             address = ray._private.services.get_ray_address_from_environment(address, None)
     except ConnectionError:
         raise InputError(
@@ -161,12 +176,12 @@ def connected(engine: Engine):
     try:
         ray.init(
             address=address,
-            # `spread` brings its environment itself, by `_bootstrap`: with this each worker starts twice.
+            # `spread` sets the environment itself, by `_bootstrap`, because with this each worker starts twice.
             runtime_env={"env_vars": {"PYTHONPATH": os.getcwd()} | _variables()} if engine.workers > 1 else None,
             logging_level="error",
             log_to_driver=True,
         )
-    except Exception as error:  # Ray has no class in common for what can be wrong with a cluster
+    except Exception as error:  # Ray's errors about a cluster have no class in common
         raise InputError(
             f"params.yaml, engine.address: {engine.address} is no Ray cluster that takes work ({_first_line(error)}); "
             "start one with `ray start --head`"
@@ -178,7 +193,7 @@ def connected(engine: Engine):
 def answers(engine: Engine, ray) -> bool:
     """Whether the head of the cluster answers.
 
-    Ray itself says nothing while it waits for the head, and then ends the process.
+    Ray itself waits for the head silently, and then ends the process.
     """
     try:
         _check_listens(engine.address if "://" in engine.address else ray.get_runtime_context().gcs_address)
@@ -188,14 +203,14 @@ def answers(engine: Engine, ray) -> bool:
 
 
 class _Head:
-    """Whether the head of a cluster still answers, asked every `PATIENCE` seconds."""
+    """Tells whether the head of a cluster still answers; it asks every `PATIENCE` seconds."""
 
     def __init__(self, engine: Engine, ray) -> None:
         self.engine, self.ray = engine, ray
         self.answered, self.silent_since = time.monotonic(), None
 
     def is_lost(self) -> bool:
-        """Whether it has not answered for `SILENCE` seconds; it may be silent for a moment."""
+        """Whether the head has not answered for `SILENCE` seconds; shorter silence is normal."""
         now = time.monotonic()
         if now < self.answered + PATIENCE:
             return False
@@ -208,7 +223,7 @@ class _Head:
 
 
 def _options(engine: Engine, gpu: bool, calls: int) -> dict[str, object]:
-    """What Ray is asked for with each task."""
+    """Ray's options for each task."""
     options: dict[str, object] = {"num_cpus": engine.cpus, "max_retries": RETRIES, "max_calls": calls}
     if gpu and engine.gpus:
         options["num_gpus"] = engine.gpus
@@ -217,14 +232,14 @@ def _options(engine: Engine, gpu: bool, calls: int) -> dict[str, object]:
     return options
 
 
-def _shown_name(function: Callable) -> str:
+def _task_name(function: Callable) -> str:
     """The name under which Ray's dashboard shows the tasks of a function."""
     named = getattr(function, "func", function)
     return f"{named.__module__}.{named.__name__}"
 
 
 def _print_to_standard_error(ray) -> None:
-    """Has what Ray prints here of other machines and of itself, such as a lost node, go to standard error.
+    """Redirects to standard error what Ray prints here about other machines and itself, such as a lost node.
 
     Progress goes there too. On standard output it would be part of the notebook, and of its page's bytes.
     """
@@ -239,8 +254,8 @@ def _variables() -> dict[str, str]:
 def _bootstrap() -> Callable:
     """The function that begins a task on a machine of a cluster.
 
-    It is made here so that it travels by its code, and not by the name of a module, which a worker cannot import
-    before it is told where the project lies.
+    It is a local function, so that Ray sends its code and not the name of a module: a worker cannot import a module
+    of the project before it knows where the project lies.
     """
 
     def begin(project: str, variables: Mapping[str, str], shared: list, position: int) -> tuple[bool, object]:
@@ -248,7 +263,7 @@ def _bootstrap() -> Callable:
         import socket
         import sys
 
-        os.environ.update(variables)  # before NumPy and torch are imported, which read them then
+        os.environ.update(variables)  # before the import of NumPy and torch, which read them
         try:
             os.chdir(project)
         except OSError as error:
@@ -280,14 +295,14 @@ def _called(shared, position: int) -> tuple[bool, object]:
 
 @functools.lru_cache(maxsize=1)
 def _received(shared) -> tuple[Callable, Sequence]:
-    """What Ray's reference stands for, made once for all tasks that follow one another: it may hold many models."""
+    """The function and the tasks behind Ray's reference; cached, because they may hold many models."""
     import ray
 
     return ray.get(shared)
 
 
 def _result(ray, reference, fallback: object) -> object:
-    """The result of a task, or the fallback where its process was lost again and again."""
+    """The result of a task, or the fallback if its process was lost again and again."""
     try:
         succeeded, result = ray.get(reference)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
@@ -302,7 +317,7 @@ def _result(ray, reference, fallback: object) -> object:
 
 
 def _member(config: Mapping) -> None:
-    """What each worker of a `worker_group` runs."""
+    """Runs in each worker of a `worker_group`."""
     import ray.train
     import ray.train.torch
     import torch
@@ -319,7 +334,7 @@ def _member(config: Mapping) -> None:
 
 
 def _check_listens(address: str) -> None:
-    """Raises InputError where nothing listens at a cluster's address."""
+    """Raises InputError if nothing listens at a cluster's address."""
     try:
         socket.create_connection(host(address), PATIENCE).close()
     except OSError as error:
@@ -330,6 +345,6 @@ def _check_listens(address: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line of an error of Ray's, which may have many."""
+    """The first line of an error of Ray, which may have many lines."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -11,6 +11,7 @@ from stages.gbdt.stage import Result
 from stages.gbdt.training import MEMBER
 from stages.graphs.collection import is_tile
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREEN, VERMILION
 
 TOP = 15  # statistics shown
 WORST = 40  # valid graphs shown
@@ -36,7 +37,7 @@ def graph_dots(result: Result, narrow: bool = False) -> Figure:
     panel = figure.subplots()
     height = {name: number for number, name in enumerate(names)}
     heights = scores["graph"].replace_strict(height, return_dtype=pl.Int64)
-    panel.plot(scores["score"], heights, "o", color=figures.GREEN, alpha=0.6)
+    panel.plot(scores["score"], heights, "o", color=GREEN, alpha=0.6)
     panel.set_yticks(range(len(names)), [figures.short(name) for name in names], fontsize=7 if narrow else 9)
     panel.set_xlabel("slowdown score" if is_tile(result.collection) else "Kendall tau-b")
     panel.grid(axis="x", alpha=0.3)
@@ -51,13 +52,13 @@ def gain_bars(result: Result, narrow: bool = False) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(2, 1) if narrow else figure.subplots(1, 2, sharey=True)
     names = [figures.short(name) for name in shown["column"]]
-    panels[0].barh(names, shown["gain"], color=figures.GREEN)
+    panels[0].barh(names, shown["gain"], color=GREEN)
     panels[0].set_xlabel("share of the gain")
     slower = shown["slower"].fill_null(0.0).to_numpy()
-    colours = np.where(slower > 0, figures.VERMILION, figures.BLUE)
+    colours = np.where(slower > 0, VERMILION, BLUE)
     panels[1].barh(names, shown["shap"].fill_null(0.0), color=colours)
     panels[1].set_xlabel("share of SHAP within a graph")
-    for text, colour in (("more of it ranks slower", figures.VERMILION), ("more of it ranks faster", figures.BLUE)):
+    for text, colour in (("more of it ranks slower", VERMILION), ("more of it ranks faster", BLUE)):
         panels[1].barh(names[:1], [0], color=colour, label=text)
     figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure

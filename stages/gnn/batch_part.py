@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from stages.gnn import memory, states
+from stages.gnn import mapped_files, memory, states
 from stages.gnn.prepared_graph import PreparedGraph, SegmentInputs, find_states, segment_inputs
 
 
@@ -88,7 +88,7 @@ def make(prepared: PreparedGraph, number: int, sample: np.ndarray, k: int, recur
         of = find_states(prepared, number, sample)
         inputs = segment_inputs(prepared.graph, of, prepared.view)
         part = _made(prepared, number, of, inputs, np.arange(len(sample)), k)
-    memory.release(of.code)
+    mapped_files.release(of.code)
     if recurs:
         memory.keep(prepared.caches.batches, key, part)
     return part

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.gnn import memory
+from stages.gnn import mapped_files
 
 #: bytes of the table beyond which it lies in a file, memory-mapped
 BUDGET = 2**24
@@ -72,7 +72,7 @@ class History:
 
     def _release(self) -> None:
         if self._folder is not None:
-            memory.release(self.array)
+            mapped_files.release(self.array)
 
 
 def sampled(segments: int, count: int, rng: np.random.Generator) -> np.ndarray:

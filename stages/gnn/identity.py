@@ -6,20 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from stages.engine import code
 from stages.gnn.graph_view import GraphView
-from stages.gnn.memory import release
+from stages.gnn.mapped_files import release
 from stages.gnn.settings import Settings
 from stages.graphs.dataset import ModelGraph, graph_file, graph_ids, pad_folder, prune_folder
 
 #: the module whose imports, and theirs, are all the code that shapes a score; no page is among them
 CODE = ("stages.gnn.tasks",)
 STATES_CODE = ("stages.gnn.prepared_graph",)
+PAGE_CODE = ("stages.gnn.page_tables",)
 #: bytes of a mapped file that are read at a time
 _BLOCK = 2**22
 
@@ -69,10 +70,15 @@ def of_result(collection: str, settings: Settings, device: str, data: str | Path
     return digest.hexdigest()
 
 
+def of_page(of_result: str) -> str:
+    """Digest of what decides the tables of the page: the result's identity, and the code that computes the tables."""
+    return hashlib.sha256(f"{of_result} {code.digest(*PAGE_CODE)}".encode()).hexdigest()
+
+
 def _begun(*parts: object):
     """A digest of the code that shapes a score, of torch's version, and of these parts."""
     digest = hashlib.sha256(code.digest(*CODE).encode())
-    digest.update(torch.__version__.encode())
+    digest.update(version("torch").encode())
     digest.update(json.dumps(parts).encode())
     return digest
 

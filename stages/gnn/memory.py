@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import mmap
 from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
 
@@ -54,19 +53,6 @@ def held_bytes(value: object) -> int:
     if isinstance(value, list):
         return sum(map(held_bytes, value))
     return sum(held_bytes(getattr(value, item.name)) for item in fields(value)) if is_dataclass(value) else 0
-
-
-def release(*arrays: np.ndarray) -> None:
-    """Lets go of the pages of mapped files that were read through these arrays.
-
-    Until then they count as memory of this process. Read again, they come back.
-    """
-    for array in arrays:
-        while isinstance(array, np.ndarray):
-            array = array.base
-        array = array.obj if isinstance(array, memoryview) else array
-        if isinstance(array, mmap.mmap) and hasattr(array, "madvise"):
-            array.madvise(mmap.MADV_DONTNEED)
 
 
 def trim() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from stages.gnn import identity, layout_columns, memory, segments, sparse, state_files, states
+from stages.gnn import identity, layout_columns, mapped_files, memory, segments, sparse, state_files, states
 from stages.gnn.graph_view import GraphView
 from stages.gnn.memory import Caches
 from stages.gnn.relayout_copies import COPY_COLUMNS, STATE_COLUMNS, RelayoutCopies
@@ -157,7 +157,7 @@ def prepare(graph: ModelGraph, view: GraphView, data: str | None = None, caches:
         data=data,
         caches=caches or Caches(),
     )
-    memory.release(graph.x, graph.packed.node_feat)
+    mapped_files.release(graph.x, graph.packed.node_feat)
     return prepared
 
 
@@ -233,7 +233,7 @@ def segment_inputs(graph: ModelGraph, of: states.SegmentStates, view: GraphView)
         columns=np.cumsum(configured) - 1,
         own=[matrix.indices[matrix.indices % kinds == 0] // kinds for matrix in of.matrices],
     )
-    memory.release(graph.x)
+    mapped_files.release(graph.x)
     return inputs
 
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from stages.gnn.stage import Result
 from stages.graphs.collection import is_tile
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, DARK, GREEN, ORANGE, VERMILION
 
-SEEDS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.VERMILION, figures.DARK)
+SEEDS = (BLUE, ORANGE, GREEN, VERMILION, DARK)
 NODES = 20  # in the picture of attention
 VARIES = 0.05  # standard deviation of a gate, whose mean is about 1, from which on attention tells configurations apart
 

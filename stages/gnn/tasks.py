@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from safetensors.torch import load, save
 
-from stages.engine.errors import InputError
 from stages.gnn import identity
 from stages.gnn.checkpoint import Checkpoint
+from stages.gnn.device import device_of
 from stages.gnn.inference import generator, predict
 from stages.gnn.memory import Caches
 from stages.gnn.network import build
@@ -110,18 +109,6 @@ def some_configurations(graph: ModelGraph, most: int) -> ModelGraph:
         for name in ("codes", "config_feat", "normalizer", "runtime", "config_index")
     }
     return replace(graph, **taken, packed=replace(graph.packed, **packed))
-
-
-def device_of(device: str) -> str:
-    """The device of this machine that trains: "auto" is CUDA where there is some.
-
-    Raises:
-        InputError: CUDA is asked for, and there is none.
-    """
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise InputError("params.yaml, engine.device: is 'cuda', and torch finds no CUDA device here; take 'auto'")
-    return ("cuda" if there else "cpu") if device == "auto" else device
 
 
 def checkpoints(data: str | Path, collection: str) -> Path:

@@ -1,1 +1,1 @@
-"""The kit that pages are drawn with: figures, tables, members' looks, words. A stage's own pictures are in its room."""
+"""Helpers to draw pages: figures, tables, looks of members, words. Pictures of one stage are in its own package."""

@@ -1,4 +1,4 @@
-"""How two members disagree, graph by graph: the picture and the sentences that the blend and the leaderboard share."""
+"""The disagreement of two members by graph: a picture and sentences that the blend and the leaderboard share."""
 
 import matplotlib
 import numpy as np
@@ -16,10 +16,10 @@ _ABOVE, _BELOW = (pl.col("blend") - _BETTER).round(12) > 0, (_WORSE - pl.col("bl
 
 @matplotlib.rc_context(figures.STYLE)
 def drawing(frame: pl.DataFrame, label: str = "", narrow: bool = False) -> Figure:
-    """The metric of one member against another's, a dot for each graph, and tau between their rankings at the end.
+    """Draws the metric of one member against another's, a dot per graph, and the tau between their rankings.
 
-    On the line both members are equally good. There is a panel for each collection and two members. The last panel has
-    all taus; its bars are their means.
+    There is a panel for each collection and pair of members. On its line both members are equally good. The last panel
+    has the taus of all; its bars are the means.
 
     Args:
         frame: collection, graph, first and second (two members), first_score, second_score, blend, tau.
@@ -41,7 +41,7 @@ def drawing(frame: pl.DataFrame, label: str = "", narrow: bool = False) -> Figur
 
 
 def sentences(frame: pl.DataFrame) -> str:
-    """How alike two members rank, which of them is ahead on how many graphs, and where the blend beats both.
+    """How alike two members rank, how many graphs each of them leads, and where the blend beats both, in words.
 
     Args:
         frame: as in `drawing`.

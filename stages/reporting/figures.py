@@ -13,14 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.reporting.colours import BLUE, DARK, GREEN, GREY, ORANGE, VERMILION
-from stages.reporting.tables import SPACE, table
-
-#: The names of the other modules of the kit are here for pages that need one or two of them.
-__all__ = ["BLUE", "DARK", "GREEN", "GREY", "NARROW", "ORANGE", "SPACE", "STYLE", "VERMILION", "WIDE"]
-__all__ += ["panels", "picture", "responsive", "short", "svg", "table"]
-
-#: Widths of a figure in inches. At the page's 96 dots an inch they fill a desktop's column and a phone.
+#: Widths of a figure in inches. At the page's 96 dots per inch they fill a desktop's column and a phone.
 WIDE, NARROW = 9.5, 4.2
 STYLE = {
     "font.size": 10,
@@ -32,7 +25,7 @@ STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "path.simplify": False,  # it would drop lines of no length
-    "svg.hashsalt": "tpugraphs",  # ids within a drawing are random without it
+    "svg.hashsalt": "tpugraphs",  # without it ids within a drawing are random
 }
 
 
@@ -49,7 +42,7 @@ def picture(figure: Figure, text: str) -> str:
 
     Args:
         figure: what is shown.
-        text: says what it shows, for those who do not see it.
+        text: describes it for readers who cannot see it.
     """
     return f'<img alt="{html.escape(text)}" src="{_address(figure)}">'
 
@@ -67,13 +60,13 @@ def responsive(draw: Callable[..., Figure], text: str, *arguments) -> str:
 
 
 def panels(count: int, columns: int, height: float, label: str, narrow: bool = False) -> tuple[Figure, list]:
-    """An empty figure of so many panels.
+    """Makes a figure of empty panels.
 
     Args:
         count: number of panels.
         columns: panels in a row at most; a narrow figure has one.
         height: of a row, in inches.
-        label: what the numbers were measured on, in small print below; "" for nothing.
+        label: says in small print below what the numbers were measured on; "" for no label.
         narrow: whether the figure is for a phone.
 
     Returns:

@@ -1,6 +1,6 @@
-"""How members look in the reports and in which order they stand.
+"""The looks of members in the reports, and their order.
 
-What is trained has a colour and a solid line. Baselines are grey and dashed, so that the eye finds the comparison.
+Trained members have a colour and a solid line. Baselines are grey and dashed, so that a reader sees the difference.
 """
 
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ def colour(member: str) -> str:
 
 
 def line(member: str) -> dict[str, object]:
-    """The keywords with which matplotlib draws a member's line; chance is dotted, the blend thick."""
+    """Matplotlib's keywords for a member's line; that of chance is dotted, that of the blend thick."""
     style = "-" if member in _TRAINED else ":" if member == "random" else "--"
     width = 2.2 if member == "blend" else 1.3
     return {"linestyle": style, "linewidth": width, "color": DARK if member == "random" else colour(member)}
 
 
 def in_order(members: Iterable[str]) -> list[str]:
-    """The members in the order of the reports: blend, what it blends, baselines by name, ceiling."""
+    """The members in the order of the reports: the blend, its members, baselines by name, the ceiling."""
     names = set(members)
     first = [name for name in _TRAINED if name in names]
     last = [name for name in ("ceiling",) if name in names]

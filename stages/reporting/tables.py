@@ -8,7 +8,7 @@ import polars as pl
 
 from stages.reporting import members
 
-#: Stands within an interval, so that a narrow table breaks a cell before the interval and not in it.
+#: The space within an interval, so that a narrow table breaks a cell before the interval and not in it.
 SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -16,9 +16,9 @@ def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> 
     """The frame as an HTML table.
 
     Args:
-        frame: what is shown; a null is a dash, and text is escaped.
-        decimals: of floats.
-        words: names of columns that are set as prose.
+        frame: the table; a null becomes a dash, and text is escaped.
+        decimals: digits of floats after the point.
+        words: names of columns that hold prose.
     """
     classes = [' class="words"' if name in words else "" for name in frame.columns]
     head = _row("th", frame.columns, classes)
@@ -27,13 +27,14 @@ def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> 
 
 
 def by_collection(frame: pl.DataFrame, key: str, value: str, interval: bool = False) -> pl.DataFrame:
-    """A row for each value of the column `key`, a column for each collection.
+    """Arranges a column of a frame with a row for each `key` and a column for each collection.
 
     Args:
         frame: a row for each `key` and collection.
-        key: "member", whose rows stand in the order of the reports, or another column, whose order is the frame's.
-        value: the column that is shown, as `bracketed` writes it.
-        interval: whether the interval is shown too.
+        key: name of the column whose values become rows. Members come in the order of the reports, other values in the
+            frame's.
+        value: name of the column of the cells, which `bracketed` writes.
+        interval: whether a cell has the interval too.
     """
     cells = {(row[key], row["collection"]): bracketed(row, value, interval) for row in frame.iter_rows(named=True)}
     names = frame[key].unique(maintain_order=True).to_list()
@@ -49,9 +50,9 @@ def bracketed(row: Mapping, value: str, interval: bool) -> str | None:
     """A cell: 'value', or 'value [low, high]' where the row has an interval.
 
     Args:
-        row: has `value` and, with `interval`, low and high.
-        value: the column that is shown; a "lead" has its sign.
-        interval: whether the interval is shown.
+        row: has `value` and, for an interval, low and high.
+        value: name of the column; a "lead" is written with its sign.
+        interval: whether to write the interval.
 
     Returns:
         The cell; None where the value is null.
@@ -71,7 +72,7 @@ def _row(tag: str, texts: Sequence[str], classes: Sequence[str]) -> str:
 
 
 def _breakable(text: str) -> str:
-    """As HTML that a narrow table may break within the names of collections, members and graphs."""
+    """Escapes text for HTML and lets a narrow table break it within names of collections, members and graphs."""
     return re.sub("[:_]", r"\g<0><wbr>", html.escape(text))
 
 

@@ -1,4 +1,4 @@
-"""Words that the sentences of several pages are made of."""
+"""Phrases that sentences of several pages share."""
 
 from collections.abc import Sequence
 
@@ -14,5 +14,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def against(score: float, other: float) -> str:
-    """'0.100 above' or '0.100 below': where the score stands from another."""
+    """'0.100 above' or '0.100 below': the distance of a score to another."""
     return f"{abs(score - other):.3f} {'above' if score >= other else 'below'}"

@@ -1,9 +1,11 @@
-"""What the machine did to a stage that failed: memory or a disk that ran out, a folder not to be written to."""
+"""Turns failures that the machine caused into one line: memory or a disk that ran out, a folder without rights."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from stages.engine.errors import InputError
 
-#: of each stage: what to do with the parameters its memory depends on most, those first that cost the result least
+#: stage -> what to do with the parameters on which its memory depends most; first those that affect the result least
 MEMORY = {
     "prune": ("lower", ("prune.hops",)),
     "configuration": ("name a smaller graph by", ("configuration.program",)),
@@ -21,7 +23,7 @@ MEMORY = {
     "blend": ("lower", ("gnn.seeds", "gbdt.seeds")),
     "leaderboard": ("lower", ("gnn.seeds", "gbdt.seeds")),
 }
-#: what Python, NumPy, torch on CPU and GPU, LightGBM, Rust's libraries and the system say when there is none left
+#: messages of Python, NumPy, torch on CPU and GPU, LightGBM, Rust's libraries and the system when memory runs out
 _MEMORY = re.compile(
     r"MemoryError|bad_alloc|bad allocation|OutOfMemory|out of memory|not enough memory|Cannot allocate memory"
     r"|can't allocate memory",
@@ -29,16 +31,23 @@ _MEMORY = re.compile(
 )
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 _REFUSED = re.compile(r"Read-only file system|\[Errno \d+\] Permission denied|Operation not permitted")
-#: of processes whose memory may end, on Linux's scale of who goes first, from -1000 to 1000; others have 0
+#: Linux's score, from -1000 to 1000, by which it chooses a process to end when memory runs out; others have 0
 FIRST = 500
+#: variable of the environment of what `stages.repro` runs; it holds the number of that process
+REPRO = "STAGES_REPRO"
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
 
 
-def told(text: str, stage: str, value: Callable[[str], object]) -> str:
-    """The line of an error: `text` itself, or what ran out and what to do about it.
+def explained(text: str, stage: str, value: Callable[[str], object]) -> str:
+    """The line that tells an error of a stage.
 
-    text: the class of the error and its message. value: gives a parameter's value by its name, 'gnn.seeds'; KeyError
-    where that is not known.
+    Args:
+        text: the class of the error and its message.
+        stage: the stage's name.
+        value: returns a parameter's value by its name, as 'gnn.seeds', and raises KeyError for an unknown value.
+
+    Returns:
+        What ran out and what to do about it; for other errors `text` itself.
     """
     if _MEMORY.search(text):
         return f"memory ran out ({text}); {remedy(stage, value)}"
@@ -50,7 +59,7 @@ def told(text: str, stage: str, value: Callable[[str], object]) -> str:
 
 
 def remedy(stage: str, value: Callable[[str], object]) -> str:
-    """Which parameters make the stage need less memory, and what they are now; `value` as in `told`."""
+    """Advice against a lack of memory: parameters to change and their values now; arguments as in `explained`."""
     verb, names = MEMORY.get(stage, ("", ()))
     lower = []
     for name in names:
@@ -68,26 +77,56 @@ def remedy(stage: str, value: Callable[[str], object]) -> str:
 
 
 def of_system(error: OSError) -> str | None:
-    """The line of an error of the system's that the user can mend; None for others."""
+    """The line that tells an error of the system that the user can mend; None for another error."""
     if error.errno not in _OURS:
         return None
-    place = error.filename or "a file"
+    path = error.filename or "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{place}: the disk is full ({error.strerror}); make room and run again"
+        return f"{path}: the disk is full ({error.strerror}); make room and run again"
     if error.errno == errno.ENOMEM:
-        return f"{place}: memory ran out ({error.strerror}); give the machine more"
-    return f"{place}: cannot be written or read ({error.strerror}); give the right to, and run again"
+        return f"{path}: memory ran out ({error.strerror}); give the machine more"
+    return f"{path}: cannot be written or read ({error.strerror}); give the right to, and run again"
+
+
+def exit_status(command: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Runs a command line and turns an error that the user can mend into one line on stderr.
+
+    Args:
+        command: does the work; it returns an exit status, or None for 0.
+        interrupted: the line after an interrupt. Below `stages.repro` no line is printed, because that process prints
+            its own.
+
+    Returns:
+        The command's status; 1 after an InputError or an OSError of `of_system`; 130 after an interrupt.
+
+    Raises:
+        OSError: an error that the user cannot mend.
+    """
+    try:
+        return command() or 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not (line := of_system(error)):
+            raise
+        print(line, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if REPRO not in os.environ:
+            print(interrupted, file=sys.stderr)
+        return 130
 
 
 def goes_first() -> None:
-    """Has the system, where its memory ends, end this process, or one it starts, and not the one that says why."""
+    """Makes the system end this process, or one below it, when memory runs out, and not the runner, which tells why."""
     score = Path("/proc/self/oom_score_adj")
-    with suppress(OSError):  # only Linux has it
+    with suppress(OSError):  # only Linux has the file
         score.write_text(str(max(FIRST, int(score.read_text()))))
 
 
 def check_writable(folder: Path) -> None:
-    """InputError where no file can be made in the folder, which need not exist: hours of work would be lost."""
+    """Makes a folder and raises InputError if no file can be written there, before hours of work are lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

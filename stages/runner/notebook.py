@@ -1,4 +1,4 @@
-"""A stage's notebook: found, read, and executed by papermill in a kernel of its own; a failed one is kept."""
+"""Finds, reads and executes a stage's notebook; papermill runs it in a kernel of its own. A failed one is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(project: Path) -> list[str]:
 
 
 def read(project: Path, stage: str) -> nbformat.NotebookNode:
-    """A stage's notebook, the ids of its cells numbered by position; InputError where it is none, or none is there."""
+    """A stage's notebook, with cell ids that count the cells; InputError if it is missing or no notebook."""
     if stage not in names(project):
         raise InputError(f"no stage '{stage}'; the stages are {', '.join(names(project)) or 'none here'}")
     try:
@@ -53,19 +53,19 @@ def execute(
         values: all its parameters.
         project: the project's folder.
         stage: the notebook's name.
-        failed: where to keep the notebook, as far as it came, if it fails.
+        failed: the file that keeps the notebook with its outputs so far, if it fails.
 
     Returns:
         The executed notebook.
 
     Raises:
-        InputError: it failed; the line says what to do.
+        InputError: the notebook failed; the line says what to do.
     """
     source = f"notebooks/{stage}.ipynb"
     value_of = _lookup(values, project, stage)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            # Papermill replaces a cell tagged so, where it would insert one: In [n] stays the source's.
+            # Papermill replaces a cell with this tag and does not insert one, so In [n] counts the source's cells.
             cell.metadata.tags = [*cell.metadata.tags, "injected-parameters"]
     with (
         tempfile.TemporaryDirectory(prefix="run-") as folder,
@@ -78,13 +78,13 @@ def execute(
             _keep(partial, failed)
             cause = error.evalue
             if error.ename != "InputError":
-                cause = failures.told(f"{error.ename}: {error.evalue}", stage, value_of)
+                cause = failures.explained(f"{error.ename}: {error.evalue}", stage, value_of)
             raise InputError(f"{source}, cell [{error.exec_count}]: {_folded(cause)}") from None
         except DeadKernelError:
             _keep(partial, failed)
             raise InputError(f"{source}: the kernel died, {_why_it_died(stage, value_of)}") from None
         except RuntimeError as error:
-            if "Kernel died" not in str(error):  # before it answered for the first time
+            if "Kernel died" not in str(error):  # the message if it ends before its first answer
                 raise
             raise InputError(f"{source}: the kernel cannot start: {_why_no_kernel()}") from None
 
@@ -93,8 +93,8 @@ def _by_papermill(
     notebook: nbformat.NotebookNode, partial: Path, values: Mapping[str, object], project: Path, folder: str
 ) -> nbformat.NotebookNode:
     """Executes a notebook with papermill, which writes it to `partial` cell by cell."""
-    # TCP would be open to every user of the machine, and ipykernel says so at length. The short name keeps the
-    # sockets' paths under the system's limit, 104 characters on macOS.
+    # TCP ports would be open to every user of the machine, and ipykernel prints a long warning about it. The short name
+    # keeps the paths of the sockets under the system's limit, 104 characters on macOS.
     config = Config(
         KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
         NotebookClient={"extra_arguments": [f"--InteractiveShellApp.exec_lines={kernel.FIRST_LINE}"]},
@@ -115,7 +115,7 @@ def _by_papermill(
 
 
 def _lookup(values: Mapping[str, object], project: Path, stage: str) -> Callable[[str], object]:
-    """A function from a parameter's name, as 'gnn.seeds', to its value in this run; KeyError where it has none."""
+    """A function from a parameter's name, as 'gnn.seeds', to its value in this run; it raises KeyError for no value."""
 
     def value_of(parameter: str) -> object:
         section, _, name = parameter.partition(".")
@@ -124,7 +124,7 @@ def _lookup(values: Mapping[str, object], project: Path, stage: str) -> Callable
         value = params.read(project / "params.yaml").get(section, {})[name]
         if not isinstance(value, dict):
             return value
-        if "collection" not in values:  # it differs between collections, and the stage sees them all
+        if "collection" not in values:  # the value differs between collections, and the stage sees all of them
             raise KeyError(parameter)
         return params.section(project / "params.yaml", section, values["collection"])[name]
 
@@ -132,24 +132,24 @@ def _lookup(values: Mapping[str, object], project: Path, stage: str) -> Callable
 
 
 def _keep(partial: Path, failed: Path) -> None:
-    """Keeps what there is of a notebook that failed, where there is room for it: its line matters more."""
+    """Keeps a failed notebook; a full disk is no error here, because it would hide the notebook's own."""
     with suppress(OSError):
         files.replace(failed, partial.read_bytes())
 
 
 def _why_it_died(stage: str, value_of: Callable[[str], object]) -> str:
-    """What ended a kernel, most often, and what to do about it."""
-    where = engine.configured()
+    """The most likely cause of a kernel's end, and what to do about it."""
+    executor = engine.configured()
     try:
-        where.check()  # Ray ends a process whose part of the cluster is gone
+        executor.check()  # Ray ends a process whose part of the cluster is gone
     except InputError as error:
         return f"with the Ray cluster: {_folded(error)}"
-    cause = "for want of memory" if where.kind == "local" else "for want of memory, or of Ray's head"
+    cause = "for want of memory" if executor.kind == "local" else "for want of memory, or of Ray's head"
     return f"most often {cause}; {failures.remedy(stage, value_of)}"
 
 
 def _why_no_kernel() -> str:
-    """What Python says where a kernel cannot start, or how to find out."""
+    """Python's message about a kernel that cannot start, or how to find it."""
     probe = [sys.executable, "-c", "import ipykernel_launcher, ipykernel.kernelapp"]
     done = subprocess.run(probe, capture_output=True, text=True)
     if done.returncode:

@@ -1,11 +1,11 @@
-"""An executed notebook as one HTML page: code hidden, nothing loaded from anywhere, the same bytes every time."""
+"""Renders an executed notebook as one HTML page that hides code, loads nothing, and has the same bytes every time."""
 
 import html as escape
 
 import nbformat
 from nbconvert import HTMLExporter
 
-# The page says itself that it may load nothing, so that a report opened offline is the report.
+# The page forbids itself to load anything, so a report looks the same without a network.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #222; --faint: #595959; --line: #d8d8d8; --box: #f5f5f5;
@@ -53,13 +53,19 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) -> str:
-    """Return the page: markdown and results without code, prompts, progress lines (stderr) or scripts.
+    """Renders markdown and results, without code, prompts, scripts or standard error.
 
-    front: file of the front page, beside this one, that its first line links; None for none. Pictures are drawn on
-    white; where the reader's screen is dark their lightness is turned round, and every hue stays.
+    A notebook with the same results gives the same bytes, whenever and however long it ran. Standard error is left out
+    because progress lines contain times; the console has shown them. Pictures are drawn on white. On a dark screen
+    their lightness is inverted, and the hues stay.
 
-    Byte-stable: a notebook with the same results gives the same page, whenever and in how long it ran. Standard error
-    is left out because progress lines carry times; the console showed them.
+    Args:
+        notebook: executed.
+        title: of the page.
+        front: name of the front page's file, beside this one, to which the first line links; None for no link.
+
+    Returns:
+        The page.
     """
     exporter = HTMLExporter(template_name="basic", exclude_input=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
@@ -75,19 +81,19 @@ def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) 
 
 
 def _bare(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a copy with what a reader sees and nothing of how, when or where it ran."""
+    """A copy with what a reader sees, and without how, when or where the notebook ran."""
     cells = []
     for cell in notebook.cells:
         name = f"cell-{len(cells):02d}"
         if cell.cell_type == "markdown":
             cells.append(nbformat.v4.new_markdown_cell(cell.source, id=name))
-        elif cell.cell_type == "code" and (outputs := [shown for shown in map(_shown, cell.outputs) if shown]):
+        elif cell.cell_type == "code" and (outputs := [output for output in map(_visible, cell.outputs) if output]):
             cells.append(nbformat.v4.new_code_cell("", id=name, outputs=outputs))
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """Return the output as the page shows it; None for standard error and for widgets without a static form."""
+def _visible(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The output as the page shows it; None for standard error and for widgets without a static form."""
     if output.output_type == "stream":
         return output if output.name == "stdout" else None
     if output.output_type in ("display_data", "execute_result"):

@@ -1,4 +1,4 @@
-"""A run of one stage: its parameters, its lock, its notebook, its page, and how long it took."""
+"""Runs one stage: its parameters, its lock, its notebook, its page and its times."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from stages.graphs import collection as collections
 from stages.graphs import roots
 from stages.runner import failures, kernel, notebook, page, parameters, surroundings
 
-FRONT = "leaderboard"  # whose page all others link
-ROOTED = ("prune", "configuration")  # read npz files
+FRONT = "leaderboard"  # the stage to whose page all others link
+ROOTED = ("prune", "configuration")  # stages that read npz files
 
 
 def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") -> Path:
@@ -23,15 +23,15 @@ def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") 
 
     Args:
         stage: the notebook's name.
-        overrides: parameters that win over those of params.yaml, see `parameters.of`.
+        overrides: parameters that replace those of params.yaml, see `parameters.of`.
         project: the project's folder.
 
     Returns:
         The report's path.
 
     Raises:
-        InputError: unknown stage, parameter or collection, a wrong type, or a failure in the notebook, whose partial
-            copy is then kept as reports/STAGE[-SLUG].failed.ipynb.
+        InputError: the stage, a parameter or the collection is unknown; a value is of a wrong type; or the notebook
+            failed, and its partial copy is kept as reports/STAGE[-SLUG].failed.ipynb.
     """
     project = Path(project).resolve()
     source = notebook.read(project, stage)
@@ -44,24 +44,24 @@ def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") 
         roots.check(values["root"], [collection], project)
     for folder in (report.parent, data):
         failures.check_writable(folder)
-    where = engine.of(params.read(project / "params.yaml").get("engine", {}))
-    where.check()
+    executor = engine.of(params.read(project / "params.yaml").get("engine", {}))
+    executor.check()
     lock = project / ".dvc" / "tmp" / f"run-{name}.lock"
-    variables = engine.exported(where) | {kernel.LOCK: str(lock)}
-    with _alone(lock, name), surroundings.timed() as taken, surroundings.environment(variables):
+    variables = engine.exported(executor) | {kernel.LOCK: str(lock)}
+    with _alone(lock, name), surroundings.timed() as times, surroundings.environment(variables):
         executed = notebook.execute(source, values, project, stage, failed)
         checks.made_by(stage, values | {"data": str(data)})
     title = f"{stage} · {collection}" if collection else stage
     front = None if stage == FRONT else f"{FRONT}.html"
     files.replace(report, page.html(executed, title, front).encode())
     failed.unlink(missing_ok=True)
-    elapsed_times.ran(project / "data", name, stage, collection, taken.seconds, taken.processor)
+    elapsed_times.ran(project / "data", name, stage, collection, times.seconds, times.processor)
     return report
 
 
 @contextmanager
 def _alone(path: Path, name: str) -> Iterator[None]:
-    """Holds the stage's lock, which its kernel joins; InputError where an earlier run of it does not end."""
+    """Holds the stage's lock, which its kernel joins; InputError if another run of the stage does not end."""
 
     def busy(holder: str) -> str:
         return f"{name}: is at work in this folder already, in process {holder}; wait for it"

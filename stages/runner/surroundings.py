@@ -1,4 +1,4 @@
-"""What surrounds a notebook while it runs: its environment, the console, and the clocks."""
+"""The surroundings of a notebook while it runs: its environment, the console and the clocks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from stages.engine.processor import PROCESSOR
 
 
 @dataclass
-class Taken:
-    """How long a block took.
+class Times:
+    """The times of a block.
 
     Attributes:
-        seconds: of wall-clock time.
-        processor: seconds of processor time, of the processes that it started and that have ended: the kernel and its
-            workers.
+        seconds: wall-clock time.
+        processor: processor seconds of the processes that it started and that have ended: the kernel and its workers.
     """
 
     seconds: float = 0.0
@@ -30,19 +29,19 @@ class Taken:
 
 
 @contextmanager
-def timed() -> Iterator[Taken]:
-    """Yields what is filled in at the end of the block."""
-    taken = Taken()
+def timed() -> Iterator[Times]:
+    """Measures the times of a block and fills in the yielded object at the block's end."""
+    times = Times()
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    yield taken
+    yield times
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    taken.seconds = time.perf_counter() - start
-    taken.processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    times.seconds = time.perf_counter() - start
+    times.processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables of the environment for a block; processes that it starts inherit them."""
+    """Sets environment variables for a block; processes that the block starts inherit them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -56,21 +55,24 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def of_the_kernel(project: Path, folder: str) -> dict[str, str]:
-    """Variables that a kernel inherits: the project's path, fixed hashing, one thread a sum, no profile of the user's.
+    """Environment variables of a kernel: the project's path, fixed hashing, one thread, no profile of the user.
 
     Args:
         project: the project's folder.
-        folder: for the files of Jupyter and IPython; it goes with the kernel.
+        folder: for the files of Jupyter and IPython; it is removed after the run.
+
+    Returns:
+        Name -> value.
     """
     return {
-        "PYTHONPATH": str(project),  # alone: packages of the shell's would take the place of the environment's
+        "PYTHONPATH": str(project),  # no more: packages on the shell's path would replace those of the environment
         "PYTHONHASHSEED": "0",
-        "OPENBLAS_NUM_THREADS": "1",  # sums depend on the number of threads, and cores have tasks of their own
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what cuBLAS needs to add in the same order every time
+        "OPENBLAS_NUM_THREADS": "1",  # sums depend on the number of threads, and each core has a task anyway
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS add in the same order every time
         **PROCESSOR,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_RUNTIME_DIR": folder,
-        "JUPYTER_DATA_DIR": folder,  # the kernel is this interpreter's, whatever `python3` the user's folders name
+        "JUPYTER_DATA_DIR": folder,  # the kernel is this interpreter, whatever `python3` is in the user's folders
         "JUPYTER_PATH": "",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": folder,
@@ -82,18 +84,18 @@ def of_the_kernel(project: Path, folder: str) -> dict[str, str]:
 def console() -> Iterator[tuple[TextIO, TextIO]]:
     """Yields the console's two streams, which the kernel does not inherit.
 
-    ipykernel hands on what processes of the notebook's own print and repeats it on the streams it inherited: every
-    line would be there twice.
+    ipykernel captures what processes of the notebook print, and repeats it on the streams that it inherited. With the
+    console's streams every line would appear there twice.
     """
     try:
-        shown = [os.dup(stream.fileno()) for stream in (sys.stdout, sys.stderr)]
-    except OSError:  # replaced by something without a descriptor, which no kernel can inherit
+        outer = [os.dup(stream.fileno()) for stream in (sys.stdout, sys.stderr)]
+    except OSError:  # the streams were replaced by objects without a descriptor, which no kernel inherits
         yield sys.stdout, sys.stderr
         return
     sys.stdout.flush()
     sys.stderr.flush()
     before = [os.dup(descriptor) for descriptor in (1, 2)]
-    with open(shown[0], "w") as stdout, open(shown[1], "w") as stderr, open(os.devnull, "w") as nowhere:
+    with open(outer[0], "w") as stdout, open(outer[1], "w") as stderr, open(os.devnull, "w") as nowhere:
         for descriptor in (1, 2):
             os.dup2(nowhere.fileno(), descriptor)
         try:

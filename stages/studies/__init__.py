@@ -1,1 +1,1 @@
-"""Pages that no stage reads: recipes, ablation, times, real TPU runs."""
+"""Pages that are no stage of the pipeline: recipes, ablation, times, real TPU runs."""

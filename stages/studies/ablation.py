@@ -1,4 +1,4 @@
-"""What each choice is worth: the rows that `make ablate` writes, summed up. notebooks/ablation.ipynb shows them."""
+"""Summaries of the ablation, whose rows `make ablate` writes; notebooks/ablation.ipynb shows them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stages.engine import checks
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREY, VERMILION
 
 TABLE = Path("reports", "ablation.csv")
 SCHEMA = {
@@ -30,12 +31,12 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Group:
-    """A group of variants that are about one choice.
+    """A group of variants of one choice.
 
     Attributes:
-        subject: what the choice is about, in words.
-        default: the row that the variants are compared with, a group and a variant.
-        name: what that row is called beside them.
+        subject: the choice, in words.
+        default: group and variant of the row with which the variants are compared.
+        name: name of that row in the group's table.
     """
 
     subject: str
@@ -58,7 +59,7 @@ GROUPS = {
 
 @checks.entry("ablation")
 def read(table: str | Path = TABLE) -> pl.DataFrame:
-    """The rows; InputError where there are none, or the file is something else."""
+    """Reads the rows of an ablation, in `SCHEMA`; InputError if the file is missing or has other columns."""
     if not Path(table).exists():
         raise InputError(f"{table}: not there; make ablate writes it")
     rows = pl.read_csv(table, schema_overrides={"variant": pl.String})
@@ -68,7 +69,7 @@ def read(table: str | Path = TABLE) -> pl.DataFrame:
 
 
 def groups(table: pl.DataFrame) -> list[str]:
-    """The groups of which there are rows beside the default's, in the order of the report."""
+    """The groups that have rows, in the order of the report; the default is not among them."""
     return [name for name in GROUPS if not table.filter(pl.col("group") == name).is_empty()]
 
 
@@ -80,17 +81,17 @@ def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
         group: one of `GROUPS`.
 
     Returns:
-        Columns: variant; for each collection the mean score over the seeds; lead, the mean over collections and seeds
-        of the score less the default's of the same collection and seed (a mean of what both have); error, the standard
-        error of that over the seeds, null with one; seconds, mean processor seconds of a training.
+        Columns: variant; for each collection the mean score over the seeds; lead, the difference between the score and
+        the default's, as a mean over the collections and seeds that both have; error, the standard error of the lead
+        over the seeds, null for one seed; seconds, mean processor seconds of a training.
     """
-    base, name = GROUPS[group].default
-    default = table.filter(pl.col("group") == base, pl.col("variant") == name)
+    default_group, default_variant = GROUPS[group].default
+    default = table.filter(pl.col("group") == default_group, pl.col("variant") == default_variant)
     others = table.filter(pl.col("group") == group)
     variants = {
         variant: part
         for (variant,), part in others.group_by(["variant"], maintain_order=True)
-        if (group, variant) != (base, name)
+        if (group, variant) != (default_group, default_variant)
     }
     columns = [collection for collection in COLLECTIONS if collection in set(others["collection"])]
     rows = []
@@ -108,7 +109,7 @@ def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
 
 
 def meaning(table: pl.DataFrame, group: str) -> str:
-    """What a group's rows say, in one sentence: a lead counts where it is more than twice its standard error."""
+    """One sentence on a group: which variants lead or trail by more than twice the standard error."""
     subject = GROUPS[group].subject
     rows = list(summary(table, group).iter_rows(named=True))[1:]
     clear = [row for row in rows if row["error"] is not None and abs(row["lead"]) > 2 * row["error"]]
@@ -124,16 +125,16 @@ def meaning(table: pl.DataFrame, group: str) -> str:
 @matplotlib.rc_context(figures.STYLE)
 def picture(table: pl.DataFrame) -> Figure:
     """The lead of every variant over the default with twice its standard error, a panel per group."""
-    shown = groups(table)
-    summaries = {group: summary(table, group)[1:] for group in shown}
+    names = groups(table)
+    summaries = {group: summary(table, group)[1:] for group in names}
     heights = [frame.height for frame in summaries.values()]
-    figure = Figure(figsize=(8, 0.8 * len(shown) + 0.24 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    figure = Figure(figsize=(8, 0.8 * len(names) + 0.24 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (group, frame) in zip(panels, summaries.items(), strict=True):
         positions, lead = np.arange(frame.height), frame["lead"].to_numpy()
         error = 2 * frame["error"].fill_null(0).to_numpy()
         clear = (np.abs(lead) > error) & (error > 0)
-        colours = np.where(~clear, figures.GREY, np.where(lead > 0, figures.BLUE, figures.VERMILION))
+        colours = np.where(~clear, GREY, np.where(lead > 0, BLUE, VERMILION))
         panel.axvline(0, color="black", linewidth=0.8)
         panel.errorbar(lead, positions, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
         panel.scatter(lead, positions, c=colours, s=30, zorder=3)
@@ -144,7 +145,7 @@ def picture(table: pl.DataFrame) -> Figure:
 
 
 def note(table: pl.DataFrame) -> str:
-    """How many trainings, seeds and collections the figures are of, in words."""
+    """The numbers of trainings, seeds and collections behind the figures, in words."""
     layouts = [name for name in COLLECTIONS if name in set(table["collection"]) and not is_tile(name)]
     minutes = table["train_seconds"].sum() / 60
     return (
@@ -155,7 +156,7 @@ def note(table: pl.DataFrame) -> str:
 
 
 def _named(rows: list[dict]) -> str:
-    """'a (+0.012), b (+0.003)', the largest first, and the verb."""
+    """'a (+0.012) and b (+0.003) are': the rows with their leads, the largest first, and the verb."""
     rows = sorted(rows, key=lambda row: -abs(row["lead"]))
     text = [f"{row['variant']} ({row['lead']:+.3f})" for row in rows]
     return f"{_list(text)} {'is' if len(rows) == 1 else 'are'}" if rows else ""

@@ -1,4 +1,4 @@
-"""What the recipes score: the rows that their runs write, and the sentences and pictures that show them."""
+"""The scores of the recipes: rows that their runs write, and sentences and pictures for the page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREY
+from stages.reporting.tables import SPACE
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_scores
 from stages.scoring.score import read_solution
@@ -36,16 +38,17 @@ OURS, FIRST = "ours", "first-place"
 
 
 def measured(name: str, project: str | Path) -> pl.DataFrame:
-    """What a pipeline that has run scores: a row per split with known run times and collection, and for their mean.
+    """Reads the scores of a pipeline that has run.
 
     Args:
         name: of the recipe.
         project: the project's folder.
 
     Returns:
-        Columns: recipe; collection, "mean" for the mean over all; split; mean and sd (of a sample) over the seeds of
-        the blend of single seeds; seeds; train_seconds, processor seconds in which all seeds of all blended members
-        were trained; together, the score of all seeds' ranks together, which is what is submitted.
+        A row of `SCHEMA` per collection and split with known run times, and one for their mean. Columns: recipe;
+        collection, "mean" for the mean over all; split; mean and sd (of a sample) of the scores of the seeds, each the
+        blend of one seed of every member; seeds, their number; train_seconds, processor seconds in which all seeds of
+        all blended members were trained; together, the score of the mean rank of all seeds, which is submitted.
     """
     project = Path(project)
     values = params.read(project / "params.yaml")
@@ -55,7 +58,7 @@ def measured(name: str, project: str | Path) -> pl.DataFrame:
     solution = read_solution(project / solution_path) if solution_path and (project / solution_path).exists() else {}
     collections = [name for name in COLLECTIONS if name in set(table["collection"])]
     members = values["blend"]["members"]
-    spent = {
+    seconds = {
         collection: sum(elapsed_times.read(project / "data", stage, collection) or 0.0 for stage in members)
         for collection in collections
     }
@@ -68,16 +71,16 @@ def measured(name: str, project: str | Path) -> pl.DataFrame:
                 continue
             part = table.filter(pl.col("split") == split, pl.col("collection") == collection)
             by_collection[collection] = _seed_scores(part, collection, targets)
-            rows.append(_row(name, collection, split, by_collection[collection], spent[collection], together))
+            rows.append(_row(name, collection, split, by_collection[collection], seconds[collection], together))
         if len(by_collection) == len(collections):
             mean = np.mean(list(by_collection.values()), axis=0)
-            rows.append(_row(name, "mean", split, mean, sum(spent.values()), together))
+            rows.append(_row(name, "mean", split, mean, sum(seconds.values()), together))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 @checks.entry("recipes")
 def read(project: str | Path = ".") -> pl.DataFrame:
-    """The table of all recipes run so far; InputError where there is none, or one of something else."""
+    """Reads the table of all recipes run so far; InputError if it is missing or has other columns."""
     path = Path(project, TABLE)
     if not path.exists():
         raise InputError(f"{path}: not there; run some recipes: make recipe NAME={OURS}")
@@ -88,17 +91,25 @@ def read(project: str | Path = ".") -> pl.DataFrame:
 
 
 def board(table: pl.DataFrame, split: str) -> pl.DataFrame:
-    """A row per recipe, best first: "mean ± sd" of the seeds in the mean of the collections, that of all seeds
-    together, minutes of training, and "mean ± sd" in each collection."""
+    """The table that the page shows for a split.
+
+    Args:
+        table: as `read` returns it.
+        split: "valid" or "test".
+
+    Returns:
+        A row per recipe, best first: "mean ± sd" over the seeds in the mean of the collections, the score of all seeds
+        together, minutes of training, and "mean ± sd" in each collection.
+    """
     part = table.filter(pl.col("split") == split)
     cells = {
-        (row["recipe"], row["collection"]): f"{row['mean']:.3f}{figures.SPACE}±{figures.SPACE}{row['sd'] or 0:.3f}"
+        (row["recipe"], row["collection"]): f"{row['mean']:.3f}{SPACE}±{SPACE}{row['sd'] or 0:.3f}"
         for row in part.iter_rows(named=True)
     }
     columns = [name for name in COLLECTIONS if name in set(part["collection"])]
     rows = [
-        [name, cells[name, "mean"], together, f"{spent / 60:.1f}", *(cells.get((name, column)) for column in columns)]
-        for name, together, spent in _means(table, split).select("recipe", "together", "train_seconds").iter_rows()
+        [name, cells[name, "mean"], together, f"{seconds / 60:.1f}", *(cells.get((name, column)) for column in columns)]
+        for name, together, seconds in _means(table, split).select("recipe", "together", "train_seconds").iter_rows()
     ]
     schema = {"recipe": pl.String, "mean": pl.String, "seeds together": pl.Float64, "training, minutes": pl.String}
     return pl.DataFrame(rows, schema=schema | dict.fromkeys(columns, pl.String), orient="row")
@@ -111,7 +122,7 @@ def picture(table: pl.DataFrame, split: str) -> Figure:
     figure = Figure(figsize=(8, 0.6 + 0.36 * max(1, means.height)), layout="constrained")
     score, time = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     heights = np.arange(means.height)
-    colours = [figures.BLUE if name == OURS else figures.GREY for name in means["recipe"]]
+    colours = [BLUE if name == OURS else GREY for name in means["recipe"]]
     score.errorbar(means["mean"], heights, xerr=means["sd"].fill_null(0), fmt="none", ecolor="#444444", elinewidth=1)
     score.scatter(means["mean"], heights, c=colours, s=36, zorder=3)
     score.set(xlabel=f"mean of the collections, {split}, single seeds (± sd)", yticks=heights)
@@ -123,7 +134,7 @@ def picture(table: pl.DataFrame, split: str) -> Figure:
 
 
 def standing(table: pl.DataFrame, split: str) -> str:
-    """Which recipe is best in the mean, where ours stands beside it, and what the first place's costs, in words."""
+    """The best recipe in the mean, the distance of ours to it, and the training time of the first place's, in words."""
     means = {row["recipe"]: row for row in _means(table, split).iter_rows(named=True)}
     if not means:
         return f"No recipe has a mean on {split}: not every collection has a score there."
@@ -143,17 +154,17 @@ def standing(table: pl.DataFrame, split: str) -> str:
 
 
 def collections_won(table: pl.DataFrame, split: str) -> str:
-    """Which recipe is best in each collection, in words."""
+    """The best recipe of each collection, in words."""
     part = table.filter(pl.col("split") == split, pl.col("collection") != "mean")
     best = part.sort("mean", "recipe", descending=[True, False]).group_by("collection", maintain_order=True).first()
-    won = {
+    winners = {
         name: f"{recipe} on {name} ({mean:.3f})" for name, recipe, mean in best["collection", "recipe", "mean"].rows()
     }
-    return "Best in each collection: " + ", ".join(won[name] for name in COLLECTIONS if name in won) + "."
+    return "Best in each collection: " + ", ".join(winners[name] for name in COLLECTIONS if name in winners) + "."
 
 
 def cost(table: pl.DataFrame, split: str) -> str:
-    """Which recipes train longest and shortest, in words."""
+    """The recipes that train longest and shortest, in words."""
     means = _means(table, split).sort("train_seconds", "recipe")
     if means.is_empty():
         return f"No recipe has a mean on {split}."
@@ -167,7 +178,7 @@ def cost(table: pl.DataFrame, split: str) -> str:
 def _targets(
     project: Path, collection: str, split: str, solution: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray] | None:
-    """Graph -> run times of its configurations; None where the split is empty or a graph's are not known."""
+    """Graph -> run times of its configurations; None if the split is empty or lacks a graph's run times."""
     targets = {graph.id: graph.target for graph in dataset.graphs(project / "data", collection, split)}
     if split == "test":
         targets = {graph: solution.get(f"{collection}:{graph}") for graph in targets}
@@ -187,7 +198,8 @@ def _means(table: pl.DataFrame, split: str) -> pl.DataFrame:
     return part.sort("mean", "recipe", descending=[True, False])
 
 
-def _row(name: str, collection: str, split: str, values: Sequence[float], spent: float, together: dict) -> tuple:
+def _row(name: str, collection: str, split: str, values: Sequence[float], seconds: float, together: dict) -> tuple:
+    """A row of `SCHEMA` from the seeds' scores, the seconds of training, and metrics.json."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     whole = together.get(split, {}).get(collection, {}).get("blend")
-    return name, collection, split, float(np.mean(values)), deviation, len(values), spent, whole
+    return name, collection, split, float(np.mean(values)), deviation, len(values), seconds, whole

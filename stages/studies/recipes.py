@@ -1,12 +1,13 @@
 """The winners' solutions as parameters of this pipeline: `python -m stages.studies.recipes NAME …`.
 
-recipes/NAME.yaml holds the parameters in which a solution differs from params.yaml, in its structure. A run takes place
-in a copy of the project below .dvc/tmp/recipes, as one of DVC's experiments: `dvc exp show` lists it beside the
-default, stages that the recipe does not touch come from the cache, and the workspace stays as it is, but for a few rows
-in reports/recipes.csv. A run cut short goes on in its copy. notebooks/recipes.ipynb shows the table.
+recipes/NAME.yaml holds the parameters in which a solution differs from params.yaml, in the structure of that file. A
+recipe runs in a copy of the project below .dvc/tmp/recipes, as an experiment of DVC. `dvc exp show` lists it beside the
+default, and stages that the recipe does not change come from the cache. The workspace gets a few rows in
+reports/recipes.csv and stays as it is otherwise. An interrupted run goes on in its copy. notebooks/recipes.ipynb shows
+the table.
 
-The copy is ours, and not that of `dvc exp run --temp -S`: DVC removes its own when a run fails, with the checkpoints to
-go on from, and its `-S` refuses a value per collection (Hydra has no key like "layout:*").
+We make the copy ourselves because `dvc exp run --temp -S` is not enough: it removes its copy when a run fails, with the
+checkpoints, and `-S` refuses a value per collection (Hydra has no key like "layout:*").
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stages import inputs
 from stages.engine import elapsed_times, files, params
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, slug
+from stages.runner import failures
 from stages.studies import recipe_table
 
 
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
         The exit status: 0, 130 after an interrupt, or 1 after one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+
+    def work() -> int | None:
         if not arguments or arguments[0] in ("-h", "--help"):
             print(f"usage: python -m stages.studies.recipes NAME …; recipes: {', '.join(names(project))}")
             return 0 if arguments else 1
@@ -45,13 +48,9 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
             rows = run(name, project)
             with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=120, float_precision=3):
                 print(rows)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run it again, it goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+        return None
+
+    return failures.exit_status(work, "interrupted; run it again, it goes on where it was")
 
 
 def names(project: str | Path = ".") -> list[str]:
@@ -60,10 +59,10 @@ def names(project: str | Path = ".") -> list[str]:
 
 
 def parameters(name: str, project: str | Path = ".") -> str:
-    """The text of params.yaml with the lines of a recipe in place of its own.
+    """The text of params.yaml, in which a recipe's lines replace those of the same parameters.
 
     Raises:
-        InputError: an unknown recipe (the line lists them), or a section or a parameter that params.yaml lacks.
+        InputError: the recipe is unknown (the line lists all), or has a section or parameter that params.yaml lacks.
     """
     if name not in names(project):
         raise InputError(f"no recipe {name!r}; the recipes are {', '.join(names(project)) or 'none here'}")
@@ -78,23 +77,23 @@ def parameters(name: str, project: str | Path = ".") -> str:
                 raise InputError(
                     f"{path}: {section}.{key} does not begin a line; write a parameter a line, two spaces in"
                 )
-    # From below, so that the lines above keep their numbers.
+    # From the last line up, so that the numbers of the lines above stay valid.
     for parameter in sorted(recipe_spans, key=spans.__getitem__, reverse=True):
         lines[slice(*spans[parameter])] = recipe_lines[slice(*recipe_spans[parameter])]
     return "\n".join(lines) + "\n"
 
 
 def run(name: str, project: str | Path = ".") -> pl.DataFrame:
-    """Runs the pipeline by a recipe, keeps it as experiment NAME and its scores in reports/recipes.csv.
+    """Runs the pipeline with a recipe's parameters, as experiment NAME, and adds its scores to reports/recipes.csv.
 
-    Training that nobody has timed, because its result came from the cache, is done again.
+    A training whose time is unknown, because its result came from the cache, is repeated.
 
     Returns:
         The recipe's rows, see `recipe_table.measured`.
 
     Raises:
-        InputError: an unknown recipe; the project is no git clone with DVC; the pipeline fails, whose own line stands
-            above.
+        InputError: the recipe is unknown; the project is no git clone with DVC; or the pipeline fails, after its own
+            line.
     """
     project = Path(project).resolve()
     text = parameters(name, project)
@@ -126,7 +125,11 @@ def _check_names(path: Path, recipe: Mapping[str, Mapping], default: Mapping[str
 
 
 def _spans(lines: list[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(section, parameter) -> its first line and the one after its last, of parameters that begin a line."""
+    """The lines of each parameter that begins a line.
+
+    Returns:
+        (section, parameter) -> (index of its first line, index after its last line).
+    """
     spans: dict[tuple[str, str], tuple[int, int]] = {}
     section, parameter = None, None
     for number, line in enumerate(lines):
@@ -141,7 +144,7 @@ def _spans(lines: list[str]) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def _time_training(copy: Path) -> None:
-    """Trains again what the blend takes and nobody has timed."""
+    """Repeats the trainings of the blend's members whose times are unknown."""
     for stage in params.read(copy / "params.yaml")["blend"]["members"]:
         for collection in _collections(copy):
             if elapsed_times.read(copy / "data", stage, collection) is None:
@@ -149,7 +152,7 @@ def _time_training(copy: Path) -> None:
 
 
 def _add(rows: pl.DataFrame, name: str, project: Path) -> None:
-    """Puts a recipe's rows in place of its earlier ones in reports/recipes.csv."""
+    """Replaces a recipe's rows in reports/recipes.csv."""
     path = project / recipe_table.TABLE
     others = recipe_table.read(project).filter(pl.col("recipe") != name) if path.exists() else rows.clear()
     table = pl.concat([others, rows]).sort("recipe", maintain_order=True)
@@ -157,7 +160,7 @@ def _add(rows: pl.DataFrame, name: str, project: Path) -> None:
 
 
 def _rooted(text: str, copy: Path, project: Path) -> str:
-    """The parameters for the copy, where data that git does not know lie where they lay."""
+    """The parameters for the copy, with absolute paths to data that the copy lacks because git does not know them."""
     values = params.read(project / "params.yaml")
     paths = {"root": values["data"]["root"]} | {
         name: values[stage].get(name) for stage, names in inputs.NAMED.items() for name in names
@@ -174,7 +177,7 @@ def _collections(copy: Path) -> list[str]:
 
 
 def _copied(project: Path, copy: Path) -> str:
-    """Brings the copy to where the project stands, its uncommitted changes too; returns the commit they are on."""
+    """Updates the copy to the state of the project, with its uncommitted changes; returns the commit below them."""
     head = _git(project, "rev-parse", "HEAD").strip()
     if not (copy / ".git").is_dir():
         shutil.rmtree(copy, ignore_errors=True)
@@ -191,13 +194,13 @@ def _copied(project: Path, copy: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_bytes() != (project / name).read_bytes():
             shutil.copy2(project / name, target)
-    cache = _dvc(project, "cache", "dir", shown=False).strip()
+    cache = _dvc(project, "cache", "dir", printed=False).strip()
     files.replace(copy / ".dvc" / "config.local", f"[cache]\n    dir = {project / cache}\n".encode())
     return head
 
 
 def _listed(folder: Path) -> list[str]:
-    """Files that git knows there, or would; not the links below data/inputs, which a run makes for its own folder."""
+    """Files that git tracks or does not ignore; without the links below data/inputs, which each run makes anew."""
     names = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]
     return [name for name in names if not name.startswith("data/inputs/")]
 
@@ -210,15 +213,15 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _dvc(folder: Path, *arguments: str, shown: bool = True) -> str:
-    """Runs DVC as `make repro` does, this interpreter first on the path; what it prints is shown, or returned."""
+def _dvc(folder: Path, *arguments: str, printed: bool = True) -> str:
+    """Runs DVC as `make repro` does, with this interpreter first on the path; prints or returns its output."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"PATH": path, "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=None if shown else subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=None if printed else subprocess.PIPE, text=True)
     if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: failed, see above; what was done in {folder} is gone on from")
+        raise InputError(f"dvc {' '.join(arguments)}: failed, see above; run again, it goes on in {folder}")
     return done.stdout or ""
 
 

@@ -1,6 +1,6 @@
-"""Where the time of the pipeline's runs went, and what Graph Segment Training takes, for the page `times`.
+"""The times of the pipeline's runs, and the costs of Graph Segment Training, for the page `times`.
 
-No stage of the pipeline: times differ from run to run, and the pipeline's outputs do not.
+The page is no stage of the pipeline, because times differ from run to run and the pipeline's outputs do not.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from stages.engine import checks
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREEN, GREY, ORANGE, VERMILION
 
 ORDER = ("prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
 SCHEMA = {"stage": pl.String, "collection": pl.String, "seconds": pl.Float64, "processor": pl.Float64}
-ALL = "all"  # of a stage that sees all collections
+ALL = "all"  # the collection of a stage that sees all of them
 GIB = 2**30
-#: of the collections, and of `ALL`
-COLOURS = (figures.VERMILION, figures.BLUE, "#56B4E9", figures.GREEN, figures.ORANGE, figures.GREY)
-#: of benchmarks/gst.py
+#: colours of the collections, and of `ALL`
+COLOURS = (VERMILION, BLUE, "#56B4E9", GREEN, ORANGE, GREY)
+#: variants of benchmarks/gst.py: colour, marker and text of the line
 VARIANTS = {
-    "dense": (figures.VERMILION, "s", "whole graph, every node in every configuration"),
-    "shared": (figures.ORANGE, "^", "whole graph, shared states"),
-    "gst+efd": (figures.BLUE, "o", "Graph Segment Training"),
+    "dense": (VERMILION, "s", "whole graph, every node in every configuration"),
+    "shared": (ORANGE, "^", "whole graph, shared states"),
+    "gst+efd": (BLUE, "o", "Graph Segment Training"),
 }
 
 
 @checks.entry("times")
 def read(folder: str | Path) -> pl.DataFrame:
-    """`SCHEMA` of every stage of the pipeline that has run here, in its order; damaged files are left out."""
+    """Reads the times of the stages that have run here, in `SCHEMA` and the pipeline's order; skips damaged files."""
     rows = []
     for path in sorted(Path(folder).glob("*.json")):
         try:
@@ -52,10 +53,17 @@ def read(folder: str | Path) -> pl.DataFrame:
 
 @checks.entry("times")
 def segments(benchmarks: str | Path) -> pl.DataFrame:
-    """What benchmarks/gst.py measured: variant, nodes, configurations, seconds of a step, peak in bytes.
+    """Reads the measurements of benchmarks/gst.py.
 
-    Where a variant did not fit with as many configurations as the others it has fewer, or no row. Raises InputError
-    for a file that is absent or holds none.
+    Args:
+        benchmarks: the file of results.
+
+    Returns:
+        Columns: variant, nodes, configurations, seconds of a step, peak in bytes. A variant that did not fit in memory
+        with as many configurations as the others has fewer, or no row.
+
+    Raises:
+        InputError: the file is missing or has no such measurements.
     """
     try:
         rows = json.loads(Path(benchmarks).read_text())["gst"]["rows"]
@@ -78,9 +86,11 @@ def stage_bars(table: pl.DataFrame, narrow: bool = False) -> Figure:
     colours = dict(zip([*COLLECTIONS, ALL], COLOURS, strict=True))
     left = np.zeros(len(stages))
     for name, part in table.group_by(["collection"], maintain_order=True):
-        places = [stages.index(stage) for stage in part["stage"]]
-        panel.barh(places, part["seconds"], left=left[places], color=colours[name[0]], edgecolor="white", label=name[0])
-        left[places] += part["seconds"].to_numpy()
+        heights = [stages.index(stage) for stage in part["stage"]]
+        panel.barh(
+            heights, part["seconds"], left=left[heights], color=colours[name[0]], edgecolor="white", label=name[0]
+        )
+        left[heights] += part["seconds"].to_numpy()
     panel.set_yticks(range(len(stages)), stages)
     panel.invert_yaxis()
     panel.set_xlabel("seconds, wall clock")
@@ -89,7 +99,7 @@ def stage_bars(table: pl.DataFrame, narrow: bool = False) -> Figure:
 
 
 def spent(table: pl.DataFrame) -> str:
-    """Which stage took longest, in words."""
+    """The total time and the stage that took longest, in words."""
     if table.is_empty():
         return "No stage has run on this machine since its folder data/times was made: all came from DVC's cache."
     stages = table.group_by("stage", maintain_order=True).agg(pl.col("seconds", "processor").sum())
@@ -105,7 +115,7 @@ def spent(table: pl.DataFrame) -> str:
 
 @matplotlib.rc_context(figures.STYLE)
 def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
-    """Peak memory and seconds of a training step by the nodes of the graph, a line for each way to train."""
+    """Peak memory and seconds of a training step against the nodes of the graph, a line per way to train."""
     figure = Figure(figsize=(figures.NARROW, 5.8) if narrow else (figures.WIDE, 3.4), layout="constrained")
     panels = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
     most = table["configurations"].max()
@@ -125,7 +135,7 @@ def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
 
 
 def grown(table: pl.DataFrame) -> str:
-    """How memory and time of a step grow with the graph, each way to train, in words."""
+    """How memory and time of a step grow with the graph for each way to train, in words."""
     parts = []
     most = table["configurations"].max()
     for variant, (_, _, text) in VARIANTS.items():
@@ -142,9 +152,9 @@ def grown(table: pl.DataFrame) -> str:
 
 def machine(path: str | Path) -> str:
     """The machine that benchmarks/gst.py ran on, in words."""
-    found: Mapping = json.loads(Path(path).read_text())["gst"].get("machine", {})
+    about: Mapping = json.loads(Path(path).read_text())["gst"].get("machine", {})
     return (
-        f"Measured on {found.get('cores', '?')} cores, {found.get('cpu', 'unknown')}, torch {found.get('torch', '?')}."
+        f"Measured on {about.get('cores', '?')} cores, {about.get('cpu', 'unknown')}, torch {about.get('torch', '?')}."
     )
 
 

@@ -1,8 +1,9 @@
-"""The members on real TPU measurements, few as there are: `python -m stages.tpu [FOLDER]`, $TPUGRAPHS_DIR by default.
+"""Ranks the few real TPU measurements that we have: `python -m stages.tpu [FOLDER]`, $TPUGRAPHS_DIR by default.
 
-Kernels: the trees on each kernel of FOLDER/pb/op_tuning_data.pb, trained on the others. Layouts: trained on one
-program, train/unet3d of layout:xla:default, judged on valid/unet_3d.4x4.bf16 at the official 1000 configurations.
-Settings are those of params.yaml; nothing here chose them. notebooks/tpu.ipynb shows the same.
+Kernels: the trees rank each kernel of FOLDER/pb/op_tuning_data.pb after training on the others. Layouts: the members
+train on one program, train/unet3d of layout:xla:default, and rank the official 1000 configurations of another,
+valid/unet_3d.4x4.bf16. The settings are those of params.yaml; these measurements did not choose them.
+notebooks/tpu.ipynb shows the same.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from stages.scoring import baselines, metrics, scores
 TILE, LAYOUT = "tile:xla", "layout:xla:default"
 TRAIN, VALID = "unet3d", "unet_3d.4x4.bf16"
 TOPS = (1, 5)
-#: of the network, each a step on the one program: about as many steps as the sample's programs give it
+#: epochs of the network, each a step on the one program: about as many steps as the sample's programs give it
 EPOCHS = 1000
 
 
@@ -44,7 +45,7 @@ def settings(name: str, path: str | Path = "params.yaml") -> Settings:
 
 @checks.entry("tpu")
 def folder(folder: str | Path | None) -> Path:
-    """The folder of real files: `folder`, else TPUGRAPHS_DIR. InputError where there is none."""
+    """The folder of real files: `folder`, or else TPUGRAPHS_DIR; InputError if it is not set or lacks a file."""
     root = folder or os.environ.get("TPUGRAPHS_DIR")
     if not root:
         raise InputError("TPUGRAPHS_DIR: is not set; name the folder of real TpuGraphs files")
@@ -55,21 +56,27 @@ def folder(folder: str | Path | None) -> Path:
 
 
 def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
-    """Slowdown of the best of the first 1 and 5 tiles of each kernel, by members that trained on the others.
+    """Slowdowns of the tiles that members choose on each kernel after training on the other kernels.
 
-    Columns: kernel, configurations, member (gbdt, ridge, largest_tile, random), top1, top5: time over that of the
-    fastest tile, less one. random is the expectation over all drawings without replacement.
+    Args:
+        root: the folder of real files.
+        knobs: settings of the gbdt stage.
+
+    Returns:
+        Columns: kernel; configurations; member (gbdt, ridge, largest_tile, random); top1 and top5, the slowdown of the
+        best of the first 1 and 5 tiles: its time divided by that of the fastest tile, less one. For `random` it is the
+        expected slowdown of tiles drawn without replacement.
     """
     with tempfile.TemporaryDirectory() as data:
         train = collection.folder(data, TILE, "train")
         files = convert(root / "pb" / "op_tuning_data.pb", train)
-        for split in ("valid", "test"):  # the stage wants every split filled; these are not looked at
+        for split in ("valid", "test"):  # the stage needs a graph in every split; these are not used
             _link(files[0], collection.folder(data, TILE, split))
         prune.run(collection=TILE, root=data, data=data)
-        found = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
+        tables = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
     rows = []
-    for held_out in tqdm(found, "kernels", delay=5):
-        rest = [other for other in found if other is not held_out]
+    for held_out in tqdm(tables, "kernels", delay=5):
+        rest = [other for other in tables if other is not held_out]
         members = _members(fit(rest, knobs), rest, held_out, baselines.TILE_COLUMNS)
         for member, score in members.items():
             tops = [1 - metrics.slowdown_score(score, held_out.target, top) for top in TOPS]
@@ -83,12 +90,20 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
 
 
 def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.DataFrame:
-    """Kendall tau-b of each member on the official configurations of the valid program. Columns: member, tau.
+    """Kendall tau-b of each member on the official configurations of the valid program.
 
-    network: knobs of the gnn stage. The program that judges chooses nothing: the trees have no held-out program, the
-    network's epoch is the one best on the program it trains on, and `blend` is the mean of the two members' ranks.
+    The valid program chooses nothing: the trees have no held-out program, the network takes the epoch that is best on
+    its training program, and `blend` is the mean of both members' ranks.
+
+    Args:
+        root: the folder of real files.
+        knobs: settings of the gbdt stage.
+        network: knobs of the gnn stage.
+
+    Returns:
+        Columns: member, tau.
     """
-    listed = json.loads((root / "eval_indices" / "xla_default.json").read_text())[VALID]
+    official = json.loads((root / "eval_indices" / "xla_default.json").read_text())[VALID]
     with tempfile.TemporaryDirectory() as data:
         for split, source, name in (("train", "train", TRAIN), ("valid", "train", TRAIN), ("test", "valid", VALID)):
             file = collection.folder(root / "npz_all", LAYOUT, source) / f"{name}.npz"
@@ -109,12 +124,12 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
         members[f"gbdt, {objective} alone"] = _together(
             [ensemble.scores(judged, seed)[objective] for seed in range(knobs.seeds)]
         )
-    taus = [(member, metrics.kendall(score[listed], judged.target[listed])) for member, score in members.items()]
+    taus = [(member, metrics.kendall(score[official], judged.target[official])) for member, score in members.items()]
     return pl.DataFrame(taus, schema=["member", "tau"], orient="row")
 
 
 def network(path: str | Path = "params.yaml") -> dict:
-    """Knobs of the gnn stage for layouts, with epochs enough for a single program."""
+    """Knobs of the gnn stage for layouts, with enough epochs for a single program."""
     return params.section(path, "gnn", LAYOUT) | {"epochs": EPOCHS, "patience": EPOCHS}
 
 
@@ -126,7 +141,17 @@ def means(table: pl.DataFrame) -> pl.DataFrame:
 def _members(
     ensemble: Ensemble, train: list[FeatureTable], held_out: FeatureTable, columns: Mapping[str, tuple[str, int]]
 ) -> dict[str, np.ndarray]:
-    """member -> scores (c,): gbdt, the baselines' ridge on the same train graphs, rankings by one column."""
+    """Scores of the members on a held-out graph.
+
+    Args:
+        ensemble: the trained trees.
+        train: the graphs that they were trained on, on which the ridge regression is fitted too.
+        held_out: the graph that is scored.
+        columns: name of a ranking by one column -> (name of the column, sign).
+
+    Returns:
+        Member -> scores (c,).
+    """
     seeds = [combined(ensemble.scores(held_out, seed)) for seed in range(ensemble.settings.seeds)]
     model = baselines.ridge((other.names, other.values, other.target) for other in train)
     members = {"gbdt": _together(seeds), "ridge": model.score(held_out.names, held_out.values)}
@@ -136,7 +161,7 @@ def _members(
 
 
 def _together(seeds: list[np.ndarray]) -> np.ndarray:
-    """Mean over the seeds of within-graph ranks, as `stages.scoring.scores.ranking` has it."""
+    """Mean rank over the seeds, as in `stages.scoring.scores.ranking`."""
     return np.mean([rankdata(score) for score in seeds], axis=0)
 
 

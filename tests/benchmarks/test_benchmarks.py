@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from benchmarks import gnn, gst, kills, measure, reference, synthetic
+from benchmarks import gnn, gst, measure, reference, synthetic
+from benchmarks.faults import kills
 from benchmarks.knobs import network_settings
 from stages.gnn.settings import Settings
 from stages.gnn.states import share

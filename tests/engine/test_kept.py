@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from stages.engine import kept
@@ -34,3 +35,36 @@ def test_the_last_result_takes_the_place_of_the_one_before(trained, tmp_path):
     kept.keep(trained, tmp_path / "kept", "two")
     assert not kept.restored(trained, tmp_path / "kept", "one")
     assert kept.restored(trained, tmp_path / "kept", "two") and list(content(trained)) == ["scores.parquet"]
+
+
+class Tables:
+    """Two tables, one without a column, and how often they were computed."""
+
+    def __init__(self):
+        self.computed = 0
+
+    def __call__(self):
+        self.computed += 1
+        return {"scores": pl.DataFrame({"graph": ["b", "a"], "tau": [float("nan"), 0.1]}), "sharing": pl.DataFrame()}
+
+
+def test_tables_are_computed_once_under_an_identity(tmp_path):
+    compute = Tables()
+    results = [kept.tables(tmp_path / "kept", "one", compute) for _ in range(2)]
+    assert compute.computed == 1
+    for name, table in compute().items():
+        assert all(result[name].equals(table) for result in results), name
+    compute.computed = 0
+    kept.tables(tmp_path / "kept", "two", compute)
+    kept.tables(tmp_path / "kept", "one", compute)
+    assert compute.computed == 2
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+@pytest.mark.parametrize("name", [kept.NAME, "scores.parquet"])
+def test_tables_that_are_damaged_are_computed_again(tmp_path, name, damage):
+    compute = Tables()
+    expected = kept.tables(tmp_path / "kept", "one", compute)
+    damage(tmp_path / "kept" / name)
+    again = kept.tables(tmp_path / "kept", "one", compute)
+    assert compute.computed == 2 and again["scores"].equals(expected["scores"])

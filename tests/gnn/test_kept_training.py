@@ -26,7 +26,9 @@ os.cpu_count = lambda: 1  # all in this process
 from stages import gnn
 from stages.gnn import report
 result = gnn.run(collection="layout:xla:random", knobs=json.loads(sys.argv[1]), data="data")
-report.curves(result), report.introduction(result), report.findings(result)
+report.curves(result), report.introduction(result), report.findings(result), report.attention_map(result)
+if "stages.gnn.page_tables" in sys.modules:
+    print("tables are computed", file=sys.stderr)
 """
 
 
@@ -115,12 +117,13 @@ def project(tmp_path):
     return tmp_path
 
 
-def trains(project):
-    """Whether a run of the stage trains, by what it prints."""
+def work_of(project):
+    """What a run of the stage does, by what it prints: "trains", "computes", both, or neither."""
     command = [sys.executable, "-c", RUN, json.dumps(networks.DEFAULTS | TINY | {"seeds": 1})]
     ended = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    return " epoch " in ended.stderr
+    printed = {"trains": " epoch ", "computes": "tables are computed"}
+    return {work for work, text in printed.items() if text in ended.stderr}
 
 
 def changed(file, pattern, replacement):
@@ -129,15 +132,17 @@ def changed(file, pattern, replacement):
     file.write_text(text)
 
 
-def test_a_pages_looks_train_nothing_and_the_networks_forward_pass_does(project):
-    assert trains(project)
+def test_a_pages_looks_train_and_compute_nothing_and_the_networks_forward_pass_does(project):
+    assert work_of(project) == {"trains", "computes"}
     before = outputs(project / "data", LAYOUT)
     changed(project / "stages" / "reporting" / "colours.py", '= "#0072B2", ', '= "#123456", ')
     changed(project / "stages" / "gnn" / "report.py", r"linewidth=1\.2", 'linewidth=2, markerfacecolor="red"')
     changed(project / "stages" / "gnn" / "stage.py", "top-10 slowdown score", "slowdown of the first ten")
     forget(project / "data", LAYOUT)
-    assert not trains(project) and outputs(project / "data", LAYOUT) == before
+    assert work_of(project) == set() and outputs(project / "data", LAYOUT) == before
+    changed(project / "stages" / "gnn" / "attention.py", "^CONFIGURATIONS = 64", "CONFIGURATIONS = 3")
+    assert work_of(project) == {"computes"} and outputs(project / "data", LAYOUT) == before
     forward = r"first = state = gelu\(self\.encoder\(batch\)\)"
     changed(project / "stages" / "gnn" / "network.py", forward, "first = state = gelu(2 * self.encoder(batch))")
-    assert trains(project)
+    assert work_of(project) == {"trains", "computes"}
     assert outputs(project / "data", LAYOUT)["weights-0.safetensors"] != before["weights-0.safetensors"]

@@ -8,6 +8,7 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from tests.support.samples import write_root
+from tests.support.tensors import layout_tensors
 
 LAYOUT, TILE = "layout:nlp:default", "tile:xla"
 
@@ -22,24 +23,6 @@ def built(tmp_path_factory):
     return path
 
 
-def example(configurations=3, configurable=2):
-    rng = np.random.default_rng(0)
-    return {
-        "node_feat": rng.random((4, 140)).astype(np.float32),
-        "node_opcode": np.array([63, 34, 2, 120], np.uint8),
-        "edge_index": np.empty((0, 2), np.int32),
-        "node_split": np.array([1, 1, 2, 2], np.int32),
-        "runtime": np.array([2**40 + 1, 5, 7][:configurations], np.int64),
-        "config_index": np.arange(configurations),
-        "whole_opcodes": np.arange(121),
-        "config_nodes": np.array([1, 2][:configurable], np.int32),
-        "codes": rng.integers(0, 3, (configurations, configurable)).astype(np.uint16),
-        "triples": rng.integers(-1, 6, (3, 18)).astype(np.int8),
-        "contracted": np.empty((0, 2), np.int32),
-        "config_operands": np.array([[0, -1], [1, 0]][:configurable], np.int32),
-    }
-
-
 def store(tmp_path, tensors, id="a.4x4.bf16"):
     folder = dataset.prune_folder(tmp_path, LAYOUT)
     dataset.write_packed(dataset.graph_file(folder, "valid", id), tensors, {"nodes": 4.0, "log_bytes": 1.5})
@@ -49,7 +32,7 @@ def store(tmp_path, tensors, id="a.4x4.bf16"):
 
 @pytest.mark.parametrize("configurations", [1, 3])
 def test_a_packed_graph_comes_back_as_written(tmp_path, configurations):
-    tensors = example(configurations)
+    tensors = layout_tensors(configurations)
     store(tmp_path, tensors)
     (graph,) = dataset.graphs(tmp_path, LAYOUT, "valid")
     for name, tensor in tensors.items():
@@ -64,7 +47,7 @@ def test_a_packed_graph_comes_back_as_written(tmp_path, configurations):
 
 
 def test_layouts_decode_any_choice_of_configurations(tmp_path):
-    tensors = example()
+    tensors = layout_tensors()
     store(tmp_path, tensors)
     (graph,) = dataset.graphs(tmp_path, LAYOUT, "valid")
     every = tensors["triples"][tensors["codes"]]
@@ -74,13 +57,13 @@ def test_layouts_decode_any_choice_of_configurations(tmp_path):
 
 
 def test_the_same_graph_is_written_as_the_same_bytes(tmp_path):
-    first, second = (store(tmp_path / name, example()).read_bytes() for name in ("a", "b"))
+    first, second = (store(tmp_path / name, layout_tensors()).read_bytes() for name in ("a", "b"))
     assert first == second
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b[:-200], lambda b: b"", lambda b: b"\xff" * 64])
 def test_a_damaged_file_is_named(tmp_path, damage):
-    file = store(tmp_path, example())
+    file = store(tmp_path, layout_tensors())
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(InputError, match=r"a\.4x4\.bf16\.safetensors: is damaged; run the stage"):
         dataset.graphs(tmp_path, LAYOUT, "valid")
@@ -89,7 +72,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
 def test_missing_pieces_say_which_stage_to_run(tmp_path):
     with pytest.raises(InputError, match="run the prune stage of this collection first"):
         dataset.graphs(tmp_path, LAYOUT, "valid")
-    file = store(tmp_path, example())
+    file = store(tmp_path, layout_tensors())
     with pytest.raises(InputError, match=r"pad/layout-nlp-default/valid/.*: no such file"):
         dataset.model_graphs(tmp_path, LAYOUT, "valid")
     with pytest.raises(InputError, match="'dev' is no split"):

@@ -7,28 +7,14 @@ import safetensors.numpy
 from stages.engine.errors import InputError
 from stages.graphs.dataset import PACKED_LAYOUT
 from stages.graphs.tensor_files import Pieces, read_tensors, write_tensors
+from tests.support.tensors import layout_tensors
 
 NAMES = {"whole_stats": ["nodes", "log_bytes"]}
 
 
 def example(configurations=3):
     """Tensors of all dtypes, two of them empty, as a packed graph has them."""
-    rng = np.random.default_rng(0)
-    return {
-        "node_feat": rng.random((4, 140)).astype(np.float32),
-        "node_opcode": np.array([63, 34, 2, 120], np.uint8),
-        "edge_index": np.empty((0, 2), np.int32),
-        "node_split": np.array([1, 1, 2, 2], np.int32),
-        "runtime": np.array([2**40 + 1, 5, 7][:configurations], np.int64),
-        "config_index": np.arange(configurations),
-        "whole_opcodes": np.arange(121),
-        "whole_stats": np.array([4.0, 1.5]),
-        "config_nodes": np.array([1, 2], np.int32),
-        "codes": rng.integers(0, 3, (configurations, 2)).astype(np.uint16),
-        "triples": rng.integers(-1, 6, (3, 18)).astype(np.int8),
-        "contracted": np.empty((0, 2), np.int32),
-        "config_operands": np.array([[0, -1], [1, 0]], np.int32),
-    }
+    return layout_tensors(configurations) | {"whole_stats": np.array([4.0, 1.5])}
 
 
 def store(folder, tensors):

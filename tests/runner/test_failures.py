@@ -27,7 +27,7 @@ LOWER = "lower gnn.configurations, now 64, or gnn.segment_nodes, now 40"
     ],
 )
 def test_memory_names_the_parameters_to_lower(text):
-    assert failures.told(text, "gnn", GNN) == f"memory ran out ({text}); {LOWER}"
+    assert failures.explained(text, "gnn", GNN) == f"memory ran out ({text}); {LOWER}"
 
 
 def test_a_parameter_that_is_as_low_as_it_goes_is_not_to_be_lowered():
@@ -64,7 +64,7 @@ def test_every_stage_of_the_pipeline_has_parameters_that_are_in_params_yaml():
     ],
 )
 def test_disks(text, begins):
-    assert failures.told(text, "gnn", GNN).startswith(begins)
+    assert failures.explained(text, "gnn", GNN).startswith(begins)
 
 
 def test_errors_of_the_system():
@@ -72,6 +72,41 @@ def test_errors_of_the_system():
         line = failures.of_system(OSError(number, os.strerror(number), "reports/gnn.html"))
         assert line.startswith("reports/gnn.html: ") and words in line
     assert failures.of_system(OSError(errno.ECONNREFUSED, "refused")) is None
+
+
+def raising(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "line"),
+    [
+        (lambda: None, 0, ""),
+        (lambda: 3, 3, ""),
+        (raising(InputError("params.yaml: is empty;\nfill it")), 1, "params.yaml: is empty; fill it\n"),
+        (raising(OSError(errno.EROFS, "Read-only", "reports")), 1, "reports: cannot be written or read (Read-only); "),
+        (raising(KeyboardInterrupt), 130, "stopped; run again\n"),
+    ],
+)
+def test_a_command_that_fails_prints_one_line(capsys, monkeypatch, command, status, line):
+    monkeypatch.delenv(failures.REPRO, raising=False)
+    assert failures.exit_status(command, "stopped; run again") == status
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith(line) and printed.err.count("\n") == bool(line)
+
+
+def test_an_interrupt_below_make_repro_prints_nothing(capsys, monkeypatch):
+    monkeypatch.setenv(failures.REPRO, "1")
+    assert failures.exit_status(raising(KeyboardInterrupt)) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_that_the_user_cannot_mend_keeps_its_traceback():
+    with pytest.raises(OSError, match="refused"):
+        failures.exit_status(raising(OSError(errno.ECONNREFUSED, "refused")))
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path):

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import polars
 
-from stages.collect import record
+from stages.collect import official, record
 from stages.collect.seed import seed_of
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, folder, is_tile
 from stages.hlo import hlo_pb2
-from stages.hlo.features import GraphArrays, graph_arrays
+from stages.hlo.features import graph_arrays
 from stages.scoring.metrics import kendall, slowdown_score
 
 MINIMUM_SPREAD = 1.25
@@ -35,7 +33,6 @@ DROPPED = dict.fromkeys(("collection", "split", "id", "family"), polars.String) 
     "repeatability": polars.Float64,
     "reason": polars.String,
 }
-SOLUTION = {"ID": polars.String, "Runtimes": polars.String}
 
 
 @dataclass(frozen=True)
@@ -85,44 +82,27 @@ def fault(collection: str, configurations: int, spread: float, tau: float) -> st
     return None
 
 
-def graph_keys(arrays: GraphArrays) -> dict[str, np.ndarray]:
-    """The keys that layout and tile files share, in the dtypes of the published files."""
-    return {"node_feat": arrays.node_feat, "node_opcode": arrays.node_opcode, "edge_index": arrays.edge_index}
-
-
-def official(collection: str, meta: dict, stored: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
-    """The official npz keys of one record, with their run times.
+def arrays_of(collection: str, meta: dict, stored: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of one record's npz file, with their run times: the smaller of the two passes, in nanoseconds.
 
     Args:
-        meta, stored: As `record.read` returns them.
+        collection: official name.
+        meta, stored: as `record.read` returns them.
         order: (c,) the configurations' numbers in the record, in the order of the file.
     """
-    arrays = graph_arrays(hlo_pb2.HloProto.FromString(stored["proto"].tobytes()).hlo_module)
+    graph = graph_arrays(hlo_pb2.HloProto.FromString(stored["proto"].tobytes()).hlo_module)
     runtime = stored["passes"].min(axis=0)[order].astype(np.int64)
     if is_tile(collection):
-        return graph_keys(arrays) | {
-            "config_feat": stored["config_feat"][order].astype(np.float32),
-            "config_runtime": runtime,
-            "config_runtime_normalizers": np.full(len(order), stored["untiled"].min(), np.int64),
-        }
-    index = {name: position for position, name in enumerate(arrays.names)}
-    ids = np.array([index[name] for name in meta["nodes"]], np.int64)
-    by_id = np.argsort(ids)
-    features = stored["configurations"][order][:, by_id].reshape(len(order), len(ids), 18)
-    return graph_keys(arrays) | {
-        "node_config_ids": ids[by_id],
-        "node_config_feat": features.astype(np.float32),
-        "node_splits": arrays.node_splits,
-        "config_runtime": runtime,
-    }
+        return official.tile_arrays(graph, stored["config_feat"], order, runtime, stored["untiled"].min())
+    return official.layout_arrays(graph, meta["nodes"], stored["configurations"], order, runtime)
 
 
-def exported(collection: str, meta: dict, passes: np.ndarray, keys: dict[str, np.ndarray]) -> Exported:
+def exported(collection: str, meta: dict, passes: np.ndarray, arrays: dict[str, np.ndarray]) -> Exported:
     """The graph's line of programs.csv.
 
     Args:
         passes: (2, c) nanoseconds.
-        keys: Of its npz file.
+        arrays: of its npz file.
     """
     spread, tau = spread_and_tau(passes)
     both_ways = slowdown_score(passes[0], passes[1]), slowdown_score(passes[1], passes[0])
@@ -133,28 +113,13 @@ def exported(collection: str, meta: dict, passes: np.ndarray, keys: dict[str, np
         id=meta["id"],
         family=meta["family"],
         kin=meta["kin"],
-        nodes=len(keys["node_opcode"]),
-        configurable=len(keys.get("node_config_ids", ())),
+        nodes=len(arrays["node_opcode"]),
+        configurable=len(arrays.get("node_config_ids", ())),
         configurations=passes.shape[1],
         slowest_over_fastest=round(spread, 4),
         repeatability=round(tau, 4),
         ceiling=round(ceiling, 4),
     )
-
-
-def solution_line(collection: str, keys: dict[str, np.ndarray]) -> str:
-    """Hidden run times of a test graph in configuration order: nanoseconds, or for a tile runtime/normaliser."""
-    if is_tile(collection):
-        return ";".join(f"{value:.9g}" for value in keys["config_runtime"] / keys["config_runtime_normalizers"])
-    return ";".join(str(value) for value in keys["config_runtime"])
-
-
-def hidden(keys: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A test graph's keys: run times zero, normalisers one, as published."""
-    blank = {"config_runtime": np.zeros_like(keys["config_runtime"])}
-    if "config_runtime_normalizers" in keys:
-        blank["config_runtime_normalizers"] = np.ones_like(keys["config_runtime_normalizers"])
-    return keys | blank
 
 
 class Sample:
@@ -180,15 +145,14 @@ class Sample:
         identifier = f"{collection}:{meta['id']}"
         # The order of the file says nothing: the searches find slow and fast configurations at different times.
         order = np.random.default_rng(seed_of(identifier)).permutation(passes.shape[1])
-        keys = official(collection, meta, stored, order)
-        self.programs.append(exported(collection, meta, passes, keys))
+        arrays = arrays_of(collection, meta, stored, order)
+        self.programs.append(exported(collection, meta, passes, arrays))
         self._add_passes(identifier, passes[:, order])
         if meta["split"] == "test":
-            self.solution.append({"ID": identifier, "Runtimes": solution_line(collection, keys)})
-            keys = hidden(keys)
+            self.solution.append({"ID": identifier, "Runtimes": official.solution_line(collection, arrays)})
+            arrays = official.hidden(arrays)
         file = folder(self.target / "npz_all", collection, meta["split"]) / f"{meta['id']}.npz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **keys)
+        official.write(file, arrays)
 
     def _add_passes(self, identifier: str, passes: np.ndarray) -> None:
         first, second = passes
@@ -207,7 +171,9 @@ class Sample:
         dropped = polars.DataFrame([asdict(line) for line in self.dropped + failed], schema=DROPPED)
         programs.sort("collection", "split", "id").write_csv(self.target / "programs.csv")
         dropped.sort("collection", "id").write_csv(self.target / "dropped.csv")
-        polars.DataFrame(self.solution, schema=SOLUTION).sort("ID").write_csv(self.target / "solution.csv")
+        polars.DataFrame(self.solution, schema=official.SOLUTION_COLUMNS).sort("ID").write_csv(
+            self.target / "solution.csv"
+        )
         polars.concat(self.passes).write_parquet(self.target / "passes.parquet")
 
 
@@ -248,24 +214,15 @@ def export(records: Path, sample: Path, planned: Callable[[str], record.Planned 
     Raises:
         InputError: there is no usable record.
     """
-    beside = sample.with_name(sample.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    result = Sample(beside)
-    for collection in COLLECTIONS:
-        for source in sorted(record.path(records, collection, "x").parent.glob("*.npz")):
-            result.add(collection, source)
-    if not result.programs:
-        shutil.rmtree(beside)
-        raise InputError(f"{records}: no usable record; measure some with python -m stages.collect --out {records}")
-    result.close(failures(records, planned))
-    sample.mkdir(parents=True, exist_ok=True)
-    for name in sorted(os.listdir(beside)):
-        target = sample / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(beside / name, target)
-    beside.rmdir()
+    with official.replacing(sample) as beside:
+        result = Sample(beside)
+        for collection in COLLECTIONS:
+            for source in sorted(record.path(records, collection, "x").parent.glob("*.npz")):
+                result.add(collection, source)
+        if not result.programs:
+            advice = f"measure some with python -m stages.collect --target cpu --out {records}"
+            raise InputError(f"{records}: no usable record; {advice}")
+        result.close(failures(records, planned))
     return result
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import polars
 
+from stages.collect import official
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu import cutting, libtpu, time_model, windows
 from stages.collect.tpu.simulate import Simulator
-from stages.collect.tpu_data import export, official, plan, tiles, tracing, work
+from stages.collect.tpu_data import export, plan, record_arrays, tiles, tracing, work
 from stages.collect.tpu_data.compiled import Compiled, TiledKernel, check_killed
 from stages.collect.tpu_data.kinds import key_of, kind_of
 from stages.collect.tpu_data.store import Store
@@ -145,6 +146,6 @@ def _compared(sample: Path, store: Store, row: dict, faults: dict[str, str]) -> 
     if key in faults or not store.graph(collection, key).exists():
         print(f"{collection}:{name}: cannot be made anew: {faults.get(key, 'no record')}", file=sys.stderr)
         return False
-    differs = official.same(committed(sample, collection, split, name), remade(store, collection, split, name))
+    differs = record_arrays.same(committed(sample, collection, split, name), remade(store, collection, split, name))
     print(f"{collection}:{name}: {'the same' if differs is None else f'{differs} differs'}", flush=True)
     return differs is None

@@ -7,7 +7,6 @@ files, as in the competition. Programs that stand in the data set and of which t
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars
 
-from stages.collect import record
+from stages.collect import official, record
 from stages.collect.programs.program import Program
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu.search import LEAST_SPREAD, worthless
-from stages.collect.tpu_data import official, readme, standing, tiles
+from stages.collect.tpu_data import readme, record_arrays, standing, tiles
 from stages.collect.tpu_data.__main__ import RECORDS
 from stages.collect.tpu_data.compiled import Compiled
 from stages.collect.tpu_data.kinds import KINDS, splits
@@ -56,7 +55,6 @@ DROPPED_COLUMNS = dict.fromkeys(("collection", "split", "id", "family"), polars.
     "slowest_over_fastest": polars.Float64,
     "reason": polars.String,
 }
-SOLUTION_COLUMNS = {"ID": polars.String, "Runtimes": polars.String}
 
 
 def useless_tiles(times_ns: np.ndarray) -> str | None:
@@ -114,7 +112,8 @@ class DataSet:
             identifier = f"{collection}:{line['id']}"
             self.solution.append({"ID": identifier, "Runtimes": official.solution_line(collection, arrays)})
             arrays = official.hidden(arrays)
-        official.write(folder(self.target / "npz_all", collection, split) / f"{line['id']}.npz", arrays)
+        file = folder(self.target / "npz_all", collection, split) / f"{line['id']}.npz"
+        official.write(file, arrays, official.SMALLEST)
 
     def keep(self, collection: str, identifier: str, program: Program, split: str, before: Standing) -> None:
         """Takes a graph over from the data set as it stands, or its line among the dropped.
@@ -159,7 +158,8 @@ class DataSet:
         dropped = polars.DataFrame(self.dropped + failed, schema=DROPPED_COLUMNS).sort("collection", "id")
         programs.write_csv(self.target / "programs.csv")
         dropped.write_csv(self.target / "dropped.csv")
-        polars.DataFrame(self.solution, schema=SOLUTION_COLUMNS).sort("ID").write_csv(self.target / "solution.csv")
+        solution = polars.DataFrame(self.solution, schema=official.SOLUTION_COLUMNS).sort("ID")
+        solution.write_csv(self.target / "solution.csv")
         standing.table(asked, kernels).write_csv(self.target / standing.FILE)
         (self.target / "README.md").write_text(readme.text(programs, dropped))
 
@@ -187,7 +187,7 @@ def kernel_id(kind: str, key: str) -> str:
 def layout_graph(store: Store, program: Program, collection: str, proto: bytes) -> tuple[dict, dict, str | None]:
     """Arrays of a layout graph, more columns of it, and why it is dropped."""
     meta, stored = record.read(store.graph(collection, program.id))
-    arrays = official.layout_arrays(f"{collection}:{program.id}", proto, meta, stored)
+    arrays = record_arrays.layout_arrays(f"{collection}:{program.id}", proto, meta, stored)
     about = {"id": program.id, "own_ns": meta["own_ns"], "errors": meta["errors"], "asked": meta["asked"]}
     return arrays, about, worthless(arrays["config_runtime"])
 
@@ -196,7 +196,7 @@ def tile_graph(store: Store, key: str) -> tuple[dict, dict, str | None]:
     """Arrays of a kernel, more columns of it, and why it is dropped."""
     meta, stored = record.read(store.graph(tiles.COLLECTION, key))
     identifier = kernel_id(meta["kind"], key)
-    arrays = official.tile_arrays(f"{tiles.COLLECTION}:{identifier}", meta, stored)
+    arrays = record_arrays.tile_arrays(f"{tiles.COLLECTION}:{identifier}", meta, stored)
     about = {
         "id": identifier,
         "own_ns": meta["own_ns"],
@@ -214,36 +214,27 @@ def export(store: Store, sample: Path) -> DataSet:
         InputError: There is no usable record, or the data set is of another libtpu.
     """
     before = Standing.read(sample)
-    beside = sample.with_name(sample.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    result = DataSet(beside)
-    asked, kernels = dict(before.asked), dict(before.kernels)
-    new = {name: count for name, count in store.finished().items() if name in PROGRAMS}
-    asked |= new
-    for name in sorted(new):
-        compiled = Compiled.read(store.program(name))
-        kernels[name] = [kernel.key for kernel in compiled.kernels]
-        for collection in collections_of(name).values():
-            if store.graph(collection, name).exists():
-                arrays, about, reason = layout_graph(store, PROGRAMS[name], collection, compiled.proto)
-                result.add(collection, PROGRAMS[name], PROGRAMS[name].split, arrays, about, reason)
-    for name in sorted(before.asked.keys() - new.keys()):
-        for collection in collections_of(name).values():
-            result.keep(collection, name, PROGRAMS[name], PROGRAMS[name].split, before)
-    for key, program in sorted(owners(kernels).items()):
-        _add_kernel(result, store, key, program, before)
-    if not result.programs:
-        shutil.rmtree(beside)
-        raise InputError(f"{store.folder}: no usable record; collect some with python -m stages.collect --records …")
-    result.close(_failures(store, before), asked, kernels)
-    sample.mkdir(parents=True, exist_ok=True)
-    for name in sorted(os.listdir(beside)):
-        target = sample / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(beside / name, target)
-    beside.rmdir()
+    with official.replacing(sample) as beside:
+        result = DataSet(beside)
+        asked, kernels = dict(before.asked), dict(before.kernels)
+        new = {name: count for name, count in store.finished().items() if name in PROGRAMS}
+        asked |= new
+        for name in sorted(new):
+            compiled = Compiled.read(store.program(name))
+            kernels[name] = [kernel.key for kernel in compiled.kernels]
+            for collection in collections_of(name).values():
+                if store.graph(collection, name).exists():
+                    arrays, about, reason = layout_graph(store, PROGRAMS[name], collection, compiled.proto)
+                    result.add(collection, PROGRAMS[name], PROGRAMS[name].split, arrays, about, reason)
+        for name in sorted(before.asked.keys() - new.keys()):
+            for collection in collections_of(name).values():
+                result.keep(collection, name, PROGRAMS[name], PROGRAMS[name].split, before)
+        for key, program in sorted(owners(kernels).items()):
+            _add_kernel(result, store, key, program, before)
+        if not result.programs:
+            advice = "collect some with python -m stages.collect --records …"
+            raise InputError(f"{store.folder}: no usable record; {advice}")
+        result.close(_failures(store, before), asked, kernels)
     return result
 
 

@@ -1,6 +1,6 @@
 """Kills the gnn stage at random moments and checks that it ends with the bytes of an undisturbed run.
 
-    python -m benchmarks.kills [--collection layout:xla:random] [--kills 10] [--seed 0]
+    python -m benchmarks.faults.kills [--collection layout:xla:random] [--kills 10] [--seed 0]
 
 Both runs use the collection's parameters in params.yaml on a copy of data/prune and data/pad in a temporary folder. The
 disturbed one is started, killed with SIGKILL (with its children) after a random time, and started again; where it has
