@@ -59,13 +59,24 @@ def project(tmp_path, monkeypatch):
     forget()
 
 
-@pytest.fixture
-def piped(project):
-    """What the pipeline makes there of one collection."""
-    prune.run(collection=LAYOUT, root="sample/npz_all")
-    pad.run(collection=LAYOUT)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of that kind with what the pipeline makes there of one collection; nobody writes there."""
+    folder = tmp_path_factory.mktemp("made")
+    root = samples.write_root(folder / "sample")
+    (folder / "params.yaml").write_text(PARAMS)
+    data = str(folder / "data")
+    prune.run(collection=LAYOUT, root=str(root), data=data)
+    pad.run(collection=LAYOUT, data=data)
     for stage, name in ((gnn, "gnn"), (gbdt, "gbdt")):
-        stage.run(collection=LAYOUT, **params.section("params.yaml", name, LAYOUT))
+        stage.run(collection=LAYOUT, data=data, **params.section(folder / "params.yaml", name, LAYOUT))
+    return folder
+
+
+@pytest.fixture
+def piped(project, made):
+    """What the pipeline makes there of one collection."""
+    shutil.copytree(made, project, dirs_exist_ok=True)
     return project
 
 
