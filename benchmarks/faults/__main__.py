@@ -18,6 +18,10 @@ memory       a limit for all processes together, by a cgroup, lowered by a tenth
 together     two runs at once: `make repro`'s own command twice, and plain `dvc repro` twice
 read-only    reports/ or data/ mounted read-only
 torn         dvc.lock, or DVC's own list of locks, cut off at a random place, as a kill at that moment leaves it
+content      a file that a parameter names by its path gets another content between two runs; then it is taken back
+interpreter  plain `.venv/bin/dvc repro` without an environment, and with another `python` first on PATH
+root         data.root one level too high or too low, as on another computer, or of one collection alone
+no kernel    a library of Jupyter's is broken, so that no notebook's kernel starts
 ray          a Ray cluster of three nodes with addresses of their own, benchmarks/namespaces.py, of which one is killed
              or cut off while it works: on the tiny data of tests/support/pipeline.py, `made_long`, up to the networks.
              Where the head is lost the run fails, and the next one has a new cluster

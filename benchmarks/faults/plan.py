@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.faults import disturbances
+from benchmarks.faults import changes, disturbances
 from benchmarks.faults.disturbances import ALONE, COLLECTION
 from benchmarks.faults.runs import DVC, REPRO
 
@@ -25,6 +25,10 @@ FUNCTIONS = {
     "together": disturbances.together,
     "read-only": disturbances.unwritable,
     "torn": disturbances.torn,
+    "content": changes.content,
+    "interpreter": changes.interpreter,
+    "root": changes.root,
+    "no kernel": changes.no_kernel,
     "ray": disturbances.node_lost,
 }
 
@@ -67,6 +71,13 @@ def planned(seed: int) -> Iterator[Fault]:
     for number in range(3):
         yield Fault("torn", {"name": "dvc.lock", "draw": f"{seed} {number}"})
     yield Fault("torn", {"name": ".dvc/tmp/rwlock", "draw": str(seed)})
+    for name in changes.NAMED:
+        yield Fault("content", {"name": name})
+    for path in ("bare", "wrong"):
+        yield Fault("interpreter", {"stage": "pad@tile-xla", "path": path})
+    for fault in changes.ROOTS:
+        yield Fault("root", {"fault": fault})
+    yield Fault("no kernel", {"stage": whole["pad"]})
     for stage in ("prune", "gnn"):
         yield Fault("ray", {"stage": stage, "driver": 0, "node": 1})
     for mended in (20.0, None):

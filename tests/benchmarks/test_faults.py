@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from benchmarks.faults import disturbances, runs, table
+from benchmarks.faults import changes, disturbances, runs, table
 from benchmarks.faults.__main__ import missing
 from benchmarks.faults.judging import good, judged
 from benchmarks.faults.plan import FUNCTIONS, planned
@@ -86,6 +86,25 @@ def test_half_a_lock_file(project, folder):
     source, reference = project
     row = disturbances.torn(folder, source, "dvc.lock", "1", reference)
     assert row["same"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        (changes.ROOTS[0], "data.root: data/sample holds no npz/, but data/sample/npz_all does"),
+        (changes.ROOTS[2], "data.root: C:\\data\\npz_all"),
+    ],
+)
+def test_a_wrong_root(project, folder, fault, line):
+    source, reference = project
+    row = changes.root(folder, source, fault, reference)
+    assert good(row) and row["message"].startswith(line)
+
+
+def test_a_changed_content(project, folder):
+    source, reference = project
+    row = changes.content(folder, source, "solution", reference)
+    assert good(row) and not (folder.parent / "copy-solution.csv").exists()
 
 
 def test_two_at_once(project, folder):

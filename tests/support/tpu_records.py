@@ -35,7 +35,8 @@ def kernel(text: str, kind: str = "dot", time_ns: float = 200.0) -> TiledKernel:
     return TiledKernel(key_of(text), kind, "fusion.1", 1, time_ns, text, (), (8, 1))
 
 
-def write_program(store: Store, identifier: str, kernels: tuple[TiledKernel, ...] = ()) -> None:
+def write_program(store: Store, identifier: str, kernels: tuple[TiledKernel, ...] = (), asked: int = 40) -> None:
+    store.finish(identifier, asked)
     proto = hlo_pb2.HloProto(hlo_module=module()).SerializeToString()
     Compiled("before", "assigned", proto, 5000.0, kernels).write(store.program(identifier), identifier)
 

@@ -2,6 +2,7 @@
 
 Compiles the kernels of TpuGraphs' ``op_tuning_data.pb``, each with every window that was run on a real TPU v3, and
 holds the time model against what was measured. Each kernel is judged with constants fitted to the other kernels.
+--out writes the estimates, without the measured times, for the page `collect`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
+import polars
+from google.protobuf.message import DecodeError
 
 from stages.collect.tpu import cutting, libtpu, time_model
 from stages.collect.tpu.schedule import Schedule
 from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu.windows import Window, forced
+from stages.engine import files
 from stages.engine.errors import InputError
+from stages.hlo import hlo_pb2
 
 FILE = "op_tuning_data.pb"
 #: kernels with fewer runs say nothing about ranking
@@ -34,31 +39,54 @@ class Run:
     measured_ns: int
 
 
-def runs_of(folder: Path) -> list[Run]:
-    """The timed runs of ``op_tuning_data.pb`` in a folder or in its folder ``pb``.
+@dataclass(frozen=True)
+class Timed:
+    """A run as it stands in the file: its kernel's number and name, and the measured time in nanoseconds."""
+
+    kernel: int
+    name: str
+    measured_ns: int
+
+
+def tuning_data(folder: Path) -> hlo_pb2.TuningData:
+    """``op_tuning_data.pb`` in a folder or in its folder ``pb``.
 
     Raises:
         InputError: The file is missing or broken.
     """
-    from google.protobuf.message import DecodeError
-    from jaxlib import _hlo
-
-    from stages.hlo import hlo_pb2
-
     path = next((path for path in (folder / FILE, folder / "pb" / FILE) if path.is_file()), None)
     if path is None:
         raise InputError(f"{folder}: no {FILE} there; give the folder of TpuGraphs' tuning files")
     try:
-        tuning = hlo_pb2.TuningData.FromString(path.read_bytes())
+        return hlo_pb2.TuningData.FromString(path.read_bytes())
     except DecodeError:
         raise InputError(f"{path}: not a file of tuning data; fetch it again") from None
+
+
+def good_runs(module: hlo_pb2.ModuleTuningData) -> list[hlo_pb2.ConfigProfile]:
+    """The runs of a kernel that ended well and have a time."""
+    return [run for run in module.runs if not run.error and run.profile.compute_time_ns > 0]
+
+
+def timed_of(folder: Path) -> list[Timed]:
+    """The timed runs of ``op_tuning_data.pb``, in the file's order; needs none of the collector's libraries."""
+    modules = enumerate(tuning_data(folder).modules)
+    return [
+        Timed(number, module.module.name, run.profile.compute_time_ns)
+        for number, module in modules
+        for run in good_runs(module)
+    ]
+
+
+def runs_of(folder: Path) -> list[Run]:
+    """The same runs, with what is compiled for each."""
+    from jaxlib import _hlo
+
     runs = []
-    for number, module in enumerate(tuning.modules):
+    for number, module in enumerate(tuning_data(folder).modules):
         text = _hlo.XlaComputation(module.module.SerializeToString()).get_hlo_module().to_string()
         (kernel,) = cutting.kernels(text)
-        for run in module.runs:
-            if run.error or run.profile.compute_time_ns <= 0:
-                continue
+        for run in good_runs(module):
             tile = run.op_config.tile_size_config
             window = Window(tuple(tile.kernel_bounds), tuple(tile.output_bounds), tuple(tile.input_bounds))
             with_window = forced(kernel.text, window) if window.output else kernel.text
@@ -170,16 +198,17 @@ def main() -> int:
         "--cache", type=Path, default=Path("data/kernels.sqlite"), help="compiled kernels are kept here"
     )
     parser.add_argument("--fit", action="store_true", help="print constants fitted to all runs")
+    parser.add_argument("--out", type=Path, help="CSV of the estimates, such as reports/time-model.csv")
     options = parser.parse_args()
     try:
-        return report(options.folder, options.cache, options.fit)
+        return report(options.folder, options.cache, options.fit, options.out)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def report(folder: Path, cache: Path, fit: bool) -> int:
-    """Compiles what is new and prints the table."""
+def report(folder: Path, cache: Path, fit: bool, out: Path | None = None) -> int:
+    """Compiles what is new, prints the table and writes the estimates (kernel, run, estimate_ns)."""
     from tqdm import tqdm
 
     libtpu.require()
@@ -200,6 +229,10 @@ def report(folder: Path, cache: Path, fit: bool) -> int:
     names = {run.kernel: run.name for run, _ in timed}
     rows = [row(names[kernel], estimates[kernels == kernel], measured[kernels == kernel]) for kernel in names]
     print(table(rows, estimates, measured))
+    if out is not None:
+        good = np.array(["fault" not in record for record in records])
+        columns = {"kernel": kernels, "run": np.flatnonzero(good), "estimate_ns": np.rint(estimates).astype(np.int64)}
+        files.replace(out, polars.DataFrame(columns).write_csv().encode())
     return 0
 
 

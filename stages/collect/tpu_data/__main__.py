@@ -1,6 +1,6 @@
-"""`python -m stages.collect.tpu_data`: makes the records of the TPU data set; may be killed and started again.
+"""`python -m stages.collect`: makes the TPU data set, by Google's compiler; may be killed and started again.
 
-`python -m stages.collect.tpu_data.export` makes the data set of them.
+Each program's records are kept until the data set holds it. What the data set holds already is not collected again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from stages.collect.programs.check import recorded_sizes
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import plan, work
+from stages.collect.tpu_data.standing import Standing
 from stages.collect.tpu_data.store import Store
 from stages.engine.errors import InputError
 
@@ -26,8 +27,9 @@ def count(text: str) -> int:
     return int(text)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.collect.tpu_data", description=__doc__.splitlines()[0])
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command line, of this process's where `words` is None."""
+    parser = argparse.ArgumentParser(prog="python -m stages.collect", description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="*", default=["*"], help="ids, families, sources, splits: patterns")
     parser.add_argument("--first", type=count, help="only so many programs, the first in the order of collecting")
     parser.add_argument("--configs", type=count, default=plan.CONFIGURATIONS, help="of a graph (default: %(default)s)")
@@ -39,11 +41,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=count, default=1, help="programs at a time, a core each (default: 1)")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of the records (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="file of compiled kernels (default: kernels.sqlite in the records)")
-    parser.add_argument("--check", type=count, metavar="N", help="make N programs and N kernels of --sample anew")
-    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="data set to check (%(default)s)")
+    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="the data set (%(default)s)")
+    parser.add_argument("--again", action="store_true", help="also the programs that the data set holds")
+    parser.add_argument("--check", type=count, metavar="N", help="only compare N programs and N kernels, made anew")
     parser.add_argument("--seed", type=count, help="of what --check draws (default: another one each time)")
     parser.add_argument("--dry-run", action="store_true", help="list the programs in their order, and stop")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def jobs(options: argparse.Namespace) -> list[plan.Job]:
@@ -71,7 +74,7 @@ def jobs(options: argparse.Namespace) -> list[plan.Job]:
 
 
 def collect(wanted: Sequence[plan.Job], store: Store, workers: int) -> int:
-    """Does the jobs with a bar in configurations and kernels; the exit status."""
+    """Does the jobs with a bar in configurations and kernels, but those that failed before; the exit status."""
     from tqdm import tqdm
 
     failed = store.failures()
@@ -95,20 +98,36 @@ def collect(wanted: Sequence[plan.Job], store: Store, workers: int) -> int:
     return 1 if later else 0
 
 
-def main() -> int:
-    options = arguments()
+def open_jobs(wanted: Sequence[plan.Job], sample: Path) -> list[plan.Job]:
+    """The jobs whose programs a data set does not hold, or holds with fewer configurations."""
+    standing = Standing.read(sample)
+    return [job for job in wanted if not standing.holds(job.identifier, job.configurations)]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Collects, or checks, what the command line asks for; the exit status."""
+    options = arguments(words)
     try:
         if options.check is not None:
             from stages.collect.tpu_data import check
 
             return check.run(options)
         wanted = jobs(options)
+        if not options.again:
+            wanted = open_jobs(wanted, options.sample)
         if options.dry_run:
             for job in wanted:
                 program = PROGRAMS[job.identifier]
                 print(f"{program.kind} {program.split:5s} {program.family:18s} {job.identifier:44s} {job.size}")
             return 0
-        return collect(wanted, Store(options.records), max(1, options.workers))
+        if not wanted:
+            print(f"{options.sample} holds all of them; --check N compares with it, --again makes them anew")
+            return 0
+        status = collect(wanted, Store(options.records), max(1, options.workers))
+        from stages.collect.tpu_data import export
+
+        export.tell(export.export(Store(options.records), options.sample), options.sample)
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

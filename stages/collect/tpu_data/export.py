@@ -1,7 +1,7 @@
 """`python -m stages.collect.tpu_data.export`: the records as a data set in TpuGraphs' official layout.
 
 Drops what is of no use, by rule, and names it in dropped.csv. Test run times go to solution.csv and are zero in the npz
-files, as in the competition.
+files, as in the competition. Programs that stand in the data set and of which there is no record stay in it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from stages.collect import record
 from stages.collect.programs.program import Program
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu.search import LEAST_SPREAD, worthless
-from stages.collect.tpu_data import official, readme, tiles
+from stages.collect.tpu_data import official, readme, standing, tiles
 from stages.collect.tpu_data.__main__ import RECORDS
 from stages.collect.tpu_data.compiled import Compiled
-from stages.collect.tpu_data.kinds import splits
+from stages.collect.tpu_data.kinds import KINDS, splits
+from stages.collect.tpu_data.standing import Standing
 from stages.collect.tpu_data.store import Store
 from stages.collect.tpu_data.work import collections_of
 from stages.engine.errors import InputError
@@ -104,7 +105,7 @@ class DataSet:
         if reason:
             self.dropped.append({key: line[key] for key in DROPPED_COLUMNS if key in line} | {"reason": reason})
             return
-        line["own_over_fastest"] = round(line.pop("own_ns") / float(times.min()), 4)
+        line["own_over_fastest"] = round(float(np.rint(line.pop("own_ns"))) / float(times.min()), 4)
         line |= {"nodes": len(arrays["node_opcode"]), "configurable": len(arrays.get("node_config_ids", ()))}
         # Simulated times are the same each time.
         line |= {"repeatability": 1.0, "ceiling": 1.0, "training": program.training, "program": program.id}
@@ -115,8 +116,40 @@ class DataSet:
             arrays = official.hidden(arrays)
         official.write(folder(self.target / "npz_all", collection, split) / f"{line['id']}.npz", arrays)
 
-    def close(self, failed: list[dict]) -> None:
-        """Writes programs.csv, dropped.csv, solution.csv and README.md."""
+    def keep(self, collection: str, identifier: str, program: Program, split: str, before: Standing) -> None:
+        """Takes a graph over from the data set as it stands, or its line among the dropped.
+
+        Args:
+            program: The one that the graph is, or that the kernel is named after now.
+            split: Where it belongs now. A kernel that programs of this split have joined leaves the one it was in.
+        """
+        about = {"split": split, "family": program.family}
+        if (line := before.dropped.get((collection, identifier))) is not None:
+            self.dropped.append(line | about)
+            return
+        if (line := before.lines.get((collection, identifier))) is None:
+            return
+        if line["split"] == split:
+            target = folder(self.target / "npz_all", collection, split) / f"{identifier}.npz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before.file(collection, identifier), target)
+            self.programs.append(line | about | {"training": program.training, "program": program.id})
+            if split == "test":
+                name = f"{collection}:{identifier}"
+                self.solution.append({"ID": name, "Runtimes": before.solution[name]})
+            return
+        arrays = before.arrays(collection, identifier)
+        own_ns = arrays["config_runtime_normalizers"][0]
+        kept = {key: line[key] for key in ("id", "errors", "asked", "kind")} | {"own_ns": own_ns}
+        self.add(collection, program, split, arrays, kept, None)
+
+    def close(self, failed: list[dict], asked: dict[str, int], kernels: dict[str, list[str]]) -> None:
+        """Writes programs.csv, dropped.csv, solution.csv, collected.csv and README.md.
+
+        Args:
+            failed: Lines of dropped.csv of programs that cannot be collected.
+            asked, kernels: Of `standing.table`.
+        """
         trained = {(line["collection"], line["family"]) for line in self.programs if line["split"] == "train"}
         for line in self.programs:
             # The zoo says what was planned; a family whose training graphs were all dropped is unseen after all.
@@ -127,6 +160,7 @@ class DataSet:
         programs.write_csv(self.target / "programs.csv")
         dropped.write_csv(self.target / "dropped.csv")
         polars.DataFrame(self.solution, schema=SOLUTION_COLUMNS).sort("ID").write_csv(self.target / "solution.csv")
+        standing.table(asked, kernels).write_csv(self.target / standing.FILE)
         (self.target / "README.md").write_text(readme.text(programs, dropped))
 
 
@@ -176,34 +210,33 @@ def tile_graph(store: Store, key: str) -> tuple[dict, dict, str | None]:
 def export(store: Store, sample: Path) -> DataSet:
     """Writes the records as a data set into ``sample`` (npz_all/, solution.csv, programs.csv, …).
 
-    What an earlier export left in ``sample`` is replaced.
-
     Raises:
-        InputError: There is no usable record.
+        InputError: There is no usable record, or the data set is of another libtpu.
     """
-    paths = sorted((store.folder / "programs").glob("*.npz"))
+    before = Standing.read(sample)
     beside = sample.with_name(sample.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     result = DataSet(beside)
-    kernels: dict[str, list[str]] = {}
-    for path in [path for path in paths if path.stem in PROGRAMS]:
-        program, compiled = PROGRAMS[path.stem], Compiled.read(path)
-        kernels[program.id] = [kernel.key for kernel in compiled.kernels]
-        for collection in collections_of(program.id).values():
-            if store.graph(collection, program.id).exists():
-                arrays, about, reason = layout_graph(store, program, collection, compiled.proto)
-                result.add(collection, program, program.split, arrays, about, reason)
+    asked, kernels = dict(before.asked), dict(before.kernels)
+    new = {name: count for name, count in store.finished().items() if name in PROGRAMS}
+    asked |= new
+    for name in sorted(new):
+        compiled = Compiled.read(store.program(name))
+        kernels[name] = [kernel.key for kernel in compiled.kernels]
+        for collection in collections_of(name).values():
+            if store.graph(collection, name).exists():
+                arrays, about, reason = layout_graph(store, PROGRAMS[name], collection, compiled.proto)
+                result.add(collection, PROGRAMS[name], PROGRAMS[name].split, arrays, about, reason)
+    for name in sorted(before.asked.keys() - new.keys()):
+        for collection in collections_of(name).values():
+            result.keep(collection, name, PROGRAMS[name], PROGRAMS[name].split, before)
     for key, program in sorted(owners(kernels).items()):
-        if store.graph(tiles.COLLECTION, key).exists():
-            arrays, about, reason = tile_graph(store, key)
-            result.add(tiles.COLLECTION, program, program.split, arrays, about, reason)
+        _add_kernel(result, store, key, program, before)
     if not result.programs:
         shutil.rmtree(beside)
-        raise InputError(
-            f"{store.folder}: no usable record; collect some with python -m stages.collect.tpu_data --records …"
-        )
-    result.close(failures(store))
+        raise InputError(f"{store.folder}: no usable record; collect some with python -m stages.collect --records …")
+    result.close(_failures(store, before), asked, kernels)
     sample.mkdir(parents=True, exist_ok=True)
     for name in sorted(os.listdir(beside)):
         target = sample / name
@@ -214,14 +247,34 @@ def export(store: Store, sample: Path) -> DataSet:
     return result
 
 
-def failures(store: Store) -> list[dict]:
+def _add_kernel(result: DataSet, store: Store, key: str, program: Program, before: Standing) -> None:
+    """Exports a kernel of the records, or takes it over from the data set as it stands."""
+    if store.graph(tiles.COLLECTION, key).exists():
+        arrays, about, reason = tile_graph(store, key)
+        result.add(tiles.COLLECTION, program, program.split, arrays, about, reason)
+        return
+    for kind in KINDS:
+        result.keep(tiles.COLLECTION, kernel_id(kind, key), program, program.split, before)
+
+
+def _failures(store: Store, before: Standing) -> list[dict]:
     """Programs that could not be collected, as lines of dropped.csv."""
-    lines = []
+    recorded = {*store.failures(), *store.finished()}
+    lines = [line for line in before.failures() if line["id"] not in recorded]
     for identifier, reason in store.failures().items():
         if program := PROGRAMS.get(identifier):
             about = {"collection": f"layout:{program.kind}", "split": program.split, "family": program.family}
             lines.append({"id": identifier, "reason": reason} | about)
     return lines
+
+
+def tell(result: DataSet, sample: Path) -> None:
+    """Prints how much a data set holds."""
+    print(readme.counts(polars.DataFrame(result.programs, schema=PROGRAM_COLUMNS)))
+    size = sum(path.stat().st_size for path in sample.rglob("*") if path.is_file())
+    print(
+        f"{size / 1e6:.1f} MB; {len(result.dropped)} graphs dropped by rule; python -m stages.collect.tpu_data.quotas"
+    )
 
 
 def main() -> int:
@@ -232,16 +285,10 @@ def main() -> int:
     parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder to write (%(default)s)")
     options = parser.parse_args()
     try:
-        result = export(Store(options.records), options.sample)
+        tell(export(Store(options.records), options.sample), options.sample)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    table = polars.DataFrame(result.programs, schema=PROGRAM_COLUMNS)
-    print(readme.counts(table))
-    size = sum(path.stat().st_size for path in options.sample.rglob("*") if path.is_file())
-    print(
-        f"{size / 1e6:.1f} MB; {len(result.dropped)} graphs dropped by rule; python -m stages.collect.tpu_data.quotas"
-    )
     return 0
 
 

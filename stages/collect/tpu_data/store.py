@@ -3,6 +3,7 @@
 programs/ID.npz                a program before and after layout assignment, and its kernels
 layout/SOURCE/SEARCH/ID.npz    a graph's configurations with their simulated times
 tile/xla/KEY.npz               a kernel's windows with their simulated times
+finished/ID.json               a program of which all that was asked is recorded, and how many configurations that was
 failed/ID.json                 why a program cannot be collected
 tried/ID.jsonl                 what a search that was cut short has tried; goes when the program is done
 speed.jsonl                    seconds of each step, for `speed`; no part of the data
@@ -48,6 +49,16 @@ class Store:
         """The reason of each program that cannot be collected."""
         paths = sorted((self.folder / "failed").glob("*.json"))
         return {path.stem: json.loads(path.read_text())["reason"] for path in paths}
+
+    def finish(self, identifier: str, asked: int) -> None:
+        """Notes that all of a program is recorded: `asked` configurations of each graph, and its kernels."""
+        content = json.dumps({"id": identifier, "asked": asked}, sort_keys=True) + "\n"
+        files.replace(self.folder / "finished" / f"{identifier}.json", content.encode())
+
+    def finished(self) -> dict[str, int]:
+        """How many configurations were asked of each program that is recorded as a whole."""
+        paths = sorted((self.folder / "finished").glob("*.json"))
+        return {path.stem: json.loads(path.read_text())["asked"] for path in paths}
 
     def time(self, step: str, identifier: str, nodes: int, count: int, runs: int, seconds: float) -> None:
         """Notes how long a step took, one line a step; processes write to the same file.

@@ -54,6 +54,7 @@ def perform(job: Job, progress: Callable[[int], None]) -> None:
         for number, kernel in enumerate(tiles.tiled(program.kernels, job.kernels), start=1):
             tiles.measure(kernel, simulator, store, job.windows)
             progress(2 * job.configurations + number)
+    store.finish(job.identifier, job.configurations)
 
 
 def ended(job: Job, task: Callable, progress: Callable[[int], None]) -> Outcome:

@@ -9,6 +9,7 @@ import pytest
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import official
 from stages.collect.tpu_data.export import export
+from stages.collect.tpu_data.standing import Standing
 from stages.collect.tpu_data.store import Store
 from stages.engine.errors import InputError
 from stages.graphs import npz
@@ -160,6 +161,67 @@ def test_an_export_leaves_nothing_of_the_one_before_and_has_the_same_bytes(store
     export(store, sample)
     assert {path.relative_to(sample): path.read_bytes() for path in sample.rglob("*") if path.is_file()} == first
     assert not (tmp_path / "sample.part").exists()
+
+
+def exported(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Two parts of a collection that share a kernel and overlap in nothing else, and the records of both together.
+
+    The first has a training program and one that failed, the second a test program with the first's kernel.
+    """
+    shared, own, flat = made.kernel("shared"), made.kernel("own"), made.kernel("flat")
+    first, second, both = (Store(tmp_path / name) for name in ("part 1", "part 2", "both"))
+    for store in (first, both):
+        made.write_program(store, made.TRAIN, (shared, own, flat))
+        made.write_layouts(store, made.TRAIN, made.spread(40))
+        for kernel in (shared, own):
+            made.write_kernel(store, kernel, np.linspace(100, 800, 8))
+        made.write_kernel(store, flat, [100.0] * 8)
+        store.fail("vgg16_b32_train", "the compiler refuses it")
+    for store in (second, both):
+        made.write_program(store, made.TEST, (shared,))
+        made.write_layouts(store, made.TEST, made.spread(50))
+        made.write_program(store, made.VALID)
+        made.write_layouts(store, made.VALID, made.spread(40, 1.001))
+    return first, second, both
+
+
+def test_a_data_set_grown_in_parts_has_the_bytes_of_one_made_at_once(parts, tmp_path):
+    first, second, both = parts
+    export(both, tmp_path / "whole")
+    for part in (first, second):
+        export(part, tmp_path / "grown")
+    assert exported(tmp_path / "grown") == exported(tmp_path / "whole")
+    shared = made.kernel("shared").key
+    assert file(tmp_path / "grown", "tile:xla", "test", f"dot_{shared}").exists()
+    assert not file(tmp_path / "grown", "tile:xla", "train", f"dot_{shared}").exists()
+
+
+def test_what_stands_in_a_data_set_need_not_be_collected(parts, tmp_path):
+    first, *_ = parts
+    sample = tmp_path / "sample"
+    assert not Standing.read(sample).holds(made.TRAIN, 1)
+    export(first, sample)
+    standing = Standing.read(sample)
+    assert standing.holds(made.TRAIN, 40) and not standing.holds(made.TRAIN, 41)
+    assert standing.holds("vgg16_b32_train", 1000)
+    assert not standing.holds(made.TEST, 0)
+
+
+def test_a_data_set_of_another_libtpu_is_not_mixed_with_this_ones(parts, tmp_path):
+    first, second, _ = parts
+    sample = tmp_path / "sample"
+    export(first, sample)
+    path = sample / "collected.csv"
+    path.write_text(path.read_text().replace("0.0.42.1", "0.0.41"))
+    before = exported(sample)
+    with pytest.raises(InputError, match=r"collected.csv: was collected with libtpu 0.0.41, this is 0.0.42.1"):
+        export(second, sample)
+    assert exported(sample) == before
 
 
 def test_the_readme_says_first_what_the_times_are(store, tmp_path):

@@ -1,4 +1,4 @@
-"""`python -m stages.collect.export`: the collector's records as a data set in the official layout.
+"""`python -m stages.collect.cpu.export`: the collector's records as a data set in the official layout.
 
 Drops a graph whose slowest configuration is not at least 1.25 times its fastest or whose two timing passes
 disagree (Kendall tau-b below 0.85), and names it in dropped.csv. Test run times go to solution.csv and are zero in
@@ -272,7 +272,7 @@ def export(records: Path, sample: Path, planned: Callable[[str], record.Planned 
 def main() -> int:
     from stages.collect.cpu.jobs import planned
 
-    parser = argparse.ArgumentParser(prog="python -m stages.collect.export", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m stages.collect.cpu.export", description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=Path, default=Path("data/records"), help="folder that the collector filled")
     parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder of the data set")
     options = parser.parse_args()

@@ -6,8 +6,8 @@ import numpy as np
 import polars
 import pytest
 
-from stages.collect import export as exporting
 from stages.collect import record
+from stages.collect.cpu import export as exporting
 from stages.collect.cpu.jobs import planned
 from stages.collect.hlo_text import MAX_RANK
 from stages.engine.errors import InputError

@@ -1,0 +1,173 @@
+"""Words and pictures of the page `collect`: what a data set holds, and how well its times are known."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from stages.collect.tpu import real_runs
+from stages.reporting import figures
+from stages.reporting.colours import BLUE, GREY, VERMILION
+
+#: columns of time-model.csv, which `real_runs --out` writes
+ESTIMATES = {"kernel": pl.Int64, "run": pl.Int64, "estimate_ns": pl.Int64}
+
+
+def is_simulated(programs: pl.DataFrame) -> bool:
+    """Whether the times of a data set are simulated; else a clock took them.
+
+    Args:
+        programs: Its programs.csv.
+    """
+    return "own_over_fastest" in programs.columns
+
+
+def opening(programs: pl.DataFrame) -> str:
+    """The page's first paragraph, in Markdown: what the times are."""
+    if is_simulated(programs):
+        return (
+            "Published networks at full size, compiled by Google's TPU compiler under many layouts, and their kernels "
+            "under many tile sizes. **Times are those of the compiler's static schedule for a TPU v3: simulated, not "
+            "measured.** `README.md` beside the data says how."
+        )
+    return (
+        "Programs and kernels compiled by XLA for the CPU under many layouts and tile sizes, each of them timed. "
+        "**These are XLA:CPU times, not TPU times.** `README.md` beside the data says on which machine, how, and what "
+        "was left out."
+    )
+
+
+def amounts(programs: pl.DataFrame) -> pl.DataFrame:
+    """How many graphs, families and configurations each split of each collection has, and how large graphs are."""
+    counts = programs.group_by("collection", "split").agg(
+        graphs=pl.len(),
+        families=pl.col("family").n_unique(),
+        configurations=pl.sum("configurations"),
+        median_nodes=pl.median("nodes"),
+        median_configurable=pl.median("configurable"),
+    )
+    return counts.sort("collection", "split")
+
+
+def kin(programs: pl.DataFrame) -> str:
+    """A paragraph on the test graphs: whose families are trained on."""
+    counts = programs.filter(pl.col("split") == "test").group_by("kin").len().sort("kin")
+    words = " and ".join(f"{count} {name}" for name, count in counts.iter_rows())
+    return (
+        f"The test split holds {words} graphs: a sibling's family is trained on, an unseen one's never is. "
+        "Look at both in the leaderboard: only the second says how a model does on a new kind of program."
+    )
+
+
+def families(programs: pl.DataFrame) -> pl.DataFrame:
+    """The families of each collection, and the splits that they stand in."""
+    splits = pl.col("split").unique().sort().str.join(", ")
+    return programs.group_by("collection", "family").agg(graphs=pl.len(), splits=splits).sort("collection", "family")
+
+
+@matplotlib.rc_context(figures.STYLE)
+def spreads(programs: pl.DataFrame, narrow: bool = False) -> Figure:
+    """Box plots by collection of what a wrong choice costs.
+
+    Below it stands, for measured times, how well two timings agree, and for simulated ones how far the compiler's own
+    choice is from the best.
+    """
+    names = sorted(programs["collection"].unique())
+    parts = [programs.filter(pl.col("collection") == name) for name in names]
+    second = ("repeatability", "Kendall τ between the two timing passes")
+    if is_simulated(programs):
+        second = ("own_over_fastest", "the compiler's own choice / fastest configuration of a graph")
+    figure, panels = figures.panels(2, columns=1, height=2.4, label="", narrow=narrow)
+    for panel, (column, label) in zip(
+        panels, (("slowest_over_fastest", "slowest / fastest configuration of a graph"), second), strict=True
+    ):
+        panel.boxplot([part[column].drop_nulls() for part in parts], orientation="horizontal", tick_labels=names)
+        panel.set_xlabel(label)
+        if column != "repeatability":
+            panel.set_xscale("log")
+    return figure
+
+
+def spread_words(programs: pl.DataFrame) -> str:
+    """What the pictures of `spreads` say, a line for each collection."""
+    lines = []
+    for (name,), part in programs.group_by("collection", maintain_order=True):
+        worst = part["slowest_over_fastest"].median()
+        cost = f"- `{name}`: in the median graph the worst choice costs {worst:.2f}× the best"
+        if is_simulated(programs):
+            own = part["own_over_fastest"].median() - 1
+            lines.append(f"{cost}, and the compiler's own choice {own:.1%} more than the best that was found.")
+        else:
+            tau = part["repeatability"].median()
+            lines.append(
+                f"{cost}, and two timings agree with τ = {tau:.3f}. Perfect knowledge could score somewhat more: the "
+                "label is the better of both."
+            )
+    return "\n".join(sorted(lines))
+
+
+def dropped(table: pl.DataFrame) -> pl.DataFrame:
+    """How many graphs were left out of each collection for which reason, figures left out of the reasons."""
+    reason = pl.col("reason").str.replace(r"[:,].*", "").str.replace_all(r"\d+(\.\d+)?", "…")
+    counts = table.with_columns(reason=reason).group_by("collection", "reason").len()
+    return counts.sort("collection", "reason")
+
+
+def estimates(path: str | Path, folder: str | Path | None = None) -> pl.DataFrame | None:
+    """Simulated beside measured times of the kernels of TpuGraphs' `op_tuning_data.pb`.
+
+    Args:
+        path: time-model.csv.
+        folder: That holds the real files; None: TPUGRAPHS_DIR.
+
+    Returns:
+        kernel, name, run, estimate_ns and measured_ns; None where the file or the folder is not at hand.
+    """
+    folder = folder or os.environ.get("TPUGRAPHS_DIR")
+    if not folder or not Path(path).is_file():
+        return None
+    timed = real_runs.timed_of(Path(folder))
+    frame = pl.read_csv(path, schema=ESTIMATES)
+    runs = [timed[number] for number in frame["run"]]
+    return frame.with_columns(
+        name=pl.Series([run.name for run in runs], dtype=pl.String),
+        measured_ns=pl.Series([run.measured_ns for run in runs], dtype=pl.Int64),
+    )
+
+
+@matplotlib.rc_context(figures.STYLE)
+def estimated(frame: pl.DataFrame, narrow: bool = False) -> Figure:
+    """Each real run: its measured time across, its simulated one up; a perfect model's dots lie on the line."""
+    figure, (panel,) = figures.panels(1, columns=1, height=4, label="", narrow=narrow)
+    measured, simulated = frame["measured_ns"] / 1000, frame["estimate_ns"] / 1000
+    ends = np.array([min(measured.min(), simulated.min()), max(measured.max(), simulated.max())])
+    panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
+    large = pl.Series(frame["kernel"]).is_in(frame["kernel"].value_counts(sort=True)["kernel"][:1])
+    for part, colour, label in ((large, VERMILION, "the kernel with most runs"), (~large, BLUE, "all others")):
+        panel.scatter(measured.filter(part), simulated.filter(part), s=6, color=colour, label=label, linewidths=0)
+    panel.set(xscale="log", yscale="log", xlabel="measured on a TPU v3 (µs)", ylabel="simulated (µs)")
+    panel.legend(loc="upper left")
+    return figure
+
+
+def estimate_table(frame: pl.DataFrame) -> pl.DataFrame:
+    """How well simulated times tell a kernel's measured ones, a line for each kernel (`real_runs.row`)."""
+    rows = []
+    for (_, name), part in frame.group_by("kernel", "name", maintain_order=True):
+        each = real_runs.row(name, part["estimate_ns"].to_numpy(), part["measured_ns"].to_numpy())
+        rows.append(
+            {
+                "kernel": each.name,
+                "runs": each.runs,
+                "τ": each.tau,
+                "first choice above the best (%)": 100 * each.first,
+                "best of five above the best (%)": 100 * each.five,
+                "median error (%)": 100 * each.error,
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"τ": pl.Float64})
