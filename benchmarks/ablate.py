@@ -34,7 +34,7 @@ from tqdm import tqdm
 from stages import pad
 from stages.blend import stage as blend
 from stages.blend.rules import SCALES
-from stages.engine import code, files
+from stages.engine import code, files, params
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import FeatureTable, labelled
@@ -43,12 +43,11 @@ from stages.gnn.inference import predict
 from stages.gnn.memory import Caches
 from stages.gnn.network import build
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import NAMES, Settings
+from stages.gnn.settings import Settings
 from stages.gnn.training import Training, deterministic
 from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
 from stages.graphs.dataset import model_graphs, prune_folder
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_score
 from stages.statistics import layout
@@ -212,9 +211,7 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
     data = str(folder_of(base, collection, variant))
     if "without" in variant:
         return _trees(data, collection, variant, seed)
-    settings = Settings(
-        **{key: value for key, value in knobs("gnn", collection, variant).items() if key in NAMES} | {"device": "cpu"}
-    )
+    settings = Settings(**knobs("gnn", collection, variant))
     view, caches = settings.view(collection), Caches()
     graphs = {split: model_graphs(data, collection, split) for split in ("train", "valid")}
     statics = {split: [prepare(graph, view, caches=caches) for graph in graphs[split]] for split in graphs}

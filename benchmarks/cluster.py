@@ -19,7 +19,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 
 from benchmarks import measure, scale
-from stages.runner import params
+from stages.engine import params
 
 NODES = 3
 NODE = {"num_cpus": 1, "object_store_memory": 200 * 2**20}

@@ -32,7 +32,9 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks import measure, reference, synthetic
+from benchmarks.knobs import network_settings
 from stages import pad
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gnn import states
 from stages.gnn.batch import join
@@ -42,12 +44,11 @@ from stages.gnn.loss import LOSSES
 from stages.gnn.memory import Caches
 from stages.gnn.network import build
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import NAMES, Settings
+from stages.gnn.settings import Settings
 from stages.gnn.training import CLIP, Training, adamw, deterministic
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
 from stages.graphs.dataset import ModelGraph, model_graphs
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring.metrics import collection_score, kendall
 from stages.scoring.score import read_solution
 
@@ -121,7 +122,7 @@ def compare(
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     total = graph.configurations
-    settings = Settings(width=width, layers=layers, gst="full")
+    settings = network_settings(graph.collection, width=width, layers=layers, gst="full")
     networks = {"reference": Theirs(graph, width, layers, input_layers, chunk), "ours": Ours(graph, settings)}
     every = total if scored is None else min(scored, total)
     work = [("step", "reference", count) for count in theirs] + [("step", "ours", count) for count in ours]
@@ -388,7 +389,7 @@ def quality(
     for name in collections:
         graphs = [graph for split in ("train", "valid") for graph in model_graphs(data, name, split)]
         for seed in range(seeds):
-            training = of_training(name, seed, Settings(**knobs[name]), graphs)
+            training = of_training(name, seed, Settings(**knobs[name]), "cpu", graphs)
             known[name, seed] = measure.identity(training, sizes)
     before = measure.read("gnn_quality", out).get("runs", []) if out else []
     results["runs"] = [
@@ -425,8 +426,8 @@ def _with_summaries(results: dict) -> dict:
 
 
 def stage_knobs(collection: str, path: str | Path = "params.yaml") -> dict:
-    """Settings of the gnn stage for a collection."""
-    return {name: value for name, value in params.section(path, "gnn", collection).items() if name in NAMES}
+    """Knobs of the gnn stage for a collection."""
+    return params.section(path, "gnn", collection)
 
 
 def quality_table(results: dict) -> pl.DataFrame:

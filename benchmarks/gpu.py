@@ -36,9 +36,9 @@ import torch
 
 from benchmarks import gnn, gpu_hours, gpu_profile, gst, measure, synthesize, synthetic
 from benchmarks.gpu_networks import FirstPlace, Ours
+from benchmarks.knobs import network_settings
 from stages import pad
 from stages.engine.errors import InputError
-from stages.gnn.settings import Settings
 from stages.graphs import npz
 from stages.graphs.collection import SPLITS, folder
 from stages.graphs.dataset import ModelGraph, model_graphs
@@ -146,7 +146,9 @@ def agreement(place: Place) -> Iterator[dict]:
     cpu = torch.device("cpu")
     for example in (graph, tile_graph(place)):
         count = example.configurations  # all of them, so that every step has the same
-        settings = Settings(width=32, dropout=0.0, configurations=count)  # masks are drawn on the device
+        sizes = {"width": 32, "layers": 2, "configurations": count}
+        without_masks = {"gst": "full", "dropout": 0.0}  # masks are drawn on the device
+        settings = network_settings(example.collection, **sizes, **without_masks)
         here, there, staged = (Ours([example], settings, device) for device in (cpu, place.device, place.device))
         batch = there.batch(count).to(place.device)
         for number in range(place.sizes.steps):
@@ -181,7 +183,9 @@ def precision(place: Place, network: Ours | FirstPlace, row: dict, count: int) -
 def one_graph(place: Place, name: str, graph: ModelGraph) -> Iterator[dict]:
     """Speed, precision and profile of both networks on a graph that is trained on whole."""
     about = {"part": "speed", "graph": name, "nodes": len(graph.x), "configurable": len(graph.config_nodes)}
-    settings = Settings(width=place.sizes.width, configurations=graph.configurations)
+    settings = network_settings(
+        graph.collection, width=place.sizes.width, layers=2, gst="full", configurations=graph.configurations
+    )
     yield from one_network(place, Ours([graph], settings, place.device), about, graph.configurations)
     yield from one_network(place, FirstPlace(graph, settings.width, place.device), about, graph.configurations)
 
@@ -254,7 +258,7 @@ def pruned(place: Place) -> Iterator[dict]:
 def kernels(place: Place) -> Iterator[dict]:
     """Steps of ours on a few kernels with tiles."""
     graph = model_graphs(place.data / KERNEL, TILE, "train")[0]
-    knobs = Settings(width=place.sizes.width, layers=1, graphs=KERNELS)
+    knobs = network_settings(TILE, width=place.sizes.width, layers=1, graphs=KERNELS)
     network, total = Ours([graph] * KERNELS, knobs, place.device), graph.configurations
     row = {"part": "speed", "graph": KERNEL, "nodes": len(graph.x), "network": "ours"}
     count = min(place.sizes.counts[0], total)

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks import synthesize
 from benchmarks.scale import PROJECT
+from stages.engine import params
 from stages.gnn.tasks import WATCHED
 from stages.graphs.collection import COLLECTIONS, is_tile
-from stages.runner import params
 
 NODES_EACH = 2882 / 848  # nodes of a pruned graph for each configurable one
 HOUR = 3600

@@ -28,6 +28,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, synthetic
+from benchmarks.knobs import network_settings
 from stages.gnn import memory
 from stages.gnn.batch import Batch, join
 from stages.gnn.graph_view import GraphView
@@ -50,9 +51,8 @@ GROWTH, PEAK, RATIO = 0.2, 4 * 2**30, 3.0  # that the step's peak may grow by, a
 
 def settings(variant: str, width: int, configurations: int, segment_nodes: int) -> Settings:
     gst = variant if variant.startswith("gst") else "full"
-    return Settings(
-        width=width, layers=2, configurations=configurations, gst=gst, segment_nodes=segment_nodes, keep=0.5
-    )
+    sizes = {"width": width, "layers": 2, "configurations": configurations, "segment_nodes": segment_nodes}
+    return network_settings(synthetic.COLLECTION, gst=gst, segments=1, keep=0.5, **sizes)
 
 
 def view(variant: str, knobs: Settings) -> GraphView:

@@ -27,21 +27,21 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks import measure
+from stages.engine import params
 from stages.graphs.collection import slug
-from stages.runner import params
 
 RUN = "import json, sys; from stages import gnn; gnn.run(**json.loads(sys.argv[1]))"
 
 
-def start(knobs: dict) -> subprocess.Popen:
+def start(arguments: dict) -> subprocess.Popen:
     """The stage in a process group of its own, so that a kill takes its workers too."""
-    command = [sys.executable, "-c", RUN, json.dumps(knobs)]
+    command = [sys.executable, "-c", RUN, json.dumps(arguments)]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
-def kill_after(knobs: dict, seconds: float) -> bool:
+def kill_after(arguments: dict, seconds: float) -> bool:
     """Starts the stage and kills it after so many seconds; False where it ended before. RuntimeError if it failed."""
-    process = start(knobs)
+    process = start(arguments)
     try:
         if process.wait(seconds):
             raise RuntimeError(f"the stage ended with status {process.returncode}")
@@ -86,7 +86,7 @@ def disturb(collection: str, knobs: dict, kills: int, seed: int, source: Path, o
         results = {"identity": known, "collection": collection, "rows": [], "same": None}
     data = {name: folder / name for name in ("undisturbed", "disturbed")}
     made = {name: data[name] / "gnn" / slug(collection) for name in data}
-    call = {name: {**knobs, "collection": collection, "data": str(data[name])} for name in data}
+    call = {name: {"collection": collection, "knobs": knobs, "data": str(data[name])} for name in data}
     if "seconds" not in results:
         for name in data:
             copied(source, data[name], collection)

@@ -33,7 +33,7 @@ import polars as pl
 
 from benchmarks import measure, synthesize
 from stages import gbdt
-from stages.engine import elapsed_times
+from stages.engine import elapsed_times, params
 from stages.gbdt.ensemble import fit
 from stages.gbdt.feature_table import labelled, whole
 from stages.gbdt.settings import Settings
@@ -41,7 +41,6 @@ from stages.gbdt.training import SCORED
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.prune import stage as prune
-from stages.runner import params
 
 #: what holds LightGBM and polars to one thread, which must be there before they are
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "POLARS_MAX_THREADS"), "1")
@@ -66,7 +65,7 @@ def parts(data: str, collection: str, **changes) -> dict:
         for name in settings.objectives
     }
     shutil.rmtree(Path(data, "trained"), ignore_errors=True)  # or an earlier training would be taken from there
-    total, _ = spent(lambda: gbdt.run(collection=collection, data=data, **knobs))
+    total, _ = spent(lambda: gbdt.run(collection=collection, knobs=knobs, data=data))
     training = elapsed_times.read(data, "gbdt", collection)
     return {
         "collection": collection,

@@ -40,10 +40,10 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import measure, scale, synthesize
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gbdt.training import IN_MEMORY
 from stages.graphs.collection import COLLECTIONS, from_slug, slug
-from stages.runner import params
 
 SEEDS = 3  # of params.yaml, with which the tenth was measured
 ALONE = ("configuration", "pad")  # stages of one task for each collection

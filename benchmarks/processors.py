@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from stages.runner import params
+from stages.engine import params
 
 STAGES = ("prune", "pad", "gnn", "gbdt")
 #: what makes the stages short; other parameters are those of params.yaml
@@ -37,9 +37,9 @@ EMULATED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3"}
 RUN = """\
 import hashlib, importlib, json, os, pathlib, sys
 os.cpu_count = lambda: 1  # no further processes: each would load all libraries once more
-knobs = json.loads(sys.argv[1])
+arguments = json.loads(sys.argv[1])
 digests = {}
-for stage, given in knobs.items():
+for stage, given in arguments.items():
     importlib.import_module(f"stages.{stage}").run(**given)
     whole = hashlib.sha256()
     for file in sorted(pathlib.Path(given["data"], stage).rglob("*")):
@@ -64,16 +64,17 @@ def digests(collection: str, emulated: str | None) -> tuple[dict[str, str], floa
         RuntimeError: a stage failed, with what it said.
     """
     with tempfile.TemporaryDirectory(prefix="processors-") as folder:
-        knobs = {}
+        arguments = {}
         for stage in STAGES:
-            knobs[stage] = params.section("params.yaml", stage, collection) | SMALL.get(stage, {})
-            knobs[stage] |= {"collection": collection, "data": folder}
-        knobs["prune"] |= params.section("params.yaml", "data", collection)
+            knobs = params.section("params.yaml", stage, collection) | SMALL.get(stage, {})
+            arguments[stage] = {"knobs": knobs} if stage in SMALL else knobs
+            arguments[stage] |= {"collection": collection, "data": folder}
+        arguments["prune"] |= params.section("params.yaml", "data", collection)
         prefix = [EMULATOR, "-cpu", emulated] if emulated else []
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as a kernel's
         environment |= EMULATED if emulated else {}
         begin = time.monotonic()
-        command = [*prefix, sys.executable, "-c", RUN, json.dumps(knobs)]
+        command = [*prefix, sys.executable, "-c", RUN, json.dumps(arguments)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{emulated or 'this processor'}: {done.stderr[-2000:]}")

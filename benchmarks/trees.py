@@ -23,12 +23,12 @@ import polars as pl
 
 from benchmarks import measure, synthetic
 from stages import gbdt
+from stages.engine import params
 from stages.engine.errors import InputError
 from stages.gbdt.feature_table import whole
 from stages.gbdt.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS
-from stages.runner import params
 from stages.statistics.columns import statistics
 
 #: nodes, configurable nodes and configurations of the graphs: as many configurable as the issue names, and as many
@@ -137,7 +137,7 @@ def collections(data: str, **changes) -> dict[str, dict]:
             ids = [(split, id) for split in SPLITS for id in dataset.graph_ids(folder, collection, split)]
             tables = [whole(folder, collection, split, id, settings) for split, id in ids]
             described = time.perf_counter() - start
-            result = gbdt.run(collection=collection, data=folder, **knobs)
+            result = gbdt.run(collection=collection, knobs=knobs, data=folder)
         rows[collection] = {
             "graphs": len(tables),
             "configurations": sum(table.rows for table in tables),

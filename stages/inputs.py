@@ -15,11 +15,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stages.engine import files
+from stages.engine import files, params
 from stages.engine.errors import InputError
 from stages.graphs import roots
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile, slug
-from stages.runner import failures, params
+from stages.runner import failures
 from stages.scoring import eval_indices
 
 #: stage -> its parameters that name a file or a folder

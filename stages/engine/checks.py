@@ -16,17 +16,18 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from stages.engine import files
+from stages.engine import files, params
 from stages.engine.errors import InputError
 from stages.graphs.collection import slug
 
 #: parameters that are no property of the result: where files lie, and how many processes work
-_ELSEWHERE = ("data", "root", "workers", "knobs", "eval_indices", "solution", "programs", "sample_submission")
+_ELSEWHERE = ("data", "root", "workers", "eval_indices", "solution", "programs", "sample_submission")
+_MAPPING = "give a mapping of those that are not to be as in params.yaml, such as {'seeds': 1}"
 P = typing.ParamSpec("P")
 R = typing.TypeVar("R")
 
@@ -34,7 +35,9 @@ R = typing.TypeVar("R")
 def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorator of a stage's function that refuses an argument of another type than its annotation.
 
-    What `**knobs` collects has no annotation here: the dataclass that takes it calls `settings`.
+    A parameter annotated with a dataclass, `knobs: Settings`, is the stage's section of params.yaml. The caller gives a
+    mapping, of the knobs that are not to be as they stand there; the function gets the dataclass, made by
+    `params.settings` for the argument `collection`.
 
     Args:
         stage: what a message puts before the parameter, as in `prune.skip_bad`.
@@ -51,12 +54,17 @@ def entry(stage: str, *, writes: bool = False) -> Callable[[Callable[P, R]], Cal
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given, wanted = signature.bind(*args, **kwargs), typing.get_type_hints(function)
+            sections = {name for name in given.arguments.keys() & wanted.keys() if is_dataclass(wanted[name])}
             for name in given.arguments.keys() & wanted.keys():
-                given.arguments[name] = fitting(f"{stage}.{name}", given.arguments[name], wanted[name])
+                kind, advice = (dict, _MAPPING) if name in sections else (wanted[name], None)
+                given.arguments[name] = fitting(f"{stage}.{name}", given.arguments[name], kind, advice)
+            for name in sections:
+                changes, collection = given.arguments[name], given.arguments["collection"]
+                given.arguments[name] = params.settings(wanted[name], stage, collection, changes)
             result = function(*given.args, **given.kwargs)
             given.apply_defaults()
             if writes:
-                _seal(stage, given.arguments | given.arguments.get("knobs", {}))
+                _seal(stage, given.arguments)
             return result
 
         return checked
@@ -74,6 +82,7 @@ def made_by(stage: str, values: Mapping[str, object]) -> None:
     Raises:
         InputError: another run, with other parameters, wrote there last.
     """
+    values = _flat(values)
     file = _seal_file(stage, values)
     if not file.exists():  # the stage writes none
         return
@@ -87,8 +96,15 @@ def made_by(stage: str, values: Mapping[str, object]) -> None:
 
 
 def _seal(stage: str, arguments: Mapping[str, object]) -> None:
-    content = {name: value for name, value in arguments.items() if name not in _ELSEWHERE}
+    content = {name: value for name, value in _flat(arguments).items() if name not in _ELSEWHERE}
     files.replace(_seal_file(stage, arguments), (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _flat(values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters with those of `knobs`, a mapping or a dataclass, one by one in its place."""
+    flat = dict(values)
+    knobs = flat.pop("knobs", {})
+    return flat | (asdict(knobs) if is_dataclass(knobs) else knobs)
 
 
 def _seal_file(stage: str, arguments: Mapping[str, object]) -> Path:
@@ -134,7 +150,7 @@ def fitting(name: str, value: object, wanted: object, advice: str | None = None)
         name, value, wanted = f"{name}[{fault['loc'][0]}]", fault["input"], typing.get_args(wanted)[0]
     advice = advice or ("give True or False, in params.yaml true or false" if wanted is bool else "give one")
     shown = " ".join(repr(value).split())
-    raise InputError(f"{name}: {shown} is {type(value).__name__}, expected {_spelt(wanted)}; {advice}")
+    raise InputError(f"{name}: {shown} is {type(value).__name__}, expected {spelt(wanted)}; {advice}")
 
 
 @functools.cache
@@ -142,9 +158,9 @@ def _adapter(wanted: object) -> TypeAdapter:
     return TypeAdapter(wanted, config=ConfigDict(strict=True))
 
 
-def _spelt(wanted: object) -> str:
-    """The type as a reader knows it: int | str, list of str."""
+def spelt(wanted: object) -> str:
+    """A type as a reader knows it: int | str, list of str."""
     if not (parts := typing.get_args(wanted)):
         return "None" if wanted is type(None) else wanted.__name__
-    spelt = " | ".join(map(_spelt, parts))
-    return f"list of {spelt}" if typing.get_origin(wanted) in (list, Sequence) else spelt
+    joined = " | ".join(map(spelt, parts))
+    return f"list of {joined}" if typing.get_origin(wanted) in (list, Sequence) else joined

@@ -1,8 +1,9 @@
 """Where the tasks of a stage run: on the cores of this machine, or on the machines of a Ray cluster.
 
-params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it. `python -m
-stages.run` checks it and leaves it in the environment of the notebook's process, where `configured` finds it. A
-notebook opened by hand runs on this machine.
+params.yaml's section `engine` chooses. It is no parameter of a stage, because no result depends on it, but for the last
+digits that a GPU gives: a network's identity holds the device that trained it. `python -m stages.run` checks the
+section and leaves it in the environment of the notebook's process, where `configured` finds it. A notebook opened by
+hand runs on this machine.
 
 The machines of a cluster need the project under the same path, on a file system they share, and the same packages.
 Tasks read and write the files below data/ themselves. What travels through Ray are their results, and what they share.
@@ -20,6 +21,7 @@ from stages.engine import local, ray_cluster
 from stages.engine.errors import InputError
 
 KINDS = ("local", "ray")
+DEVICES = ("auto", "cpu", "cuda")
 VARIABLE = "STAGES_ENGINE"  # of the environment: the section as JSON
 
 
@@ -35,6 +37,7 @@ class Engine:
         gpus: GPUs that a task is given there; may be a share of one.
         memory: GiB that a task is given there; 0: it is not asked for.
         workers: processes of a cluster over which the training of one network is split, see `worker_group`.
+        device: that trains a network, one of `DEVICES`; "auto": CUDA where the machine of a task has it, else the CPU.
     """
 
     kind: str = "local"
@@ -43,10 +46,12 @@ class Engine:
     gpus: float = 0.0
     memory: float = 0.0
     workers: int = 1
+    device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"params.yaml, engine.kind: is {self.kind!r}; choose one of {', '.join(KINDS)}")
+        for name, choices in (("kind", KINDS), ("device", DEVICES)):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"params.yaml, engine.{name}: is {value!r}; choose one of {', '.join(choices)}")
         for name, least in (("cpus", 1), ("workers", 1), ("gpus", 0), ("memory", 0)):
             if not (value := getattr(self, name)) >= least:
                 raise InputError(f"params.yaml, engine.{name}: is {value}; give at least {least}")

@@ -146,7 +146,7 @@ def whole(data: str | Path, collection: str, split: str, id: str, settings: Sett
 def feature_table(graph: dataset.PackedGraph, settings: Settings, limit: int | None = None) -> FeatureTable:
     """One packed graph with all of its configurations, or `limit` drawn ones."""
     rows = drawn(graph.configurations, limit)
-    names, values = statistics(graph, rows, settings.searched, settings.hardware)
+    names, values = statistics(graph, rows, settings.searched)
     return FeatureTable(graph.id, graph.split, names, values, graph.target[rows], np.asarray(graph.config_index)[rows])
 
 

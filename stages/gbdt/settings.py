@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from stages.engine import checks
 from stages.engine.errors import InputError
-from stages.statistics.hardware import Hardware
 
 #: lambdarank compares the configurations of a graph; pointwise regresses on the share of slower ones; pairwise tells
 #: the faster of two; ridge is linear in the within-graph z-scores
@@ -30,30 +29,26 @@ RATES = ("learning_rate", "feature_fraction", "bagging_fraction")
 
 @dataclass(frozen=True)
 class Settings:
-    """The knobs; params.yaml says what each of them means.
+    """The knobs and their types; params.yaml has the value of each, and says what it means.
 
     Raises:
         InputError: a value is of another type, or no training can use it.
     """
 
-    seeds: int = 3
-    folds: int = 5
-    objectives: Sequence[str] = OBJECTIVES
-    searched: bool = False
-    trees: int = 300
-    leaves: int = 18
-    learning_rate: float = 0.1
-    min_leaf: int = 50
-    feature_fraction: float = 0.8
-    bagging_fraction: float = 0.8
-    patience: int = 25
-    configurations: int = 1000
-    pairs: int = 150
-    opponents: int = 40
-    lanes: int = 128
-    sublanes: int = 8
-    cache_line: int = 64
-    vector: int = 32
+    seeds: int
+    folds: int
+    objectives: Sequence[str]
+    searched: bool
+    trees: int
+    leaves: int
+    learning_rate: float
+    min_leaf: int
+    feature_fraction: float
+    bagging_fraction: float
+    patience: int
+    configurations: int
+    pairs: int
+    opponents: int
 
     def __post_init__(self) -> None:
         checks.settings(self, "gbdt")
@@ -61,12 +56,6 @@ class Settings:
         self._check_objectives()
         self._check_counts()
         self._check_rates()
-        _ = self.hardware  # it checks its own sizes
-
-    @property
-    def hardware(self) -> Hardware:
-        """The machine that layouts and tiles are measured against."""
-        return Hardware(self.lanes, self.sublanes, self.cache_line, self.vector)
 
     def _check_objectives(self) -> None:
         if not self.objectives:

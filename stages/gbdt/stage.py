@@ -56,7 +56,7 @@ class Result:
 
 
 @checks.entry("gbdt", writes=True)
-def run(*, collection: str, data: str | Path = "data", **knobs) -> Result:
+def run(*, collection: str, knobs: Settings, data: str | Path = "data") -> Result:
     """Trains every member on the train and valid graphs of a collection and scores its valid and test graphs.
 
     With each of the seeds 0 .. seeds-1 the program families are dealt into folds, and each member is trained once for
@@ -69,8 +69,8 @@ def run(*, collection: str, data: str | Path = "data", **knobs) -> Result:
 
     Args:
         collection: its name.
+        knobs: a mapping of those that are not to be as in params.yaml; `checks.entry` makes `Settings` of it.
         data: the data folder, in which the prune stage has run.
-        knobs: the fields of `Settings`.
 
     Returns:
         What the page shows.
@@ -78,29 +78,28 @@ def run(*, collection: str, data: str | Path = "data", **knobs) -> Result:
     Raises:
         InputError: an objective or the collection is unknown, a number is out of range, or there is no train graph.
     """
-    settings = Settings(**knobs)
     if not dataset.graph_ids(data, collection, "train"):
         raise InputError(
             f"{dataset.prune_folder(data, collection)}: has no train graph; run the prune stage on more data"
         )
     folder = Path(data, "gbdt", slug(collection))
     kept_folder = Path(data, "trained", "gbdt", slug(collection))
-    trained = identity(collection, data, settings)
+    trained = identity(collection, data, knobs)
     seconds = None
     if not kept.restored(folder, kept_folder, trained):
-        seconds = training.train(collection, data, settings)
+        seconds = training.train(collection, data, knobs)
         kept.keep(folder, kept_folder, trained)
     graphs = [(split, id) for split in LABELLED for id in dataset.graph_ids(data, collection, split)]
-    ensemble = model_files.read(folder, settings, graphs)
+    ensemble = model_files.read(folder, knobs, graphs)
 
     def to_explain() -> tuple[Ensemble, Sequence[FeatureTable]]:
-        return ensemble, labelled(data, collection, settings, ("valid",))
+        return ensemble, labelled(data, collection, knobs, ("valid",))
 
     metrics = pl.read_parquet(folder / training.METRICS)
     return Result(
         collection=collection,
         valid=metrics.filter(split="valid", objective=MEMBER).select("graph", "seed", "score"),
-        objectives=_objectives(metrics, settings),
+        objectives=_objectives(metrics, knobs),
         gains=kept_explanation(data, collection, trained, to_explain),
         trees=pl.DataFrame(
             [(bag.objective, seed, bag.trees) for seed, bags in enumerate(ensemble.bags) for bag in bags],

@@ -13,11 +13,10 @@ import numpy as np
 import optuna
 import polars as pl
 
-from stages.engine import checks
+from stages.engine import checks, params
 from stages.gbdt.ensemble import combined, fit
 from stages.gbdt.feature_table import FeatureTable, labelled
 from stages.gbdt.settings import Settings
-from stages.runner import params
 from stages.scoring import metrics
 
 #: seed of the sampler, and of the folds that every trial is judged by
@@ -85,4 +84,4 @@ def judged(collection: str, tables: Sequence[FeatureTable], settings: Settings) 
 
 
 def _settings(file: str | Path, collection: str, changes: Mapping) -> Settings:
-    return Settings(**params.section(file, "gbdt", collection) | {"seeds": 1} | changes)
+    return params.settings(Settings, "gbdt", collection, {"seeds": 1, **changes}, file)

@@ -35,9 +35,11 @@ def of_states(graph: ModelGraph, view: GraphView) -> str:
     return digest.hexdigest()
 
 
-def of_training(collection: str, seed: int, settings: Settings, graphs: Iterable[ModelGraph]) -> str:
-    """Digest of what decides one seed's training: the code, torch's too, the settings and the data."""
-    digest = _begun(collection, seed, asdict(settings))
+def of_training(collection: str, seed: int, settings: Settings, device: str, graphs: Iterable[ModelGraph]) -> str:
+    """Digest of what decides one seed's training: the code, torch's too, the settings, the device and the data."""
+    knobs = asdict(settings)
+    del knobs["seeds"]  # one's training depends on no other's
+    digest = _begun(collection, seed, knobs, device)
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
@@ -47,17 +49,17 @@ def of_training(collection: str, seed: int, settings: Settings, graphs: Iterable
     return digest.hexdigest()
 
 
-def of_result(collection: str, seeds: int, settings: Settings, data: str | Path, splits: Iterable[str]) -> str:
+def of_result(collection: str, settings: Settings, device: str, data: str | Path, splits: Iterable[str]) -> str:
     """Digest of what decides all outputs of the stage: the code, torch's too, the settings, and the files of the data.
 
     Args:
         collection: whose networks they are.
-        seeds: how many networks.
-        settings: with the device that trains.
+        settings: the stage's knobs.
+        device: that trains.
         data: the folder of data/prune and data/pad.
         splits: whose graphs are trained on, watched or scored.
     """
-    digest = _begun(collection, seeds, asdict(settings))
+    digest = _begun(collection, asdict(settings), device)
     for split in splits:
         for id in graph_ids(data, collection, split):
             for folder in (prune_folder(data, collection), pad_folder(data, collection)):

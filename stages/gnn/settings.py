@@ -1,9 +1,9 @@
-"""The knobs of the stage, as in params.yaml, and what of them is fit to be used together."""
+"""The knobs of the stage: the section gnn of params.yaml, and what of it is fit to be used together."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from stages.engine import checks
 from stages.engine.errors import InputError
@@ -22,9 +22,9 @@ CHOICES = {
     "sampling": ("uniform", "spread"),
     "gst": ("full", "gst", "gst+e", "gst+ef", "gst+ed", "gst+efd"),
     "partition": PARTITIONS,
-    "device": ("auto", "cpu", "cuda"),
 }
 LEAST = {
+    "seeds": 1,
     "width": 1,
     "layers": 0,
     "pool": 2,
@@ -41,41 +41,45 @@ LEAST = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The knobs of the stage, as in params.yaml."""
+    """The knobs and their types; params.yaml has the value of each, and says what it means.
 
-    width: int = 64
-    layers: int = 2
-    graph: str = "pruned"
-    direction: str = "both"
-    messages: str = "sage"
-    facts: bool = True
-    overridden: bool = False
-    copies: bool = True
-    norm: str = "layer"
-    channel_attention: bool = False
-    cross_attention: bool = True
-    readout: str = "sum"
-    fusion: str = "late"
-    loss: str = "hinge"
-    margin: float = 1.0
-    pool: int = 1000
-    configurations: int = 64
-    sampling: str = "uniform"
-    graphs: int = 1
-    epochs: int = 40
-    patience: int = 10
-    learning_rate: float = 0.001
-    weight_decay: float = 0.01
-    dropout: float = 0.3
-    average: float = 0.0
-    gst: str = "full"
-    partition: str = "contiguous"
-    segment_nodes: int = 128
-    segments: int = 1
-    keep: float = 0.5
-    finetune: int = 20
-    permutations: int = 1
-    device: str = "auto"
+    Raises:
+        InputError: a value is of another type, or no training can use it.
+    """
+
+    seeds: int
+    width: int
+    layers: int
+    graph: str
+    direction: str
+    messages: str
+    facts: bool
+    overridden: bool
+    copies: bool
+    norm: str
+    channel_attention: bool
+    cross_attention: bool
+    readout: str
+    fusion: str
+    loss: str
+    margin: float
+    pool: int
+    configurations: int
+    sampling: str
+    graphs: int
+    epochs: int
+    patience: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    average: float
+    gst: str
+    partition: str
+    segment_nodes: int
+    segments: int
+    keep: float
+    finetune: int
+    permutations: int
 
     def __post_init__(self):
         checks.settings(self, "gnn")
@@ -129,6 +133,3 @@ class Settings:
     def finetunes(self) -> bool:
         """Whether the head is trained on alone at the end."""
         return "f" in self.gst.partition("+")[2]
-
-
-NAMES = tuple(item.name for item in fields(Settings))

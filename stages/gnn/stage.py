@@ -7,7 +7,7 @@ page is another, or DVC has removed the outputs, nothing is trained anew.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Result:
 
 
 @checks.entry("gnn", writes=True)
-def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) -> Result:
+def run(*, collection: str, knobs: Settings, data: str | Path = "data") -> Result:
     """Trains `seeds` networks on the collection's train graphs; scores all configurations of valid and test.
 
     TpuGraphs has up to 100,040 configurations of a graph. Of a train graph at most `pool` take part, of a valid one
@@ -67,9 +67,8 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
 
     Args:
         collection: official name.
-        seeds: networks whose ranks are averaged.
+        knobs: a mapping of those that are not to be as in params.yaml; `checks.entry` makes `Settings` of it.
         data: the folder of all data.
-        knobs: the fields of `Settings`, explained in params.yaml.
 
     Returns:
         What the page shows, read back from the outputs and the graphs.
@@ -77,58 +76,55 @@ def run(*, collection: str, seeds: int = 3, data: str | Path = "data", **knobs) 
     Raises:
         InputError: for parameters out of range, no train graph, and training that diverges.
     """
-    settings = Settings(**knobs)
     executor = engine.configured()
-    _check(collection, seeds, settings, executor, data)
+    _check(collection, knobs, executor, data)
     outputs, trained = (Path(data, *folder, "gnn", slug(collection)) for folder in ((), ("trained",)))
     # On a cluster each machine chooses for itself what "auto" is.
-    device = tasks.device_of(settings) if executor.kind == "local" else settings.device
-    of_result = identity.of_result(collection, seeds, replace(settings, device=device), data, SPLITS)
+    device = tasks.device_of(executor.device) if executor.kind == "local" else executor.device
+    of_result = identity.of_result(collection, knobs, device, data, SPLITS)
     if not kept.restored(outputs, trained, of_result):
-        _train_and_score(collection, seeds, settings, executor, data, outputs)
+        _train_and_score(collection, knobs, executor, data, outputs)
         kept.keep(outputs, trained, of_result)
-    return _result(collection, settings, data, outputs)
+    return _result(collection, knobs, data, outputs)
 
 
-def _check(collection: str, seeds: int, settings: Settings, executor: engine.Engine, data: str | Path) -> None:
+def _check(collection: str, settings: Settings, executor: engine.Engine, data: str | Path) -> None:
     """Raises InputError for what `run` cannot begin with."""
-    if seeds < 1:
-        raise InputError(f"params.yaml, gnn.seeds: is {seeds}; give at least 1")
     if executor.workers > settings.graphs:
         raise InputError(
             f"params.yaml, engine.workers: is {executor.workers}, and a step has {settings.graphs} graphs to deal out "
             "to them; lower it, or raise gnn.graphs"
         )
     if executor.kind == "local":
-        tasks.device_of(settings)
+        tasks.device_of(executor.device)
     folder = prune_folder(data, collection)
     if not manifest(folder)["graphs"]["train"]:
         raise InputError(f"{folder}/manifest.json: lists no train graph; give {collection} some")
 
 
 def _train_and_score(
-    collection: str, seeds: int, settings: Settings, executor: engine.Engine, data: str | Path, outputs: Path
+    collection: str, settings: Settings, executor: engine.Engine, data: str | Path, outputs: Path
 ) -> None:
     """Writes the outputs."""
     outputs.mkdir(parents=True, exist_ok=True)
-    shared = {"collection": collection, "settings": settings, "data": data}
+    shared = {"collection": collection, "settings": settings, "device": executor.device, "data": data}
     folder = tasks.checkpoints(data, collection)
-    gpu = settings.device != "cpu"
+    gpu = executor.device != "cpu"
     # A core to each seed and one thread in it, not all cores to each step: on steps of milliseconds threads wait for
     # one another more than they save. So no sum depends on the number of cores either. On a GPU one after the other.
     options = {"memory_knob": MEMORY_KNOBS, "gpu": gpu, "parallel": 1 if gpu and torch.cuda.is_available() else None}
     train = partial(tasks.train_seed, **shared)
     if executor.workers > 1:  # they leave the checkpoint of a finished training
-        for seed in range(seeds):
+        for seed in range(settings.seeds):
             executor.worker_group(train, seed, folder / f"workers-{seed}", gpu=gpu)
-    results = list(executor.ordered(train, range(seeds), **options))
+    results = list(executor.ordered(train, range(settings.seeds), **options))
     weights = [result.weights for result in results]
     graphs = [(split, id) for split in tasks.SCORED for id in graph_ids(data, collection, split)]
     frames = list(executor.ordered(partial(tasks.score_graph, **shared, weights=weights), graphs, **options))
     for seed, content in enumerate(weights):
         files.replace(outputs / f"weights-{seed}.safetensors", content)
-    _remove_weights(outputs, from_seed=seeds)
-    scores.write(tasks.score_table(frames, seeds), outputs / "scores.parquet")
+    _remove_weights(outputs, from_seed=settings.seeds)
+    scores.write(tasks.score_table(frames, settings.seeds), outputs / "scores.parquet")
     elapsed_times.write(data, "gnn", collection, sum(result.seconds for result in results))
     curves = pl.DataFrame([row for result in results for row in result.curve])
     files.replace(outputs / "curves.csv", curves.write_csv().encode())

@@ -42,20 +42,20 @@ class TrainedSeed:
     seconds: float
 
 
-def train_seed(seed: int, *, collection: str, settings: Settings, data: str) -> TrainedSeed:
+def train_seed(seed: int, *, collection: str, settings: Settings, device: str, data: str) -> TrainedSeed:
     """Trains one seed, or goes on from its checkpoint, which may be that of a finished training."""
-    settings = replace(settings, device=device_of(settings))
+    device = device_of(device)
     most = {"train": settings.pool, "valid": WATCHED}
     graphs = {
         split: [some_configurations(graph, count) for graph in model_graphs(data, collection, split)]
         for split, count in most.items()
     }
-    training_identity = identity.of_training(collection, seed, settings, [*graphs["train"], *graphs["valid"]])
+    training_identity = identity.of_training(collection, seed, settings, device, [*graphs["train"], *graphs["valid"]])
     checkpoint = Checkpoint(checkpoints(data, collection) / f"{seed}.safetensors", training_identity)
     view, caches = settings.view(collection), Caches()
     train, watched = ([prepare(graph, view, data, caches) for graph in part] for part in graphs.values())
     with deterministic(seed), _on_sigterm(checkpoint.ask):
-        network = build(collection, train[0], settings).to(settings.device)
+        network = build(collection, train[0], settings).to(device)
         training = Training(network, train, watched, settings, collection, seed)
         checkpoint.restore(training)
         curve = training.run(lambda: checkpoint.after_step(training))
@@ -65,18 +65,18 @@ def train_seed(seed: int, *, collection: str, settings: Settings, data: str) -> 
 
 
 def score_graph(
-    task: tuple[str, str], *, collection: str, settings: Settings, data: str, weights: list[bytes]
+    task: tuple[str, str], *, collection: str, settings: Settings, device: str, data: str, weights: list[bytes]
 ) -> list[pl.DataFrame]:
     """Scores of one graph, a split and an id, by the network of each seed; its states are found once for all."""
     split, id = task
-    settings = replace(settings, device=device_of(settings))
+    device = device_of(device)
     prepared = prepare(model_graph(data, collection, split, id), settings.view(collection), data)
     frames = []
     for seed, content in enumerate(weights):
         with deterministic(seed):
             network = build(collection, prepared, settings)
             network.load_state_dict(load(content), strict=False)  # of a tensor with two names it has the first
-            score = predict(network.to(settings.device), prepared, permutations=settings.permutations)
+            score = predict(network.to(device), prepared, permutations=settings.permutations)
         frames.append(scores.frame(split, id, prepared.graph.config_index, "gnn", seed, score))
     return frames
 
@@ -112,16 +112,16 @@ def some_configurations(graph: ModelGraph, most: int) -> ModelGraph:
     return replace(graph, **taken, packed=replace(graph.packed, **packed))
 
 
-def device_of(settings: Settings) -> str:
-    """The device that trains: "auto" is CUDA where there is some.
+def device_of(device: str) -> str:
+    """The device of this machine that trains: "auto" is CUDA where there is some.
 
     Raises:
         InputError: CUDA is asked for, and there is none.
     """
     there = torch.cuda.is_available()
-    if settings.device == "cuda" and not there:
-        raise InputError("params.yaml, gnn.device: is 'cuda', and torch finds no CUDA device here; take 'auto'")
-    return ("cuda" if there else "cpu") if settings.device == "auto" else settings.device
+    if device == "cuda" and not there:
+        raise InputError("params.yaml, engine.device: is 'cuda', and torch finds no CUDA device here; take 'auto'")
+    return ("cuda" if there else "cpu") if device == "auto" else device
 
 
 def checkpoints(data: str | Path, collection: str) -> Path:

@@ -18,9 +18,9 @@ from nbformat.validator import MissingIDFieldWarning
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from stages.engine import engine, files
+from stages.engine import engine, files, params
 from stages.engine.errors import InputError
-from stages.runner import failures, kernel, params, surroundings
+from stages.runner import failures, kernel, surroundings
 
 
 def names(project: Path) -> list[str]:
@@ -120,7 +120,7 @@ def _lookup(values: Mapping[str, object], project: Path, stage: str) -> Callable
     def value_of(parameter: str) -> object:
         section, _, name = parameter.partition(".")
         if section == stage:
-            return values[name]
+            return (values | values.get("knobs", {}))[name]
         value = params.read(project / "params.yaml").get(section, {})[name]
         if not isinstance(value, dict):
             return value

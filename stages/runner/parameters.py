@@ -1,4 +1,8 @@
-"""The parameters of a run: names that a notebook does not have and values of another type are refused."""
+"""The parameters of a run: names that a notebook does not have and values of another type are refused.
+
+A notebook whose first cell has `knobs` takes all of its stage's section of params.yaml as that one parameter. Names and
+types of its knobs are those of the stage's dataclass `Settings`.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,30 @@ import functools
 import json
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 
 from stages import inputs
-from stages.engine import checks
+from stages.engine import checks, params
 from stages.engine.errors import InputError
 from stages.graphs import collection as collections
-from stages.runner import params
 from stages.runner.notebook import names
 
 LARGEST_WHOLE = 2**53  # beyond it float64 merges neighbours
 SHARED = ("data", "engine")  # sections of params.yaml that are no stage's
-_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "None": type(None)}
+KNOBS = "knobs"  # the parameter that holds a whole section
+_TYPES = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "list": list,
+    "Sequence[str]": Sequence[str],
+    "None": type(None),
+}
 
 
 @dataclass(frozen=True)
@@ -48,30 +60,35 @@ def of(
         project: the project's folder.
 
     Returns:
-        Parameter -> value, in the notebook's order.
+        Parameter -> value, in the notebook's order; `knobs` -> those of the stage, in the order of `Settings`.
 
     Raises:
-        InputError: a name that the notebook does not have, or a value of another type than its default.
+        InputError: a name that the notebook does not have, a value of another type than its default, or a knob that
+            params.yaml lacks.
     """
     file, source = project / "params.yaml", f"notebooks/{stage}.ipynb"
     defaults = read_defaults(notebook, source)
+    knobs = read_knobs(project, stage) if KNOBS in defaults else {}
+    kinds = {}
+    for name, default in defaults.items():
+        kinds |= knobs if name == KNOBS else {name: default.kind}
     stages = names(project)
     if foreign := [name for name in params.sections(file) if name not in (*SHARED, *stages)]:
         raise InputError(f"params.yaml: no stage '{foreign[0]}'; the stages are {', '.join(stages)}")
-    listing = ", ".join(f"{name} ({default.kind})" for name, default in defaults.items()) or "none"
+    listing = ", ".join(f"{name} ({checks.spelt(_wanted(kind))})" for name, kind in kinds.items()) or "none"
     advice = f"{source} takes {listing}"
-    _check_names(overrides, defaults, "command line", advice)
+    params.check_names(overrides, kinds, "command line", advice)
     overrides = {name: _official(name, value) for name, value in overrides.items()}
     collection = overrides.get("collection", defaults["collection"].value if "collection" in defaults else None)
     values = params.section(file, stage, collection, overrides) if stage in params.sections(file) else overrides
-    _check_names(values, defaults, f"params.yaml, {stage}", advice)
-    values = _of_the_data(file, collection, defaults, advice) | values
+    params.check_names(values, kinds, f"params.yaml, {stage}", advice)
+    params.check_whole(values, knobs, f"params.yaml, {stage}")
+    values = _of_the_data(file, collection, kinds, advice) | values
     everything = params.read(file)
     values = {name: inputs.resolved(everything, name, value) for name, value in values.items()}
-    return {
-        name: _typed(f"{stage}.{name}", values.get(name, default.value), default.kind, advice)
-        for name, default in defaults.items()
-    }
+    values = {name: default.value for name, default in defaults.items() if name != KNOBS} | values
+    typed = {name: _typed(f"{stage}.{name}", values[name], kind, advice) for name, kind in kinds.items()}
+    return {name: {knob: typed[knob] for knob in knobs} if name == KNOBS else typed[name] for name in defaults}
 
 
 def read_defaults(notebook: nbformat.NotebookNode, source: str) -> dict[str, Default]:
@@ -100,6 +117,16 @@ def read_defaults(notebook: nbformat.NotebookNode, source: str) -> dict[str, Def
     return defaults
 
 
+def read_knobs(project: Path, stage: str) -> dict[str, str]:
+    """The knobs of a stage and their types, as the fields of `Settings` in stages/STAGE/settings.py are annotated.
+
+    The file is parsed and not imported: what it imports takes seconds to load, torch among it.
+    """
+    module = ast.parse((project / "stages" / stage / "settings.py").read_text(encoding="utf-8"))
+    (body,) = (part.body for part in module.body if isinstance(part, ast.ClassDef) and part.name == "Settings")
+    return {part.target.id: ast.unparse(part.annotation) for part in body if isinstance(part, ast.AnnAssign)}
+
+
 def parse(argument: str) -> tuple[str, object]:
     """Splits `key=value` of a command line.
 
@@ -124,23 +151,17 @@ def _scalar(text: str) -> object:
         return text
 
 
-def _of_the_data(file: Path, collection: object, defaults: Mapping, advice: str) -> dict[str, object]:
+def _of_the_data(file: Path, collection: object, known: Mapping, advice: str) -> dict[str, object]:
     """What a notebook takes of the section `data`: all of it where it has `root`, and the list of the collections."""
     values: dict[str, object] = {}
     everything = params.read(file)
-    if "root" in defaults:
+    if "root" in known:
         values = params.section(file, "data", collection, {"collections": None})
         del values["collections"]  # of the pipeline
-        _check_names(values, defaults, "params.yaml, data", advice)
-    if "collections" in defaults and "collections" in everything.get("data", {}):
+        params.check_names(values, known, "params.yaml, data", advice)
+    if "collections" in known and "collections" in everything.get("data", {}):
         values["collections"] = inputs.collections(everything)
     return values
-
-
-def _check_names(values: Mapping, defaults: Mapping, where: str, advice: str) -> None:
-    for name in values:
-        if name not in defaults:
-            raise InputError(f"{where}: unknown parameter '{name}'; {advice}")
 
 
 def _official(name: str, value: object) -> object:
@@ -155,8 +176,12 @@ def _official(name: str, value: object) -> object:
 def _typed(name: str, value: object, kind: str, advice: str) -> object:
     """The value, a whole number as float where a float is wanted; raises InputError on another type."""
     _check_number(name, value)
-    wanted = functools.reduce(operator.or_, (_TYPES[part.strip()] for part in kind.split("|")))
-    return checks.fitting(name, value, wanted, advice)
+    return checks.fitting(name, value, _wanted(kind), advice)
+
+
+def _wanted(kind: str) -> object:
+    """The type that an annotation spells."""
+    return functools.reduce(operator.or_, (_TYPES[part.strip()] for part in kind.split("|")))
 
 
 def _check_number(name: str, value: object) -> None:

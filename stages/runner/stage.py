@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.engine import checks, elapsed_times, engine, files, lifetime
+from stages.engine import checks, elapsed_times, engine, files, lifetime, params
 from stages.graphs import collection as collections
 from stages.graphs import roots
-from stages.runner import failures, kernel, notebook, page, parameters, params, surroundings
+from stages.runner import failures, kernel, notebook, page, parameters, surroundings
 
 FRONT = "leaderboard"  # whose page all others link
 ROOTED = ("prune", "configuration")  # read npz files

@@ -6,7 +6,6 @@ import numpy as np
 
 from stages.graphs.dataset import PackedGraph
 from stages.statistics import layout, tile
-from stages.statistics.hardware import DEFAULT, Hardware
 from stages.statistics.layout import layout_statistics
 from stages.statistics.tile import tile_statistics
 
@@ -15,7 +14,7 @@ DESCRIPTIONS: dict[str, str] = {**layout.DESCRIPTIONS, **tile.DESCRIPTIONS}
 
 
 def statistics(
-    graph: PackedGraph, rows: np.ndarray | None = None, searched: bool = False, hardware: Hardware = DEFAULT
+    graph: PackedGraph, rows: np.ndarray | None = None, searched: bool = False
 ) -> tuple[list[str], np.ndarray]:
     """Statistics of configurations of a packed graph.
 
@@ -23,14 +22,13 @@ def statistics(
         graph: of layouts or of tiles.
         rows: (c,) the configurations; None: all.
         searched: whether a layout graph gets the columns too that say how often the search tried a node's layouts.
-        hardware: sizes of the machine that layouts and tiles are measured against.
 
     Returns:
         Names (f,) of the columns and (c, f) float64 values.
     """
     if graph.codes is None:
-        return tile_statistics(graph, rows, hardware)
-    return layout_statistics(graph, rows, searched, hardware)
+        return tile_statistics(graph, rows)
+    return layout_statistics(graph, rows, searched)
 
 
 def describe(column: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.graphs.tensors import SLOTS
-from stages.statistics.hardware import Hardware
+from stages.statistics import hardware
 from stages.statistics.layout_pairs import LayoutPairs, bits, padding
 from stages.statistics.node_kinds import KINDS
 
@@ -37,12 +37,11 @@ COLUMNS = {
 }
 
 
-def contributions(pairs: LayoutPairs, hardware: Hardware) -> dict[str, np.ndarray]:
+def contributions(pairs: LayoutPairs) -> dict[str, np.ndarray]:
     """What each of p pairs adds to `COLUMNS`.
 
     Args:
         pairs: of a node and a layout triple.
-        hardware: whose registers and cache lines the rows fill.
 
     Returns:
         column -> (p,) whole numbers.
@@ -50,7 +49,7 @@ def contributions(pairs: LayoutPairs, hardware: Hardware) -> dict[str, np.ndarra
     size, opcode, inversions, known = pairs.bytes, pairs.opcode, pairs.inversions, pairs.known
     not_row_major = inversions > 0
     minor, second = pairs.minor_size, pairs.second_size
-    short = known & (minor * pairs.element_bytes < hardware.cache_line) & (size >= hardware.cache_line)
+    short = known & (minor * pairs.element_bytes < hardware.CACHE_LINE) & (size >= hardware.CACHE_LINE)
     minor_moved = known & (pairs.minor != pairs.last)
     disagreeing = pairs.disagreeing & (opcode != KINDS["transpose"])
     values = {
@@ -62,7 +61,7 @@ def contributions(pairs: LayoutPairs, hardware: Hardware) -> dict[str, np.ndarra
         "second_minor_bits": bits(second[:, 0]) * known[:, 0],
         "short_rows": short.sum(1),
         "short_rows_bytes": (short * size).sum(1),
-        "tile_padding_bytes": padding(pairs, hardware.lanes, hardware.sublanes)[:, 0],
+        "tile_padding_bytes": padding(pairs)[:, 0],
         "disagreeing": disagreeing,
         "disagreeing_bytes": disagreeing * size[:, 0],
         "unconfigured": ~pairs.configured.any(axis=1),

@@ -21,7 +21,6 @@ from stages.statistics import (
 )
 from stages.statistics.copies import Sides, SlotTensors
 from stages.statistics.default_distance import DefaultOrders
-from stages.statistics.hardware import DEFAULT, Hardware
 from stages.statistics.layout_pairs import layout_pairs
 
 #: values held at once, so that memory does not grow with the number of configurations or of nodes
@@ -46,7 +45,7 @@ DESCRIPTIONS = _COPY_COLUMNS | _NODE_COLUMNS | occurrences.COLUMNS | PROGRAM_COL
 
 
 def layout_statistics(
-    graph: PackedGraph, rows: np.ndarray | None = None, searched: bool = False, hardware: Hardware = DEFAULT
+    graph: PackedGraph, rows: np.ndarray | None = None, searched: bool = False
 ) -> tuple[list[str], np.ndarray]:
     """Statistics of configurations of a packed layout graph.
 
@@ -58,7 +57,6 @@ def layout_statistics(
         graph: the program.
         rows: (c,) the configurations; None: all.
         searched: whether the columns of `occurrences` are there.
-        hardware: sizes of the machine that layouts are measured against.
 
     Returns:
         Names (f,) of the columns, the same for every graph, and (c, f) float64 values, finite.
@@ -74,7 +72,7 @@ def layout_statistics(
     first_node, first_constant = len(_COPY_COLUMNS), len(_COPY_COLUMNS) + len(node_columns)
     values[:, first_constant:] = list(constants.values())
     _write_copies(graph, rows, graph_layouts, values[:, :first_node])
-    _add_nodes(graph, rows, graph_layouts, hardware, node_columns, values[:, first_node:first_constant])
+    _add_nodes(graph, rows, graph_layouts, node_columns, values[:, first_node:first_constant])
     column = {name: number for number, name in enumerate(names)}
     values[:, column["copies_share"]] = values[:, column["copies_bytes"]]
     for name, divisor in _divisors(graph, graph_layouts, searched).items():
@@ -109,7 +107,7 @@ def node_facts(
     Returns:
         column -> (p,).
     """
-    return inversions.contributions(layout_pairs(node, ids, layouts, tensors), DEFAULT)
+    return inversions.contributions(layout_pairs(node, ids, layouts, tensors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +172,6 @@ def _add_nodes(
     graph: PackedGraph,
     rows: np.ndarray,
     graph_layouts: _GraphLayouts,
-    hardware: Hardware,
     names: Sequence[str],
     values: np.ndarray,
 ) -> None:
@@ -185,14 +182,13 @@ def _add_nodes(
     for first in range(0, nodes, width):
         block = slice(first, min(first + width, nodes))
         counts = _counts(graph.codes, block, counted, triples)
-        table = _pair_table(graph, graph_layouts, hardware, names, first, counts)
+        table = _pair_table(graph, graph_layouts, names, first, counts)
         _add_block(graph, rows, block, counts, table, values)
 
 
 def _pair_table(
     graph: PackedGraph,
     graph_layouts: _GraphLayouts,
-    hardware: Hardware,
     names: Sequence[str],
     first: int,
     counts: np.ndarray,
@@ -202,7 +198,7 @@ def _pair_table(
     layouts, defaults = graph_layouts.sides.layouts, graph_layouts.defaults
     pairs = layout_pairs(first + node, graph_layouts.slot_ids[code], layouts, graph_layouts.tensors)
     node_feat = np.asarray(graph.node_feat)[graph.config_nodes]
-    columns = inversions.contributions(pairs, hardware) | node_kinds.contributions(pairs, node_feat, hardware)
+    columns = inversions.contributions(pairs) | node_kinds.contributions(pairs, node_feat)
     columns |= default_distance.contributions(pairs, layouts, defaults)
     if "occurrence" in names:
         is_mode = code == counts.argmax(axis=1)[node]

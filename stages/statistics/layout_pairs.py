@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from stages.graphs.tensors import MAX_RANK
-from stages.statistics import orders
+from stages.statistics import hardware, orders
 from stages.statistics.copies import SlotTensors
 
 
@@ -109,10 +109,11 @@ def bits(size: np.ndarray) -> np.ndarray:
     return np.frexp(size.astype(np.float64))[1] - 1
 
 
-def padding(pairs: LayoutPairs, lanes: int, sublanes: int) -> np.ndarray:
+def padding(pairs: LayoutPairs) -> np.ndarray:
     """Bytes (p, 3) added when the two minor dimensions are padded to whole tiles; 0 where the layout is unknown."""
     minor, second = pairs.minor_size, pairs.second_size
     outer = pairs.elements // (minor * second)
+    lanes, sublanes = hardware.LANES, hardware.SUBLANES
     padded = outer * (-(-minor // lanes) * lanes) * (-(-second // sublanes) * sublanes)
     return (padded - pairs.elements) * pairs.element_bytes * (pairs.known & (pairs.elements > 0))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.graphs.opcodes import CONVOLUTION, DOT, REDUCE, RESHAPE, TRANSPOSE
 from stages.graphs.tensors import SLOTS
-from stages.statistics.hardware import Hardware
+from stages.statistics import hardware
 from stages.statistics.layout_pairs import LayoutPairs, bits, padding
 
 #: opcodes that a column of their own is worth
@@ -63,13 +63,12 @@ COLUMNS = {
 }
 
 
-def contributions(pairs: LayoutPairs, node_feat: np.ndarray, hardware: Hardware) -> dict[str, np.ndarray]:
+def contributions(pairs: LayoutPairs, node_feat: np.ndarray) -> dict[str, np.ndarray]:
     """What each of p pairs adds to `COLUMNS`.
 
     Args:
         pairs: of a node and a layout triple.
         node_feat: (nc, 140) of the configurable nodes.
-        hardware: whose registers and cache lines the rows fill.
 
     Returns:
         column -> (p,) whole numbers.
@@ -77,22 +76,22 @@ def contributions(pairs: LayoutPairs, node_feat: np.ndarray, hardware: Hardware)
     known, minor, second = pairs.known, pairs.minor_size, pairs.second_size
     row = minor * pairs.element_bytes
     return {
-        "minor_below_sublanes": (known & (minor < hardware.sublanes)).sum(axis=1),
-        "minor_below_lanes": (known & (minor < hardware.lanes)).sum(axis=1),
-        "minor_whole_lanes": (known & (minor % hardware.lanes == 0)).sum(axis=1),
-        "second_below_sublanes": (known & (second < hardware.sublanes)).sum(axis=1),
-        "second_whole_sublanes": (known & (second % hardware.sublanes == 0)).sum(axis=1),
-        "ragged_vector_bytes": (known * (row % hardware.vector != 0) * pairs.bytes).sum(axis=1),
-        "ragged_line_bytes": (known * (row % hardware.cache_line != 0) * pairs.bytes).sum(axis=1),
-        **_by_kind(pairs, hardware),
+        "minor_below_sublanes": (known & (minor < hardware.SUBLANES)).sum(axis=1),
+        "minor_below_lanes": (known & (minor < hardware.LANES)).sum(axis=1),
+        "minor_whole_lanes": (known & (minor % hardware.LANES == 0)).sum(axis=1),
+        "second_below_sublanes": (known & (second < hardware.SUBLANES)).sum(axis=1),
+        "second_whole_sublanes": (known & (second % hardware.SUBLANES == 0)).sum(axis=1),
+        "ragged_vector_bytes": (known * (row % hardware.VECTOR != 0) * pairs.bytes).sum(axis=1),
+        "ragged_line_bytes": (known * (row % hardware.CACHE_LINE != 0) * pairs.bytes).sum(axis=1),
+        **_by_kind(pairs),
         **_by_role(pairs, node_feat),
     }
 
 
-def _by_kind(pairs: LayoutPairs, hardware: Hardware) -> dict[str, np.ndarray]:
+def _by_kind(pairs: LayoutPairs) -> dict[str, np.ndarray]:
     """The columns of each opcode of `KINDS`."""
     known, minor_bits, second_bits = pairs.known, bits(pairs.minor_size[:, 0]), bits(pairs.second_size[:, 0])
-    padding_bytes = padding(pairs, hardware.lanes, hardware.sublanes).sum(axis=1)
+    padding_bytes = padding(pairs).sum(axis=1)
     values = {}
     for kind, opcode in KINDS.items():
         of_kind = pairs.opcode == opcode

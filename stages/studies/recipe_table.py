@@ -12,12 +12,11 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from stages import inputs
-from stages.engine import checks, elapsed_times
+from stages.engine import checks, elapsed_times, params
 from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS
 from stages.reporting import figures
-from stages.runner import params
 from stages.scoring import scores
 from stages.scoring.metrics import collection_score, graph_scores
 from stages.scoring.score import read_solution

@@ -22,10 +22,9 @@ from pathlib import Path
 import polars as pl
 
 from stages import inputs
-from stages.engine import elapsed_times, files
+from stages.engine import elapsed_times, files, params
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import params
 from stages.studies import recipe_table
 
 

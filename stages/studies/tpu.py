@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from stages import gnn, pad
-from stages.engine import checks
+from stages.engine import checks, params
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import Ensemble, combined, fit
 from stages.gbdt.feature_table import FeatureTable, feature_table
@@ -28,7 +28,6 @@ from stages.gbdt.settings import Settings
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
 from stages.prune import stage as prune
-from stages.runner import params
 from stages.scoring import baselines, metrics, scores
 
 TILE, LAYOUT = "tile:xla", "layout:xla:default"
@@ -40,7 +39,7 @@ EPOCHS = 1000
 
 def settings(name: str, path: str | Path = "params.yaml") -> Settings:
     """Settings of the gbdt stage for a collection."""
-    return Settings(**params.section(path, "gbdt", name))
+    return params.settings(Settings, "gbdt", name, {}, path)
 
 
 @checks.entry("tpu")
@@ -100,7 +99,7 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
             [feature_table(graph, knobs, limit) for graph in dataset.graphs(data, LAYOUT, split)]
             for split, limit in (("train", knobs.configurations), ("test", None))
         )
-        gnn.run(collection=LAYOUT, data=data, **network)
+        gnn.run(collection=LAYOUT, knobs=network, data=data)
         table = scores.read(Path(data, "gnn", collection.slug(LAYOUT), "scores.parquet")).filter(split="test")
         ranks = scores.by_graph(scores.ranking(table), "gnn")[VALID]
     ensemble = fit([train], knobs)

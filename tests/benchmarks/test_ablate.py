@@ -6,40 +6,37 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from benchmarks import ablate
 from stages import gbdt, gnn, pad
 from stages.blend import nested
 from stages.engine.errors import InputError
 from stages.gbdt.feature_table import feature_table
-from stages.gbdt.settings import Settings as TreeSettings
-from stages.gnn.settings import NAMES, Settings
+from stages.gnn.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, slug
 from stages.prune import stage as prune
-from stages.runner import notebook, parameters, params
+from stages.runner import notebook, parameters
 from stages.runner import stage as runner
 from stages.scoring import scores
 from stages.statistics import layout
 from stages.studies import ablation
-from tests.support import samples
+from tests.support import networks, samples, trees
 
 PROJECT = Path(__file__).parents[2]
 LAYOUT, OTHER = "layout:nlp:random", "layout:nlp:default"
-PARAMS = """\
-data:
-  root: sample/npz_all
-prune: {hops: 1, neighbour_edges: false, direction: both, duplicates: first}
-pad: {layout_padding: -1}
-gnn: {seeds: 2, width: 8, layers: 1, configurations: 4, epochs: 2, gst: gst+efd, segment_nodes: 5, finetune: 1}
-gbdt:
-  seeds: 2
-  trees: 3
-  leaves: 4
-  objectives: [ridge, pairwise]
-  searched: {"layout:*:default": true, "*": false}
-blend: {members: [gnn, gbdt], rule: rank}
-"""
+NETWORK = {"seeds": 2, "width": 8, "layers": 1, "configurations": 4, "epochs": 2, "finetune": 1}
+SEGMENTS = {"gst": "gst+efd", "segment_nodes": 5}
+TREES = {"seeds": 2, "trees": 3, "leaves": 4, "objectives": ["ridge", "pairwise"]}
+PARAMS = {
+    "data": {"root": "sample/npz_all"},
+    "prune": {"hops": 1, "neighbour_edges": False, "direction": "both", "duplicates": "first"},
+    "pad": {"layout_padding": -1},
+    "gnn": networks.DEFAULTS | NETWORK | SEGMENTS,
+    "gbdt": trees.DEFAULTS | TREES | {"searched": {"layout:*:default": True, "*": False}},
+    "blend": {"members": ["gnn", "gbdt"], "rule": "rank"},
+}
 FEW = {"pruning": ["none"], "trees": ["without copies"], "blend": ["rank", "borda"]}
 
 
@@ -52,7 +49,7 @@ def forget():
 def project(tmp_path, monkeypatch):
     """A folder with a tiny sample and parameters, to work in."""
     samples.write_root(tmp_path / "sample")
-    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
     monkeypatch.chdir(tmp_path)
     forget()
     yield tmp_path
@@ -63,13 +60,14 @@ def project(tmp_path, monkeypatch):
 def made(tmp_path_factory):
     """A folder of that kind with what the pipeline makes there of one collection; nobody writes there."""
     folder = tmp_path_factory.mktemp("made")
-    root = samples.write_root(folder / "sample")
-    (folder / "params.yaml").write_text(PARAMS)
-    data = str(folder / "data")
-    prune.run(collection=LAYOUT, root=str(root), data=data)
-    pad.run(collection=LAYOUT, data=data)
-    for stage, name in ((gnn, "gnn"), (gbdt, "gbdt")):
-        stage.run(collection=LAYOUT, data=data, **params.section(folder / "params.yaml", name, LAYOUT))
+    samples.write_root(folder / "sample")
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        prune.run(collection=LAYOUT, root="sample/npz_all")
+        pad.run(collection=LAYOUT)
+        for stage in (gnn, gbdt):
+            stage.run(collection=LAYOUT, knobs={})
     return folder
 
 
@@ -98,8 +96,7 @@ def test_every_variant_is_one_the_stages_take(collection):
     for group, variants in ablate.VARIANTS.items():
         for name, variant in variants.items():
             if ablate.applies(group, name, collection) and group != "blend":
-                knobs = ablate.knobs("gnn", collection, variant)
-                Settings(**{key: value for key, value in knobs.items() if key in NAMES})
+                Settings(**ablate.knobs("gnn", collection, variant))
                 for stage in ("prune", "pad"):
                     given = {"collection": collection} | variant.get(stage, {})
                     parameters.of(notebook.read(PROJECT, stage), stage, given, PROJECT)
@@ -145,7 +142,8 @@ def test_a_run_goes_on_with_what_is_missing(piped, monkeypatch):
     kept = table.filter((pl.col("variant") != "none") | (pl.col("seed") != 1))
     path.write_text(kept.write_csv())
     assert ablate.Rows(path).missing(wanted()) == [("pruning", "none", LAYOUT, 1)]
-    Path("params.yaml").write_text(PARAMS.replace("trees: 3", "trees: 4"))
+    changed = PARAMS | {"gbdt": PARAMS["gbdt"] | {"trees": 4}}
+    Path("params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
     forget()
     stale = ablate.Rows(path).missing(wanted())
     assert {job[:2] for job in stale} == {("default", "trees"), ("trees", "without copies"), ("pruning", "none")}
@@ -180,7 +178,7 @@ def test_blends_need_families_to_choose_on(piped):
 
 def test_a_group_of_statistics_is_left_out(project):
     prune.run(collection=LAYOUT, root="sample/npz_all")
-    whole = feature_table(dataset.graphs("data", LAYOUT, "train")[0], TreeSettings())
+    whole = feature_table(dataset.graphs("data", LAYOUT, "train")[0], trees.settings())
     assert ablate.kept(whole, "").names == whole.names
     less = ablate.kept(whole, "copies")
     assert [name for name in whole.names if name not in less.names] == list(layout.GROUPS["copies"])

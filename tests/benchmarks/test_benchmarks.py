@@ -12,13 +12,14 @@ import torch
 from torch.nn.functional import gelu
 
 from benchmarks import gnn, gst, kills, measure, reference, synthetic
+from benchmarks.knobs import network_settings
+from stages.gnn.settings import Settings
 from stages.gnn.states import share
-from stages.gnn.training import Settings
 from stages.graphs import npz
 from stages.graphs.collection import SPLITS, folder
 from stages.graphs.dataset import ModelGraph
 from stages.scoring.metrics import kendall
-from tests.support import graphs, samples
+from tests.support import graphs, networks, samples
 
 LAYOUT = "layout:xla:default"
 
@@ -169,7 +170,7 @@ def test_synthetic_graph_shares_states_as_real_ones_do(tmp_path):
     assert made.config_nodes.shape == (40,) and 100 < len(made.x) < 200
     assert len(made.packed.contracted) < 40 * 6, "paths past configurable nodes are short"
     assert (made.packed.config_operands[:, 0] >= 0).all()
-    static = graphs.prepared([made], Settings())[0]
+    static = graphs.prepared([made], networks.settings())[0]
     found = share(static.states(0).levels, static.nodes, made.configurations)
     assert 0.001 < found[0] < found[2] < 0.2
 
@@ -217,7 +218,8 @@ def test_quality_runs_both_recipes(tmp_path):
     solution = tmp_path / "solution.csv"
     runtimes = ";".join(str(int(runtime)) for runtime in hidden.target)
     solution.write_text(f"ID,Runtimes\n{LAYOUT}:{hidden.id},{runtimes}\n")
-    knobs = {LAYOUT: {"width": 8, "epochs": 3, "gst": "gst+efd", "segment_nodes": 6, "finetune": 2}}
+    small = {"width": 8, "epochs": 3, "gst": "gst+efd", "segment_nodes": 6, "finetune": 2}
+    knobs = {LAYOUT: networks.DEFAULTS | small}
     sizes = {"seeds": 2, "limit": 0.2, "epochs": 4, "width": 8, "workers": 1}
     results = gnn.quality(str(tmp_path), str(solution), knobs, [LAYOUT], **sizes)
     (found,) = results["collections"].values()
@@ -234,7 +236,7 @@ def test_quality_runs_both_recipes(tmp_path):
 def test_a_training_is_run_once_for_the_same_code_settings_and_data(tmp_path, monkeypatch):
     members = {split: [graph(number)] for number, split in enumerate(("train", "valid"))}
     graphs.write_data(tmp_path, LAYOUT, named(members, LAYOUT))
-    knobs, out, made = {LAYOUT: {"width": 8}}, tmp_path / "results.json", []
+    knobs, out, made = {LAYOUT: networks.DEFAULTS | {"width": 8}}, tmp_path / "results.json", []
 
     def quality_of(task, **_):
         if len(made) == 1:
@@ -265,7 +267,8 @@ def test_a_training_is_run_once_for_the_same_code_settings_and_data(tmp_path, mo
 
 def test_knobs_come_from_params():
     for collection in gnn.LAYOUT_COLLECTIONS:
-        Settings(**gnn.stage_knobs(collection, Path(__file__).parents[2] / "params.yaml"))
+        knobs = gnn.stage_knobs(collection, Path(__file__).parents[2] / "params.yaml")
+        assert vars(network_settings(collection)) == vars(Settings(**knobs))
 
 
 @pytest.fixture(scope="module")
@@ -338,8 +341,8 @@ def test_kills_go_on_where_they_were_and_compare_every_run_to_its_end(tmp_path, 
         path.write_bytes(b"graph")
 
     class Ended:
-        def __init__(self, knobs, content=b"same"):
-            made = Path(knobs["data"], "gnn", "layout-xla-default", "scores")
+        def __init__(self, arguments, content=b"same"):
+            made = Path(arguments["data"], "gnn", "layout-xla-default", "scores")
             made.parent.mkdir(parents=True, exist_ok=True)
             made.write_bytes(content)
 
@@ -348,12 +351,12 @@ def test_kills_go_on_where_they_were_and_compare_every_run_to_its_end(tmp_path, 
 
     ends = iter([True, True, "cut short", False, True])
 
-    def kill_after(knobs, seconds):
+    def kill_after(arguments, seconds):
         log.append(seconds)
         if (killed := next(ends)) == "cut short":
             raise KeyboardInterrupt
         if not killed:
-            Ended(knobs)
+            Ended(arguments)
         return killed
 
     monkeypatch.setattr(kills, "start", Ended)
@@ -375,9 +378,9 @@ def test_kills_see_other_bytes(tmp_path, monkeypatch):
         (source / stage / "layout-xla-default").mkdir(parents=True)
 
     class Ended:
-        def __init__(self, knobs):
+        def __init__(self, arguments):
             count[0] += 1
-            made = Path(knobs["data"], "gnn", "layout-xla-default", "scores")
+            made = Path(arguments["data"], "gnn", "layout-xla-default", "scores")
             made.parent.mkdir(parents=True)
             made.write_bytes(b"%d" % count[0])
 

@@ -13,6 +13,7 @@ from benchmarks.faults.__main__ import missing
 from benchmarks.faults.judging import good, judged
 from benchmarks.faults.plan import FUNCTIONS, planned
 from benchmarks.namespaces import Cluster, Missing
+from tests.support import pipeline
 
 GBDT = "gbdt@layout-xla-random"
 PAD = "pad@layout-xla-random"  # the quickest, for what all stages share
@@ -20,8 +21,10 @@ PAD = "pad@layout-xla-random"  # the quickest, for what all stages share
 
 @pytest.fixture(scope="module")
 def project(reproduced, tmp_path_factory):
-    """A copy of the finished pipeline, and what the run made."""
+    """A copy of the finished pipeline, its last page without pictures, and what the run made."""
     folder = shutil.copytree(reproduced[0], tmp_path_factory.mktemp("faults") / "source")
+    pipeline.leave_out_pictures(folder, "leaderboard")
+    pipeline.dvc(folder, "repro")
     return folder, runs.state(folder)
 
 

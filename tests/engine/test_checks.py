@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from stages.engine import checks
 from stages.engine.errors import InputError
-from stages.gbdt.settings import Settings as TreeSettings
-from stages.gnn.settings import Settings as NetworkSettings
 from stages.graphs.collection import slug
 from stages.runner.notebook import names
-from stages.runner.parameters import read_defaults
+from stages.runner.parameters import read_defaults, read_knobs
+from tests.support import networks, trees
 from tests.support.pipeline import PROJECT
 from tests.support.samples import write_root
 
@@ -32,6 +32,7 @@ def read(stage):
 
 
 PARAMETERS = [(stage, name) for stage in names(PROJECT) for name in read_defaults(read(stage), stage)]
+KNOBS = [(stage, name) for stage in ("gnn", "gbdt") for name in read_knobs(PROJECT, stage)]
 
 
 @pytest.mark.parametrize(
@@ -120,27 +121,74 @@ def test_the_fields_of_a_frozen_dataclass_are_checked():
         Knobs(rate="fast")
 
 
-@pytest.mark.parametrize("settings", [TreeSettings, NetworkSettings])
+def test_a_knob_must_be_known_and_params_yaml_must_have_the_rest(tmp_path, monkeypatch):
+    @dataclass(frozen=True)
+    class Knobs:
+        rate: float
+        steps: int
+
+        def __post_init__(self):
+            checks.settings(self, "stage")
+
+    @checks.entry("stage")
+    def entered(*, collection: str, knobs: Knobs) -> Knobs:
+        return knobs
+
+    monkeypatch.chdir(tmp_path)
+    assert entered(collection="tile:xla", knobs={"rate": 1, "steps": 2}) == Knobs(1.0, 2)  # no file is read
+    with pytest.raises(InputError, match="^stage.run: unknown parameter 'step'; its knobs are rate, steps$"):
+        entered(collection="tile:xla", knobs={"step": 2})
+    with pytest.raises(InputError, match="^stage.knobs: 'rate' is str, expected dict; give a mapping of those that "):
+        entered(collection="tile:xla", knobs="rate")
+    with pytest.raises(InputError, match="^params.yaml: cannot be read "):
+        entered(collection="tile:xla", knobs={})
+    Path("params.yaml").write_text('stage: {rate: {"tile:*": 0.5, "*": 2}, steps: 3}')
+    assert entered(collection="tile:xla", knobs={}) == Knobs(0.5, 3)
+    assert entered(collection="layout:xla:random", knobs={"steps": 4}) == Knobs(2.0, 4)
+    with pytest.raises(InputError, match="^params.yaml, stage.steps: '4' is str, expected int; give one$"):
+        entered(collection="tile:xla", knobs={"steps": "4"})  # as papermill's -p would have it
+    Path("params.yaml").write_text("stage: {rate: 2}")
+    with pytest.raises(InputError, match="^params.yaml, stage: lacks 'steps'; write a line for it"):
+        entered(collection="tile:xla", knobs={})
+    Path("params.yaml").write_text("stage: {rate: 2, steps: 3, step: 4}")
+    with pytest.raises(InputError, match="^params.yaml, stage: unknown parameter 'step'; its knobs are rate, steps$"):
+        entered(collection="tile:xla", knobs={})
+
+
+@pytest.mark.parametrize("settings", [trees.settings, networks.settings])
 def test_every_knob_of_a_model_is_checked(settings):
-    for name in settings.__dataclass_fields__:
+    for name in vars(settings()):
         with pytest.raises(InputError, match=rf"^params.yaml, (gnn|gbdt)\.{name}: .* is bytes, expected ") as caught:
             settings(**{name: b"wrong"})
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("stage", "name"), [pair for pair in PARAMETERS if pair not in ELSEWHERE])
+@pytest.mark.parametrize(("stage", "name"), [pair for pair in PARAMETERS + KNOBS if pair not in ELSEWHERE])
 def test_every_parameter_of_every_notebook_is_checked_before_anything_is_done(stage, name, tmp_path, monkeypatch):
-    """The cells as a kernel runs them, in a folder where nothing is: whatever goes first must be the check."""
+    """The cells as a kernel runs them, in a folder where nothing else is: whatever goes first must be the check."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stages").mkdir()  # so that the notebook takes it for the project's folder
+    if (stage, name) in KNOBS:
+        shutil.copy(PROJECT / "params.yaml", tmp_path)
     names = {}
     with pytest.raises(InputError, match=rf"^(params\.yaml, )?{stage}\.{name}: b'wrong' is bytes, expected ") as caught:
         for cell in (cell for cell in read(stage).cells if cell.cell_type == "code"):
             exec(cell.source, names)
             if "parameters" in cell.metadata.get("tags", []):
-                names[name] = b"wrong"
+                names |= {"knobs": {name: b"wrong"}} if (stage, name) in KNOBS else {name: b"wrong"}
     assert "\n" not in str(caught.value)
-    assert [path.name for path in tmp_path.rglob("*")] == ["stages"]
+    assert {path.name for path in tmp_path.rglob("*")} <= {"stages", "params.yaml"}
+
+
+def test_papermills_text_is_no_number():
+    """As `-p` hands over what stands within a mapping; `-y '{knobs: {width: 8}}'` hands over the number."""
+    with pytest.raises(PapermillExecutionError) as caught:
+        papermill.execute_notebook(
+            PROJECT / "notebooks" / "gnn.ipynb", None, {"knobs": {"width": "8"}}, cwd=PROJECT, kernel_name="python3",
+            progress_bar=False,
+        )  # fmt: skip
+    assert caught.value.ename == "InputError"
+    assert caught.value.evalue == "params.yaml, gnn.width: '8' is str, expected int; give one"
 
 
 def test_papermills_false_does_not_skip_a_faulty_file(tmp_path):
@@ -157,17 +205,24 @@ def test_papermills_false_does_not_skip_a_faulty_file(tmp_path):
     assert not os.path.exists(tmp_path / "data")
 
 
+@dataclass(frozen=True)
+class Knobs:
+    trees: int
+    objectives: Sequence[str]
+
+
 @checks.entry("toy", writes=True)
-def toy(*, collection: str, rate: float = 0.5, data: str | Path = "data", **knobs):
+def toy(*, collection: str, knobs: Knobs, rate: float = 0.5, data: str | Path = "data"):
     Path(data, "toy", slug(collection)).mkdir(parents=True, exist_ok=True)
 
 
 def test_outputs_carry_the_parameters_that_made_them(tmp_path):
-    toy(collection="tile:xla", rate=2, data=tmp_path, trees=4)
+    knobs = {"trees": 4, "objectives": ["ridge"]}
+    toy(collection="tile:xla", rate=2, data=tmp_path, knobs=knobs)
     written = (tmp_path / "toy" / "tile-xla" / "parameters.json").read_text()
-    assert json.loads(written) == {"collection": "tile:xla", "rate": 2.0, "trees": 4}
-    values = {"collection": "tile:xla", "rate": 2.0, "trees": 4, "data": str(tmp_path)}
+    assert json.loads(written) == {"collection": "tile:xla", "rate": 2.0} | knobs
+    values = {"collection": "tile:xla", "rate": 2.0, "knobs": knobs, "data": str(tmp_path)}
     checks.made_by("toy", values)
     with pytest.raises(InputError, match=r"toy/tile-xla: another run wrote there, with toy\.trees 4 instead of 300;"):
-        checks.made_by("toy", values | {"trees": 300})
+        checks.made_by("toy", values | {"knobs": knobs | {"trees": 300}})
     checks.made_by("toy", values | {"collection": "layout:xla:random"})  # which has no outputs to judge

@@ -17,6 +17,7 @@ def test_the_section_reaches_the_process(monkeypatch):
 
 BAD = {
     "kind: is 'slurm'; choose one of local, ray": {"kind": "slurm"},
+    "device: is 'tpu'; choose one of auto, cpu, cuda": {"device": "tpu"},
     "unknown parameter 'cores'; it has kind, address": {"cores": 2},
     "cpus: is 0; give at least 1": {"cpus": 0},
     "gpus: is -0.5; give at least 0": {"gpus": -0.5},

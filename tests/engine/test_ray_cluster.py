@@ -190,9 +190,9 @@ def test_a_network_trained_by_two_workers_of_a_cluster_ranks_like_one(ray, tmp_p
     import numpy as np
     from safetensors.numpy import load_file
 
-    from stages import gnn
     from stages.graphs.collection import SPLITS
     from tests.gnn.test_worker_group import FREE
+    from tests.support import networks
     from tests.support.graphs import LAYOUT, TINY, TINY_SEGMENTS, sample, write_data
 
     knobs = TINY | TINY_SEGMENTS | {"gst": "gst", "graphs": 4, "dropout": 0.0, "epochs": 3, "loss": "logistic"}
@@ -203,11 +203,11 @@ def test_a_network_trained_by_two_workers_of_a_cluster_ranks_like_one(ray, tmp_p
     for name, place in {"one": Engine(), "two": Engine(ray.kind, ray.address, workers=2)}.items():
         monkeypatch.setattr(engine, "configured", lambda place=place: place)
         write_data(tmp_path / name, LAYOUT, graphs)
-        gnn.run(collection=LAYOUT, seeds=1, data=str(tmp_path / name), **knobs)
+        networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path / name), **knobs)
         found[name] = load_file(tmp_path / name / "gnn" / "layout-xla-random" / "weights-0.safetensors")
         assert not list((tmp_path / name / "checkpoints" / "gnn").rglob("*.*"))
     assert set(found["one"]) == set(found["two"])
     for name in set(found["one"]) - {FREE}:
         np.testing.assert_allclose(found["two"][name], found["one"][name], rtol=2e-4, atol=2e-5, err_msg=name)
     with pytest.raises(InputError, match=r"engine\.workers: is 2, and a step has 1 graphs to deal out"):
-        gnn.run(collection=LAYOUT, seeds=1, data=str(tmp_path / "two"), **knobs | {"graphs": 1})
+        networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path / "two"), **knobs | {"graphs": 1})

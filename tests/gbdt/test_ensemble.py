@@ -9,7 +9,7 @@ from tests.support.trees import KNOBS, learnable
 
 def test_an_ensemble_scores_what_it_trained_on_out_of_fold():
     graphs = [learnable(seed, id=f"{letter}_0") for seed, letter in enumerate("abcd")]
-    knobs = Settings(**(vars(KNOBS) | {"folds": 4, "objectives": ("ridge", "pointwise")}))
+    knobs = Settings(**vars(KNOBS) | {"folds": 4, "objectives": ("ridge", "pointwise")})
     ensemble = fit(graphs, knobs)
     assert isinstance(ensemble, Ensemble)
     for graph in graphs:

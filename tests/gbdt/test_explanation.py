@@ -3,15 +3,15 @@
 import polars as pl
 import pytest
 
-from stages import gbdt
 from stages.gbdt import report
 from stages.reporting import figures
+from tests.support import trees
 from tests.support.trees import LAYOUT, QUICK
 
 
 def test_shap_is_of_what_ranks_within_a_graph(data):
     """What is the same for all configurations moves none of them; what makes the run times of `samples` does."""
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, objectives=["pointwise"], **QUICK)
     gains = result.gains.drop_nulls("shap")
     assert gains["shap"].sum() == pytest.approx(1) and gains["slower"].is_between(-1, 1).all()
     constant = gains.filter(pl.col("column").str.starts_with("program_") | pl.col("column").str.starts_with("whole_"))
@@ -25,8 +25,8 @@ def test_shap_is_of_what_ranks_within_a_graph(data):
 
 
 def test_pairs_and_ridges_have_no_shap(data):
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
     assert result.gains["shap"].null_count() == result.gains.height > 0
     assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
-    none = gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
+    none = trees.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
     assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)

@@ -12,7 +12,7 @@ from tests.support.trees import KNOBS, learnable, table
 
 def test_an_ensemble_that_is_read_scores_as_the_one_that_was_written(tmp_path):
     graphs = [learnable(seed, id=f"{letter}_0") for seed, letter in enumerate("abcd")]
-    settings = Settings(**(vars(KNOBS) | {"seeds": 2, "folds": 3}))
+    settings = Settings(**vars(KNOBS) | {"seeds": 2, "folds": 3})
     ensemble = fit(graphs, settings)
     model_files.write(tmp_path, ensemble)
     again = model_files.read(tmp_path, settings, [(graph.split, graph.id) for graph in graphs])
@@ -26,7 +26,7 @@ def test_an_ensemble_that_is_read_scores_as_the_one_that_was_written(tmp_path):
 def test_models_that_learnt_nothing_are_read_too(tmp_path):
     """Of two graphs one orders nothing: the model that would train on it alone is undecided."""
     graphs = [learnable(0, id="a_0"), table(np.ones((4, 3)), np.ones(4), id="b_0")]
-    settings = Settings(**(vars(KNOBS) | {"objectives": ("pairwise",)}))
+    settings = Settings(**vars(KNOBS) | {"objectives": ("pairwise",)})
     ensemble = fit(graphs, settings)
     model_files.write(tmp_path, ensemble)
     (bag,) = model_files.read(tmp_path, settings, [("train", "a_0"), ("train", "b_0")]).bags[0]

@@ -24,7 +24,7 @@ def test_a_member_ranks_a_graph_it_has_not_seen(objective):
 
 @pytest.mark.parametrize("opponents", [7, 100])
 def test_a_pairwise_score_is_the_mean_of_lost_comparisons(opponents, monkeypatch):
-    knobs = Settings(**(vars(KNOBS) | {"opponents": opponents}))
+    knobs = Settings(**vars(KNOBS) | {"opponents": opponents})
     graph = learnable(1, rows=20)
     (booster,) = models.train("pairwise", [graph], np.array([0]), knobs, 0).models
     monkeypatch.setattr(models, "_CELLS", 100)  # several chunks

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages import gbdt
 from stages.engine.errors import InputError
+from tests.support import trees
 from tests.support.trees import LAYOUT, QUICK
 
 
@@ -27,10 +27,8 @@ from tests.support.trees import LAYOUT, QUICK
         ({"learning_rate": float("nan")}, "learning_rate: nan is too small"),
         ({"feature_fraction": 1.5}, "feature_fraction: 1.5 is too large"),
         ({"bagging_fraction": 0.0}, "bagging_fraction: 0.0 is too small"),
-        ({"lanes": 0}, "params.yaml, gbdt.lanes: 0 is too small"),
-        ({"vector": -32}, "params.yaml, gbdt.vector: -32 is too small"),
     ],
 )
 def test_parameters_out_of_range(data, wrong, named):
     with pytest.raises(InputError, match=named):
-        gbdt.run(collection=LAYOUT, data=data, **(QUICK | wrong))
+        trees.run(collection=LAYOUT, data=data, **(QUICK | wrong))

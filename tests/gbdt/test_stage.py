@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import gbdt
 from stages.engine import code, elapsed_times, kept
 from stages.gbdt import explanation, stage, training
-from stages.gbdt.settings import Settings
 from stages.graphs import dataset
+from tests.support import trees
 from tests.support.trees import LAYOUT, files, packed
 
 SMALL = {"seeds": 1, "folds": 2, "trees": 3, "min_leaf": 8, "objectives": ["pointwise", "ridge"]}
@@ -63,7 +62,7 @@ def change(path, old="\n", new="\n\n"):
 
 
 def run(data, **changes):
-    return gbdt.run(collection=LAYOUT, data=data, **SMALL | changes)
+    return trees.run(collection=LAYOUT, data=data, **SMALL | changes)
 
 
 def test_a_second_run_trains_nothing_and_returns_the_same(own, trainings):
@@ -97,10 +96,10 @@ def test_changed_page_modules_train_nothing(own, trainings, source):
 
 
 def test_what_shapes_models_is_in_the_identity(own, source):
-    identities = [stage.identity(LAYOUT, own, Settings())]
+    identities = [stage.identity(LAYOUT, own, trees.settings())]
     for module in SHAPING:
         change(source / module)
-        identities.append(stage.identity(LAYOUT, own, Settings()))
+        identities.append(stage.identity(LAYOUT, own, trees.settings()))
     assert len(set(identities)) == 1 + len(SHAPING)
 
 
@@ -122,22 +121,22 @@ def test_a_changed_setting_trains_again_and_the_last_training_is_kept(own, train
 
 
 def test_every_setting_and_the_threads_are_in_the_identity(own, monkeypatch):
-    changes = [{"trees": 4}, {"seeds": 2}, {"searched": True}, {"objectives": ["ridge"]}, {"lanes": 64}]
-    identities = {stage.identity(LAYOUT, own, Settings(**change)) for change in ({}, *changes)}
+    changes = [{"trees": 4}, {"seeds": 2}, {"searched": True}, {"objectives": ["ridge"]}, {"pairs": 70}]
+    identities = {stage.identity(LAYOUT, own, trees.settings(**change)) for change in ({}, *changes)}
     monkeypatch.setenv(stage.THREADS, "77")  # the last digits of a ridge's sums depend on it
-    identities.add(stage.identity(LAYOUT, own, Settings()))
+    identities.add(stage.identity(LAYOUT, own, trees.settings()))
     assert len(identities) == 2 + len(changes)
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_changed_graph_is_another_identity(own, split, tmp_path):
-    before = stage.identity(LAYOUT, own, Settings())
+    before = stage.identity(LAYOUT, own, trees.settings())
     other = packed(tmp_path / "other", lambda arrays, id: arrays | {"edge_index": arrays["edge_index"][::-1]})
     id = dataset.graph_ids(own, LAYOUT, split)[0]
     here, there = (dataset.graph_file(dataset.prune_folder(data, LAYOUT), split, id) for data in (own, other))
     assert here.read_bytes() != there.read_bytes()
     shutil.copy(there, here)
-    assert stage.identity(LAYOUT, own, Settings()) != before
+    assert stage.identity(LAYOUT, own, trees.settings()) != before
 
 
 def test_a_kept_result_cut_short_is_not_used(own, trainings, monkeypatch):

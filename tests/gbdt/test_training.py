@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import gbdt
 from stages.engine.errors import InputError
 from stages.gbdt import models, report, training
 from stages.gbdt.settings import OBJECTIVES
 from stages.graphs import dataset
 from stages.graphs.families import family
 from stages.scoring import metrics, scores
+from tests.support import trees
 from tests.support.trees import LAYOUT, QUICK, TILE, files, forget, packed, scored
 
 OTHERS = {"scores.parquet", "trees.json", "metrics.parquet", "statistics.json", "parameters.json"}
@@ -24,7 +24,7 @@ OTHERS = {"scores.parquet", "trees.json", "metrics.parquet", "statistics.json", 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_each_objective_learns_the_layouts(data, objective):
     """Smaller is faster: a score of the wrong sign would be near -1."""
-    result = gbdt.run(collection=LAYOUT, data=data, objectives=[objective], **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, objectives=[objective], **QUICK)
     assert result.valid.height == 4 * 2 and result.valid["score"].mean() > 0.5
     if objective == "ridge":
         assert result.gains.is_empty() and result.trees["trees"].to_list() == [0, 0]
@@ -35,16 +35,16 @@ def test_each_objective_learns_the_layouts(data, objective):
 
 
 def test_together_they_learn_the_tiles(data):
-    result = gbdt.run(collection=TILE, data=data, **QUICK)
+    result = trees.run(collection=TILE, data=data, **QUICK)
     assert result.valid["score"].mean() > 0.95
 
 
 def test_what_it_writes_and_returns(data):
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, **QUICK)
     written = files(data)
-    trees = {f"models/{name}-{seed}-{fold}.txt" for name in OBJECTIVES[:3] for seed in (0, 1) for fold in range(3)}
+    boosters = {f"models/{name}-{seed}-{fold}.txt" for name in OBJECTIVES[:3] for seed in (0, 1) for fold in range(3)}
     ridges = {f"models/ridge-{seed}-{fold}.json" for seed in (0, 1) for fold in range(3)}
-    assert set(written) == trees | ridges | OTHERS
+    assert set(written) == boosters | ridges | OTHERS
     table = scored(data)
     assert table.height == (4 + 2) * 20 * 2 and set(table["split"]) == {"valid", "test"}
     assert set(table["member"]) == {"gbdt"} and set(table["seed"]) == {0, 1}
@@ -67,17 +67,17 @@ def test_what_it_writes_and_returns(data):
 
 
 def test_same_seed_same_bytes_and_earlier_models_go(data):
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    trees.run(collection=LAYOUT, data=data, **QUICK)
     first = files(data)
     shutil.rmtree(Path(data, "gbdt/layout-xla-random"))
     forget(data)
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    trees.run(collection=LAYOUT, data=data, **QUICK)
     assert files(data) == first
-    gbdt.run(collection=LAYOUT, data=data, objectives=["pointwise"], **(QUICK | {"seeds": 1}))
+    trees.run(collection=LAYOUT, data=data, objectives=["pointwise"], **(QUICK | {"seeds": 1}))
     second = files(data)
-    trees = {f"models/pointwise-0-{fold}.txt" for fold in range(3)}
-    assert set(second) == trees | OTHERS
-    assert all(second[name] == first[name] for name in trees)
+    boosters = {f"models/pointwise-0-{fold}.txt" for fold in range(3)}
+    assert set(second) == boosters | OTHERS
+    assert all(second[name] == first[name] for name in boosters)
 
 
 def test_run_times_of_test_are_not_looked_at(tmp_path, data):
@@ -86,8 +86,8 @@ def test_run_times_of_test_are_not_looked_at(tmp_path, data):
             arrays["config_runtime"] = np.arange(len(arrays["config_runtime"]), 0, -1)
         return arrays
 
-    gbdt.run(collection=LAYOUT, data=packed(tmp_path, labelled), **QUICK)
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    trees.run(collection=LAYOUT, data=packed(tmp_path, labelled), **QUICK)
+    trees.run(collection=LAYOUT, data=data, **QUICK)
     assert files(tmp_path) == files(data)
 
 
@@ -101,8 +101,8 @@ def test_a_valid_graph_is_scored_by_models_that_saw_none_of_its_family(tmp_path,
         return arrays | ({"config_runtime": arrays["config_runtime"][::-1]} if family(id) == "unet" else {})
 
     knobs = QUICK | {"trees": 1, "folds": 4}
-    gbdt.run(collection=LAYOUT, data=packed(tmp_path, slower, collections=[LAYOUT]), **knobs)
-    gbdt.run(collection=LAYOUT, data=data, **knobs)
+    trees.run(collection=LAYOUT, data=packed(tmp_path, slower, collections=[LAYOUT]), **knobs)
+    trees.run(collection=LAYOUT, data=data, **knobs)
     for graph in sorted(set(scored(data)["graph"])):
         one, other = (scored(folder).filter(graph=graph)["score"].to_list() for folder in (data, tmp_path))
         assert (one == other) == graph.startswith("unet2_valid"), graph
@@ -112,7 +112,7 @@ def test_only_long_training_shows_how_far_it_is_and_on_standard_error(data, monk
     for silence in (1e6, 0):
         monkeypatch.setattr(training, "SILENCE", silence)
         forget(data)
-        gbdt.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
+        trees.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
         shown = capsys.readouterr()
         assert shown.out == "" and (f"gbdt {LAYOUT}" in shown.err and "2/2" in shown.err) == (silence == 0)
 
@@ -131,7 +131,7 @@ def tied(arrays, _):
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_graphs_without_an_order(tmp_path, change, collection):
     data = packed(tmp_path, change, train=3, valid=2, test=1)
-    result = gbdt.run(collection=collection, data=data, **QUICK)
+    result = trees.run(collection=collection, data=data, **QUICK)
     assert scored(data, collection)["score"].is_finite().all()
     if collection == LAYOUT:
         assert result.valid["score"].is_nan().all()
@@ -142,7 +142,7 @@ def test_one_graph_without_an_order_among_others(tmp_path):
     def some(arrays, id):
         return tied(arrays, id) if id.startswith("bert") else arrays
 
-    result = gbdt.run(collection=LAYOUT, data=packed(tmp_path, some, collections=[LAYOUT]), **QUICK)
+    result = trees.run(collection=LAYOUT, data=packed(tmp_path, some, collections=[LAYOUT]), **QUICK)
     known = result.valid.filter(pl.col("score").is_not_nan())
     assert known["graph"].n_unique() == 3 and known["score"].mean() > 0.4
 
@@ -158,7 +158,7 @@ def without(data, *splits):
 def test_no_valid_graph_stops_on_the_folds_of_train(tmp_path):
     data = packed(tmp_path, collections=[LAYOUT])
     without(data, "valid")
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, **QUICK)
     assert set(scored(data)["split"]) == {"test"} and result.valid.is_empty()
     assert result.objectives["graphs"].to_list() == [6] * 5
     assert "No valid graph" in report.findings(result)
@@ -168,14 +168,14 @@ def test_one_graph_alone_has_nothing_to_hold_out(tmp_path, monkeypatch):
     data = packed(tmp_path, collections=[LAYOUT], train=1)
     without(data, "valid")
     monkeypatch.setattr(models, "TREES_ALONE", 7)
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, **QUICK)
     assert result.trees.filter(pl.col("objective") != "ridge")["trees"].to_list() == [7] * 6
     assert scored(data).height == 2 * 20 * 2
 
 
 def test_one_family_is_parted_into_its_graphs(tmp_path):
     data = packed(tmp_path, families=["bert"], collections=[LAYOUT], train=3, valid=1)
-    result = gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    result = trees.run(collection=LAYOUT, data=data, **QUICK)
     assert len([name for name in files(data) if name.startswith("models/ridge-0")]) == 3
     assert result.valid["score"].mean() > 0.3
 
@@ -183,7 +183,7 @@ def test_one_family_is_parted_into_its_graphs(tmp_path):
 def test_no_test_graph_leaves_the_valid_scores(tmp_path):
     data = packed(tmp_path, collections=[LAYOUT])
     without(data, "test")
-    gbdt.run(collection=LAYOUT, data=data, **QUICK)
+    trees.run(collection=LAYOUT, data=data, **QUICK)
     assert set(scored(data)["split"]) == {"valid"}
 
 
@@ -191,17 +191,17 @@ def test_no_train_graph_is_the_users_error(tmp_path):
     data = packed(tmp_path, collections=[LAYOUT])
     without(data, "train")
     with pytest.raises(InputError, match="no train graph"):
-        gbdt.run(collection=LAYOUT, data=data, **QUICK)
+        trees.run(collection=LAYOUT, data=data, **QUICK)
 
 
 def test_rows_to_train_on_are_bounded_and_all_are_scored(tmp_path):
     data = packed(tmp_path, collections=[LAYOUT])
-    few = gbdt.run(collection=LAYOUT, data=data, configurations=6, opponents=5, **(QUICK | {"min_leaf": 3}))
+    few = trees.run(collection=LAYOUT, data=data, configurations=6, opponents=5, **(QUICK | {"min_leaf": 3}))
     assert scored(data).height == (4 + 2) * 20 * 2
     assert few.valid["score"].mean() > 0.2
 
 
 def test_how_often_a_layout_was_tried_is_a_column_only_where_asked_for(data):
     for searched in (False, True):
-        gbdt.run(collection=LAYOUT, data=data, searched=searched, objectives=["ridge"], **QUICK)
+        trees.run(collection=LAYOUT, data=data, searched=searched, objectives=["ridge"], **QUICK)
         assert ("occurrence_z" in json.loads(files(data)["statistics.json"])) == searched

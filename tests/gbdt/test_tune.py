@@ -10,7 +10,7 @@ from stages.prune import stage as prune
 from tests.support.samples import write_root
 
 LAYOUT = "layout:nlp:random"
-SMALL = {"folds": 2, "trees": 4, "objectives": ["pointwise", "ridge"], "lanes": 128}
+SMALL = {"folds": 2, "trees": 4, "objectives": ["pointwise", "ridge"]}
 
 
 @pytest.fixture(scope="module")

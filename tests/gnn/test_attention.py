@@ -11,8 +11,8 @@ from stages.gnn.attention import attention
 from stages.gnn.batch import join
 from stages.gnn.network import build
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import Settings
 from stages.graphs.dataset import model_graphs
+from tests.support import networks
 from tests.support.graphs import LAYOUT, sample, write_data
 
 
@@ -20,7 +20,7 @@ def test_the_gates_are_those_of_the_attention_by_hand(tmp_path):
     """The whole graph as one batch of a dense network, whose states need no looking up."""
     write_data(tmp_path, LAYOUT, {"train": [sample(LAYOUT)], "valid": [sample(LAYOUT, seed=1)]})
     (graph,) = model_graphs(tmp_path, LAYOUT, "valid")
-    chosen = Settings(width=8, layers=2, dropout=0.0, gst="full")
+    chosen = networks.settings(width=8, layers=2, dropout=0.0, gst="full")
     static = prepare(graph, chosen.view(LAYOUT))
     torch.manual_seed(0)
     network = build(LAYOUT, static, chosen).eval()

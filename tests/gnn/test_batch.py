@@ -6,7 +6,7 @@ import torch
 
 from stages.gnn.batch import join
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import Settings
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -19,7 +19,7 @@ from tests.support.networks import SEGMENTS
 
 
 def test_shorter_samples_are_padded_and_masked():
-    statics = prepared([sample(LAYOUT, seed, configurations=9) for seed in range(2)], Settings(**TINY))
+    statics = prepared([sample(LAYOUT, seed, configurations=9) for seed in range(2)], networks.settings(**TINY))
     batch = join(statics, [np.array([4, 1, 7]), np.array([2])])
     assert batch.mask.tolist() == [[True, True, True], [True, False, False]]
     assert batch.order[0].tolist() == statics[0].order[[4, 1, 7]].tolist()
@@ -33,7 +33,7 @@ def test_shorter_samples_are_padded_and_masked():
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_padding_changes_no_score(collection):
     """The same graphs beside one with more configurations; also when a batch of all was made, and kept, before."""
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     statics = prepared([sample(collection, seed, configurations=5 * seed + 4) for seed in range(2)], chosen)
     network = untrained(statics[0], chosen)
     every = [np.arange(4), np.arange(9)]
@@ -44,7 +44,7 @@ def test_padding_changes_no_score(collection):
 
 
 def test_a_batch_goes_to_another_type_as_a_whole():
-    (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
+    (static,) = prepared([sample(LAYOUT)], networks.settings(**TINY))
     batch = join([static], [np.arange(4)]).to(torch.float64)
     found = [batch.x, batch.columns, batch.scale, batch.readout.transposed, batch.layers[1].count]
     found += [batch.layers[0].messages.matrix, batch.copies.facts.matrix, batch.copies.readout.matrix]
@@ -56,7 +56,7 @@ def test_a_batch_goes_to_another_type_as_a_whole():
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_batches_are_kept_for_all_configurations_alone(collection):
     """In this order: another sample, another order or other segments are another batch, with its own scores."""
-    chosen = Settings(**SEGMENTS)
+    chosen = networks.settings(**SEGMENTS)
     (static,) = prepared([sample(collection)], chosen)
     every = np.arange(static.graph.configurations)
     kept = join([static], [every])

@@ -11,8 +11,8 @@ from stages.gnn import checkpoint as checkpoints
 from stages.gnn import tasks
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.network import build
-from stages.gnn.settings import Settings
 from stages.gnn.training import Training, deterministic
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -47,7 +47,7 @@ CUT_SHORT = {
 def test_a_training_cut_short_after_every_step_ends_with_the_same_bytes(tmp_path, name):
     """Each step in a training of its own, which goes on from the file that the one before left on SIGTERM."""
     collection, knobs = CUT_SHORT[name]
-    chosen = Settings(**TINY | TINY_SEGMENTS | {"epochs": 3, "configurations": 5} | knobs)
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | {"epochs": 3, "configurations": 5} | knobs)
     graphs = [sample(collection, seed, nodes=9 + seed) for seed in range(4)]  # three to train on, in steps of 2 and 1
     statics = prepared(graphs, chosen)
     with deterministic(1):
@@ -79,7 +79,7 @@ def test_a_training_cut_short_after_every_step_ends_with_the_same_bytes(tmp_path
 @pytest.mark.parametrize("cut", [1, 4, 5, 8, 9])
 def test_a_training_that_dies_without_warning_goes_on_from_the_last_state(cut):
     """Also where steps were taken after the state that is gone on from."""
-    chosen = Settings(**TINY | TINY_SEGMENTS | {"gst": "gst+ef", "average": 0.5, "graphs": 1})
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | {"gst": "gst+ef", "average": 0.5, "graphs": 1})
     statics = prepared([sample(LAYOUT, seed) for seed in range(3)], chosen)
     with deterministic(1):
         whole = fresh(statics, chosen)
@@ -100,7 +100,7 @@ def test_a_training_that_dies_without_warning_goes_on_from_the_last_state(cut):
 
 
 def test_a_checkpoint_is_refused_where_it_is_missing_damaged_or_anothers(tmp_path):
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     statics = prepared([sample(LAYOUT, seed) for seed in range(4)], chosen)
     path = tmp_path / "folder" / "file"
     checkpoint = Checkpoint(path, "mine")
@@ -123,7 +123,7 @@ def test_a_checkpoint_is_refused_where_it_is_missing_damaged_or_anothers(tmp_pat
 
 def test_a_checkpoint_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
     """Not at every step: writing takes a twentieth of the time at most."""
-    chosen, now, writes = Settings(**TINY), [0.0], []
+    chosen, now, writes = networks.settings(**TINY), [0.0], []
     run = fresh(prepared([sample(LAYOUT)] * 2, chosen), chosen)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(checkpoints.files, "replace", lambda path, content: (writes.append(now[0]), slow()))
@@ -142,7 +142,7 @@ def test_a_checkpoint_is_written_now_and_then_and_at_the_end(tmp_path, monkeypat
 
 
 def test_sigterm_asks_for_a_checkpoint_and_is_handled_as_before_afterwards(tmp_path):
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     run = fresh(prepared([sample(LAYOUT)] * 2, chosen), chosen)
     checkpoint = Checkpoint(tmp_path / "file", "mine")
     checkpoint.after_step(run)

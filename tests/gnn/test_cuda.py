@@ -10,7 +10,7 @@ from stages.gnn.loss import pairwise_hinge
 from stages.gnn.network import build
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, deterministic
-from tests.support import graphs
+from tests.support import graphs, networks
 from tests.support.graphs import LAYOUT, TILE
 
 pytestmark = [
@@ -47,7 +47,7 @@ def scores_and_gradients(network: torch.nn.Module, batch: Batch) -> tuple[torch.
 @pytest.mark.parametrize("strict", [False, True], ids=["free", "deterministic"])
 @pytest.mark.parametrize("collection, knobs", NETWORKS)
 def test_scores_and_gradients_are_those_of_the_cpu(collection, knobs, strict):
-    network, batch = batch_of(collection, Settings(**{"width": 8, **knobs}))
+    network, batch = batch_of(collection, networks.settings(**{"width": 8, **knobs}))
     expected, gradients = scores_and_gradients(network, batch)
     network.to("cuda")
     if strict:  # as the stage trains
@@ -63,7 +63,7 @@ def test_scores_and_gradients_are_those_of_the_cpu(collection, knobs, strict):
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_predictions_are_those_of_the_cpu_to_the_rounding_of_float32(collection):
-    settings = Settings(width=16)
+    settings = networks.settings(width=16)
     prepared = graphs.prepared([graphs.sample(collection, configurations=30)], settings)[0]
     torch.manual_seed(0)
     network = build(collection, prepared, settings)
@@ -75,7 +75,7 @@ def test_predictions_are_those_of_the_cpu_to_the_rounding_of_float32(collection)
 def test_a_training_in_bfloat16_stays_near_that_of_the_cpu(gst):
     """Masks of dropout are drawn on the device, so there are none here."""
     knobs = graphs.TINY | graphs.TINY_SEGMENTS | {"dropout": 0.0, "gst": gst, "epochs": 3, "learning_rate": 0.001}
-    settings, curves = Settings(**knobs), {}
+    settings, curves = networks.settings(**knobs), {}
     for device in ("cpu", "cuda"):
         prepared = graphs.prepared([graphs.sample(LAYOUT, seed) for seed in range(3)], settings)
         with deterministic(0):

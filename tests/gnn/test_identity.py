@@ -9,8 +9,8 @@ from stages.engine import code
 from stages.gnn import identity
 from stages.gnn import identity as identities
 from stages.gnn.identity import of_training
-from stages.gnn.settings import Settings
 from stages.graphs.opcodes import OPCODES
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -38,7 +38,7 @@ from tests.support.pipeline import PROJECT
 )
 def test_states_of_another_graph_are_not_taken(change):
     graph = sample(LAYOUT, configurable=6)
-    view = Settings(**SEGMENTS | {"partition": "node_splits"}).view(LAYOUT)
+    view = networks.settings(**SEGMENTS | {"partition": "node_splits"}).view(LAYOUT)
     first, second = identity.of_states(graph, view), identity.of_states(replace(graph, packed=change(graph)), view)
     assert first != second and first == identity.of_states(graph, view)
 
@@ -68,11 +68,11 @@ OTHER_DATA = {name: _flipped(name) for name in MODEL_FIELDS} | {name: _repacked(
 
 @pytest.mark.parametrize("name", [*OTHER_DATA, "id", "split"])
 def test_other_data_make_another_training(name):
-    chosen, graph = Settings(**TINY), sample(LAYOUT, configurable=6)
-    first = of_training(LAYOUT, 0, chosen, [graph, graph])
-    assert first == of_training(LAYOUT, 0, chosen, [replace(graph, x=graph.x.copy()), graph])
+    chosen, graph = networks.settings(**TINY), sample(LAYOUT, configurable=6)
+    first = of_training(LAYOUT, 0, chosen, "cpu", [graph, graph])
+    assert first == of_training(LAYOUT, 0, chosen, "cpu", [replace(graph, x=graph.x.copy()), graph])
     other = OTHER_DATA[name](graph) if name in OTHER_DATA else replace(graph, **{name: "another"})
-    assert of_training(LAYOUT, 0, chosen, [graph, other]) != first
+    assert of_training(LAYOUT, 0, chosen, "cpu", [graph, other]) != first
 
 
 def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
@@ -84,13 +84,20 @@ def test_the_code_of_all_that_shapes_a_training_is_in_its_identity():
     assert not any(file.startswith("reporting/") for file in files)
 
 
-def test_other_settings_seeds_and_collections_make_another_training():
+def test_other_settings_seeds_devices_and_collections_make_another_training():
     graphs = [sample(LAYOUT)]
-    chosen = Settings(**TINY)
-    others = [("layout:nlp:default", 0, chosen), (LAYOUT, 1, chosen), (LAYOUT, 0, replace(chosen, dropout=0.2))]
-    found = {of_training(*known, graphs) for known in [(LAYOUT, 0, chosen), *others]}
-    found |= {of_training(LAYOUT, 0, chosen, graphs * 2), of_training(LAYOUT, 0, chosen, [])}
-    assert len(found) == 6
+    chosen = networks.settings(**TINY)
+    one = (LAYOUT, 0, chosen, "cpu")
+    others = [
+        ("layout:nlp:default", *one[1:]),
+        (LAYOUT, 1, chosen, "cpu"),
+        (LAYOUT, 0, replace(chosen, dropout=0.2), "cpu"),
+        (*one[:3], "cuda"),
+    ]
+    found = {of_training(*known, graphs) for known in [one, *others]}
+    found |= {of_training(*one, graphs * 2), of_training(*one, [])}
+    assert len(found) == 7
+    assert of_training(LAYOUT, 0, replace(chosen, seeds=9), "cpu", graphs) in found  # how many there are is no matter
     tile = sample(TILE)
     changed = replace(tile, tile_config=tile.tile_config * 2)
-    assert of_training(TILE, 0, chosen, [tile]) != of_training(TILE, 0, chosen, [changed])
+    assert of_training(TILE, *one[1:], [tile]) != of_training(TILE, *one[1:], [changed])

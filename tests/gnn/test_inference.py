@@ -7,8 +7,8 @@ import torch
 from stages.gnn import inference
 from stages.gnn.batch import join
 from stages.gnn.inference import predict
-from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TINY,
@@ -22,7 +22,7 @@ from tests.support.networks import REAL, SMOOTH, real_graphs, recorder
 def test_chunks_of_embeddings_are_those_of_prediction(monkeypatch):
     """The table is filled with what the best network would add in the chunks it is scored in."""
     monkeypatch.setattr(inference, "chunk_size", lambda nodes: 3)
-    chosen = Settings(**SMOOTH | {"gst": "gst+e"})
+    chosen = networks.settings(**SMOOTH | {"gst": "gst+e"})
     found, network, statics = recorder([sample(LAYOUT, nodes=12, configurations=8)], chosen)
     table = torch.from_numpy(found.history.read(0, np.arange(8), np.arange(len(statics[0].segments))))
     with torch.no_grad():
@@ -35,7 +35,7 @@ def test_chunks_of_embeddings_are_those_of_prediction(monkeypatch):
 @pytest.mark.parametrize("collection", COLLECTIONS)
 def test_an_untrained_network_ranks_every_configuration_of_every_real_graph(collection):
     for graph in real_graphs(collection):
-        chosen = Settings(**TINY)
+        chosen = networks.settings(**TINY)
         (static,) = prepared([graph], chosen)
         score = predict(untrained(static, chosen).float(), static)
         assert score.shape == (graph.configurations,) and np.isfinite(score).all()
@@ -48,13 +48,13 @@ def test_an_untrained_network_ranks_every_configuration_of_every_real_graph(coll
 
 def test_chunks_are_the_same_in_every_run_and_cover_all(monkeypatch):
     monkeypatch.setattr(inference, "chunk_size", lambda nodes: 5)
-    (static,) = prepared([sample(LAYOUT, configurations=13)], Settings(**TINY))
-    network = untrained(static, Settings(**TINY)).float()
+    (static,) = prepared([sample(LAYOUT, configurations=13)], networks.settings(**TINY))
+    network = untrained(static, networks.settings(**TINY)).float()
     first, second = predict(network, static), predict(network, static)
     assert np.array_equal(first, second) and np.isfinite(first).all()
     sizes = [len(chunk) for chunk in inference.chunks(static)]
     assert sizes == [5, 4, 4] and sorted(np.concatenate(inference.chunks(static)).tolist()) == list(range(13))
-    without = Settings(**TINY | {"cross_attention": False})
+    without = networks.settings(**TINY | {"cross_attention": False})
     network = untrained(static, without).float()
     chunked = predict(network, static)
     monkeypatch.undo()
@@ -63,8 +63,8 @@ def test_chunks_are_the_same_in_every_run_and_cover_all(monkeypatch):
 
 def test_several_permutations_average_what_the_chunks_compare(monkeypatch):
     monkeypatch.setattr(inference, "chunk_size", lambda nodes: 5)
-    (static,) = prepared([sample(LAYOUT, configurations=13)], Settings(**TINY))
-    network = untrained(static, Settings(**TINY)).float()
+    (static,) = prepared([sample(LAYOUT, configurations=13)], networks.settings(**TINY))
+    network = untrained(static, networks.settings(**TINY)).float()
     whole = network(join([static], [np.arange(13)]))[0].detach().numpy()
     errors = [np.abs(predict(network, static, permutations=count) - whole).mean() for count in (1, 40)]
     assert 0 < errors[1] < errors[0]
@@ -73,7 +73,7 @@ def test_several_permutations_average_what_the_chunks_compare(monkeypatch):
 
 
 def test_some_configurations_score_as_a_batch_of_them_does():
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     (static,) = prepared([sample(LAYOUT, configurations=9)], chosen)
     network = untrained(static, chosen).float()
     some = np.array([1, 4, 7])

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from stages.engine import elapsed_times, kept
-from stages.gnn import report, run, tasks
+from stages.gnn import report, tasks
 from stages.graphs.collection import slug
 from stages.graphs.dataset import graph_file, pad_folder, prune_folder
 from stages.scoring import scores
+from tests.support import networks
 from tests.support.graphs import LAYOUT, TILE, TINY, made_up, outputs, write_data
 from tests.support.pipeline import PROJECT, print_every_epoch
 
@@ -24,7 +25,7 @@ import json, os, sys
 os.cpu_count = lambda: 1  # all in this process
 from stages import gnn
 from stages.gnn import report
-result = gnn.run(collection="layout:xla:random", seeds=1, data="data", **json.loads(sys.argv[1]))
+result = gnn.run(collection="layout:xla:random", knobs=json.loads(sys.argv[1]), data="data")
 report.curves(result), report.introduction(result), report.findings(result)
 """
 
@@ -47,11 +48,11 @@ def forget(data, collection):
 def test_removed_outputs_come_back_without_training(tmp_path, trained, collection):
     """The same bytes, the same result for the page, and the seconds of the training that there was."""
     write_data(tmp_path, collection, made_up(collection))
-    first = run(collection=collection, seeds=2, data=str(tmp_path), **TINY)
+    first = networks.run(collection=collection, seeds=2, data=str(tmp_path), **TINY)
     before, seconds = outputs(tmp_path, collection), elapsed_times.read(tmp_path, "gnn", collection)
     assert trained == [0, 1] and seconds > 0
     forget(tmp_path, collection)
-    second = run(collection=collection, seeds=2, data=str(tmp_path), **TINY)
+    second = networks.run(collection=collection, seeds=2, data=str(tmp_path), **TINY)
     assert trained == [0, 1]
     assert outputs(tmp_path, collection) == before
     assert elapsed_times.read(tmp_path, "gnn", collection) == seconds
@@ -66,9 +67,9 @@ def test_removed_outputs_come_back_without_training(tmp_path, trained, collectio
 )
 def test_other_settings_train_again(tmp_path, trained, seeds, knobs):
     write_data(tmp_path, LAYOUT, made_up(LAYOUT))
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     trained.clear()
-    run(collection=LAYOUT, seeds=seeds, data=str(tmp_path), **TINY | knobs)
+    networks.run(collection=LAYOUT, seeds=seeds, data=str(tmp_path), **TINY | knobs)
     assert trained == list(range(seeds))
     table = scores.read(tmp_path / "gnn" / slug(LAYOUT) / "scores.parquet")
     assert table["seed"].n_unique() == seeds
@@ -80,7 +81,7 @@ def test_other_data_train_again(tmp_path, trained, split, folder):
     """Of any split and of either stage: here graphs change their files."""
     graphs = made_up(LAYOUT)
     write_data(tmp_path, LAYOUT, graphs)
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     one, other = (graph_file(folder(tmp_path, LAYOUT), split, graph.id) for graph in graphs[split])
     swapped = (one.read_bytes(), other.read_bytes())
     other.write_bytes(swapped[0]), one.write_bytes(swapped[1])
@@ -88,19 +89,19 @@ def test_other_data_train_again(tmp_path, trained, split, folder):
         pads = [graph_file(pad_folder(tmp_path, LAYOUT), split, graph.id) for graph in graphs[split]]
         contents = [path.read_bytes() for path in pads]
         pads[0].write_bytes(contents[1]), pads[1].write_bytes(contents[0])
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     assert trained == [0, 0]
 
 
 def test_a_kept_result_that_was_cut_short_is_not_used(tmp_path, trained):
     """Cut short while it was copied, or while the one before was removed: then no identity stands there."""
     write_data(tmp_path, LAYOUT, made_up(LAYOUT))
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     before, folder = outputs(tmp_path, LAYOUT), tmp_path / "trained" / "gnn" / slug(LAYOUT)
     (folder / kept.NAME).unlink()
     (folder / "weights-0.safetensors").unlink()
     forget(tmp_path, LAYOUT)
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     assert trained == [0, 0] and outputs(tmp_path, LAYOUT) == before
     assert (folder / kept.NAME).is_file() and (folder / "weights-0.safetensors").is_file()
 
@@ -116,7 +117,7 @@ def project(tmp_path):
 
 def trains(project):
     """Whether a run of the stage trains, by what it prints."""
-    command = [sys.executable, "-c", RUN, json.dumps(TINY)]
+    command = [sys.executable, "-c", RUN, json.dumps(networks.DEFAULTS | TINY | {"seeds": 1})]
     ended = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return " epoch " in ended.stderr

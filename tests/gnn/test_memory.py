@@ -5,7 +5,7 @@ from cachetools import LRUCache
 
 from stages.gnn import memory
 from stages.gnn.batch import join
-from stages.gnn.settings import Settings
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TINY,
@@ -32,7 +32,7 @@ def test_the_least_recently_used_goes_first():
 
 def test_what_is_kept_is_weighed():
     """Every array and tensor once, a sparse matrix twice for its transpose."""
-    (static,) = prepared([sample(LAYOUT)], Settings(**TINY))
+    (static,) = prepared([sample(LAYOUT)], networks.settings(**TINY))
     batch = join([static], [np.arange(8)])
     matrix = batch.readout.matrix
     assert memory.held_bytes(batch.readout) == 2 * (4 + 4) * matrix.values().numel()

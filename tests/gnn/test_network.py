@@ -13,8 +13,7 @@ from torch_geometric.nn import GCNConv, SAGEConv
 from stages.gnn import layout_columns
 from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import Settings
-from tests.support import samples
+from tests.support import networks, samples
 from tests.support.graphs import LAYOUT, TILE, TINY, layout_arrays, model_graph, prepared, sample, untrained
 from tests.support.networks import WAYS, dense, double
 
@@ -34,7 +33,7 @@ def mean_messages(static, x, weights, bias, direction):
 
 @pytest.mark.parametrize("direction", WAYS)
 def test_sage_messages_are_a_sum_of_pygs_sageconv_over_the_kinds(direction):
-    chosen = Settings(**TINY | {"layers": 1, "direction": direction})
+    chosen = networks.settings(**TINY | {"layers": 1, "direction": direction})
     (static,) = dense(prepared([sample(LAYOUT, nodes=20)], chosen))
     kinds = static.view.relations
     assert kinds == (3 if direction == "both" else 2)
@@ -51,7 +50,7 @@ def test_sage_messages_are_a_sum_of_pygs_sageconv_over_the_kinds(direction):
 
 
 def test_gcn_messages_are_pygs_gcnconv_of_the_undirected_graph():
-    chosen = Settings(**TINY | {"layers": 1, "messages": "gcn"})
+    chosen = networks.settings(**TINY | {"layers": 1, "messages": "gcn"})
     (static,) = dense(prepared([sample(LAYOUT, nodes=20)], chosen))
     assert static.view.relations == 2
     torch.manual_seed(1)
@@ -135,7 +134,7 @@ def test_attention_to_large_states_does_not_underflow():
 @pytest.mark.parametrize("copies", [2, 16])
 def test_scores_do_not_depend_on_how_often_configurations_are_repeated(copies):
     """A network trained on 32 at a time scores 512: the attention's scale is the same for every number."""
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     (static,) = prepared([sample(LAYOUT, configurations=6)], chosen)
     network = untrained(static, chosen)
     once = network(double([static], [np.arange(6)]))
@@ -149,7 +148,7 @@ def test_scores_do_not_depend_on_how_often_configurations_are_repeated(copies):
 @given(seed=st.integers(0, 999), configurable=st.integers(1, 6))
 def test_the_encoder_is_a_dense_layer_over_all_that_a_state_is(seed, configurable):
     """Against one linear layer over everything a node knows, for each node and configuration."""
-    chosen_settings = Settings(**TINY)
+    chosen_settings = networks.settings(**TINY)
     members = [sample(LAYOUT, seed + i, nodes=9, configurable=configurable) for i in range(2)]
     statics = dense(prepared(members, chosen_settings))
     encoder = untrained(statics[0], chosen_settings).encoder
@@ -181,7 +180,7 @@ def test_the_encoder_is_a_dense_layer_over_all_that_a_state_is(seed, configurabl
 
 def test_a_configurations_layout_can_override_the_nodes_own():
     """In each configuration as if the node itself had been published with that output layout."""
-    chosen = Settings(**TINY | {"overridden": True, "facts": False, "copies": False})
+    chosen = networks.settings(**TINY | {"overridden": True, "facts": False, "copies": False})
     plain = replace(chosen, overridden=False)
     graph = sample(LAYOUT, nodes=9, configurable=4, configurations=5)
     (static,) = prepared([graph], chosen)
@@ -199,7 +198,7 @@ def test_a_configurations_layout_can_override_the_nodes_own():
 
 
 def test_without_facts_a_state_is_its_node_and_its_layouts():
-    chosen = Settings(**TINY | {"facts": False})
+    chosen = networks.settings(**TINY | {"facts": False})
     graph = sample(LAYOUT, nodes=9, configurable=4, configurations=5)
     (static,) = dense(prepared([graph], chosen))
     network = untrained(static, chosen)
@@ -212,7 +211,7 @@ def test_without_facts_a_state_is_its_node_and_its_layouts():
 @pytest.mark.parametrize("readout", ["sum", "mean", "max"])
 def test_the_readout_by_hand(readout):
     """Of the dense network's states (n, c, width); a sum is over the square root of the configurable nodes."""
-    chosen = Settings(**TINY | {"readout": readout, "copies": False})
+    chosen = networks.settings(**TINY | {"readout": readout, "copies": False})
     (static,) = prepared([sample(LAYOUT, nodes=10, configurable=4, configurations=5)], chosen)
     network = untrained(static, chosen)
     state = network.states(double(dense([static]), [np.arange(5)]))[0].view(10, 5, 8)
@@ -228,7 +227,7 @@ def test_the_readout_by_hand(readout):
 
 def test_a_copy_adds_what_its_ends_and_its_own_facts_say():
     """The copies' part of the score by hand: the network with them less the one without, of equal weights otherwise."""
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     graph = next(
         graph
         for graph in (sample(LAYOUT, seed, nodes=9, configurable=7, configurations=5) for seed in range(20))
@@ -259,7 +258,7 @@ def test_a_copy_adds_what_its_ends_and_its_own_facts_say():
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_the_order_of_configurations_does_not_matter(collection):
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     (static,) = prepared([sample(collection, nodes=15, configurations=12)], chosen)
     network = untrained(static, chosen)
     order = np.random.default_rng(0).permutation(12)
@@ -280,7 +279,7 @@ def test_the_numbering_of_nodes_does_not_matter(collection):
     renumbered["edge_index"] = place[arrays["edge_index"]]
     if collection == LAYOUT:
         renumbered["node_config_ids"] = place[arrays["node_config_ids"]]
-    chosen = Settings(**TINY | {"layers": 3})
+    chosen = networks.settings(**TINY | {"layers": 3})
     statics = prepared([model_graph(collection, a) for a in (arrays, renumbered)], chosen)
     network = untrained(statics[0], chosen)
     first, second = (network(double([static], [np.arange(8)])) for static in statics)
@@ -304,7 +303,7 @@ def test_the_numbering_of_nodes_does_not_matter(collection):
 def test_graphs_of_a_batch_do_not_mix(collection, knobs, messages):
     """Each graph scores as it does alone, also beside one with more configurations, which pads it: its attention, its
     norms and its copies see no other graph's."""
-    chosen = Settings(**TINY | knobs | {"messages": messages})
+    chosen = networks.settings(**TINY | knobs | {"messages": messages})
     members = [sample(collection, seed, nodes=8 + seed, configurations=4 + 2 * seed) for seed in range(3)]
     statics = prepared(members, chosen)
     network = untrained(statics[0], chosen)
@@ -318,7 +317,7 @@ def test_graphs_of_a_batch_do_not_mix(collection, knobs, messages):
 
 
 def test_instance_norm_looks_at_the_nodes_of_one_configuration_alone():
-    chosen = Settings(**TINY | {"norm": "instance", "cross_attention": False})
+    chosen = networks.settings(**TINY | {"norm": "instance", "cross_attention": False})
     (static,) = prepared([sample(LAYOUT)], chosen)
     assert not static.view.shared
     network = untrained(static, chosen)
@@ -332,7 +331,7 @@ def test_instance_norm_looks_at_the_nodes_of_one_configuration_alone():
 @pytest.mark.parametrize("shared", [True, False])
 def test_dropout_is_the_same_in_all_configurations(shared):
     """Equal configurations stay equal although every one has states of its own in the dense network."""
-    chosen = Settings(**TINY | {"dropout": 0.5, "norm": "layer"})
+    chosen = networks.settings(**TINY | {"dropout": 0.5, "norm": "layer"})
     (static,) = prepared([sample(LAYOUT)], chosen)
     (static,) = [static] if shared else dense([static])
     network = untrained(static, chosen).train()
@@ -346,7 +345,7 @@ def test_dropout_is_the_same_in_all_configurations(shared):
 
 def test_early_fusion_ranks_tiles_in_the_kernels_own_states():
     """Each tile scores as it does alone: nothing of the other tiles reaches its copy of the kernel."""
-    chosen = Settings(**TINY | {"fusion": "early"})
+    chosen = networks.settings(**TINY | {"fusion": "early"})
     (static,) = prepared([sample(TILE, configurations=6)], chosen)
     network = untrained(static, chosen)
     together = network(double([static], [np.arange(6)]))[0]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from stages import pad
 from stages.gnn import prepared_graph
 from stages.gnn.segments import PARTITIONS
-from stages.gnn.settings import Settings
 from stages.graphs import dataset
 from stages.graphs.collection import COLLECTIONS, SPLITS, is_tile
 from stages.prune import stage as prune
+from tests.support import networks
 from tests.support.graphs import LAYOUT, TINY, prepared, sample, untrained
 from tests.support.networks import REAL, WAYS, dense, double, real_graphs
 
@@ -59,7 +59,7 @@ def assert_shared_is_dense(statics, chosen, chosen_settings, seed=0):
 @st.composite
 def knobs(draw):
     """Networks that shared states allow, small."""
-    return Settings(
+    return networks.settings(
         **TINY
         | {
             "width": draw(st.sampled_from([4, 8])),
@@ -115,7 +115,7 @@ def test_shared_states_give_the_dense_networks_scores_and_gradients(several, cho
 
 def test_the_random_graphs_share_states_and_have_copies():
     """Else the tests on them would compare the dense network with itself."""
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     size = {"choices": 2, "nodes": 12, "configurable": 5, "configurations": 9}
     statics, _ = made([(size | {"seed": seed}, []) for seed in range(5)], chosen)
     assert min(len(static.copies.between) for static in statics) > 0
@@ -137,7 +137,7 @@ def test_segments_of_shared_states_give_the_dense_networks_scores(several, chose
 @given(several=members(most=2), budget=st.integers(1, 6), partition=st.sampled_from(PARTITIONS), form=FORMS)
 def test_without_messages_a_cut_graph_scores_as_the_whole(several, budget, partition, form):
     """No node and no copy between two nodes, also of different segments, is lost or counted twice."""
-    whole = Settings(**TINY | {"layers": 0, "graph": form})
+    whole = networks.settings(**TINY | {"layers": 0, "graph": form})
     cut = replace(whole, gst="gst", segment_nodes=budget, partition=partition)
     statics, chosen = made(several, whole)
     network = untrained(statics[0], whole)
@@ -185,7 +185,7 @@ def test_shared_states_are_exact_on_every_layout_graph_of_the_sample(sample_data
     differ = 0
     for split in SPLITS:
         for number, graph in enumerate(dataset.model_graphs(sample_data, collection, split)):
-            chosen = Settings(**TINY | {"width": 4, "graph": ("pruned", "contracted")[number % 2]})
+            chosen = networks.settings(**TINY | {"width": 4, "graph": ("pruned", "contracted")[number % 2]})
             found = assert_shared_is_dense(prepared([graph], chosen), [few(graph)], chosen)
             differ += found.std() > 1e-6
     assert differ > 0
@@ -196,5 +196,5 @@ def test_shared_states_are_exact_on_every_layout_graph_of_the_sample(sample_data
 @pytest.mark.parametrize("form", ["pruned", "contracted"])
 def test_shared_states_are_exact_on_every_real_layout_graph(collection, form):
     for graph in real_graphs(collection):
-        chosen = Settings(**TINY | {"width": 4, "graph": form})
+        chosen = networks.settings(**TINY | {"width": 4, "graph": form})
         assert_shared_is_dense(prepared([graph], chosen), [few(graph)], chosen)

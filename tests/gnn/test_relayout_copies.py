@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import Settings
 from stages.statistics.layout import layout_statistics
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TINY,
@@ -17,7 +17,7 @@ from tests.support.graphs import (
 def test_the_facts_of_copies_are_those_of_the_trees_statistics(seed):
     """Summed over the copies between nodes, and over those inside, they are the counts of the statistics."""
     graph = sample(LAYOUT, seed, nodes=20, configurable=10, configurations=12)
-    moves = prepare(graph, Settings(**TINY).view(LAYOUT)).copies
+    moves = prepare(graph, networks.settings(**TINY).view(LAYOUT)).copies
     names, values = layout_statistics(graph.packed)
     counted = dict(zip(names, values.T, strict=True))
     between, inside = np.zeros((12, 2)), np.zeros((12, 2))  # it happens, its minor dimension moves

@@ -7,8 +7,8 @@ import pytest
 
 from stages.gnn import report
 from stages.gnn.attention import SCHEMA, attention
-from stages.gnn.settings import Settings
 from stages.gnn.stage import Result
+from tests.support import networks
 from tests.support.graphs import LAYOUT, TILE
 
 
@@ -27,7 +27,7 @@ def made_up_result(knobs=None, collection=LAYOUT, **columns) -> Result:
         "sharing": pl.DataFrame({"graph": ["a", "b"], "level 0": [0.5, 0.1], "level 1": [0.3, 0.5]}),
     }
     names = {"metric": "Kendall tau-b", "watched": "Kendall tau-b", "collection": collection}
-    return Result(**frames, **names, settings=Settings(**knobs or {}), attention=pl.DataFrame(schema=SCHEMA))
+    return Result(**frames, **names, settings=networks.settings(**knobs or {}), attention=pl.DataFrame(schema=SCHEMA))
 
 
 def test_report_counts_best_epochs_and_overfitted_trainings():
@@ -77,8 +77,8 @@ def test_report_says_what_sharing_saves():
 
 @pytest.mark.parametrize("knobs", [{"cross_attention": False}, {"layers": 0}])
 def test_no_attention_is_shown_where_there_is_none(tmp_path, knobs):
-    assert attention(LAYOUT, Settings(**knobs), b"", None).is_empty()
-    result = replace(made_up_result(), attention=attention(LAYOUT, Settings(**knobs), b"", None))
+    assert attention(LAYOUT, networks.settings(**knobs), b"", None).is_empty()
+    result = replace(made_up_result(), attention=attention(LAYOUT, networks.settings(**knobs), b"", None))
     assert report.attended(result) == "There is no attention across configurations to show."
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stages.gnn import sampling
-from stages.gnn.settings import CHOICES, Settings
+from stages.gnn.settings import CHOICES
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TINY,
@@ -15,7 +16,7 @@ from tests.support.graphs import (
 
 @pytest.mark.parametrize("method", CHOICES["sampling"])
 def test_a_sample_is_distinct_and_ascending_and_reaches_every_configuration(method):
-    chosen = Settings(**TINY | {"sampling": method})
+    chosen = networks.settings(**TINY | {"sampling": method})
     few, many = prepared([sample(LAYOUT, 0, configurations=6), sample(LAYOUT, 1, configurations=20)], chosen)
     rng = np.random.default_rng(0)
     assert sampling.sample(few, chosen, rng).tolist() == list(range(6))

@@ -3,9 +3,9 @@
 import pytest
 
 from stages.engine.errors import InputError
-from stages.gnn.settings import Settings
+from tests.support import networks
 
 
 def test_gcn_hears_both_ways():
     with pytest.raises(InputError, match="gnn.direction: is 'producers'; gcn hears"):
-        Settings(messages="gcn", direction="producers")
+        networks.settings(messages="gcn", direction="producers")

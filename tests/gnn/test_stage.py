@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 import torch
 
+from stages.engine import engine
 from stages.engine.errors import InputError
-from stages.gnn import run, tasks
+from stages.gnn import tasks
 from stages.gnn.checkpoint import Checkpoint
 from stages.gnn.settings import CHOICES, LEAST, Settings
 from stages.graphs.collection import SPLITS, slug
 from stages.scoring import scores
+from tests.support import networks
 from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, made_up, outputs, sample, write_data
 
 
@@ -45,7 +47,7 @@ def test_same_seed_same_bytes(tmp_path, monkeypatch, collection, seeds):
         ):
             former.parent.mkdir(parents=True, exist_ok=True)
             former.write_bytes(b"of an earlier run with more seeds, killed while it wrote")
-        result = run(collection=collection, seeds=seeds, data=str(data), **TINY)
+        result = networks.run(collection=collection, seeds=seeds, data=str(data), **TINY)
         found.append(outputs(data, collection))
         assert found[-1].keys() == names and not leftovers(data)
     assert found[0] == found[1]
@@ -81,7 +83,7 @@ def test_training_sees_some_configurations_and_scores_are_of_all(tmp_path, monke
     monkeypatch.setattr(tasks, "Training", Seen)
     monkeypatch.setattr(tasks, "WATCHED", 5)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    run(collection=collection, seeds=2, data=str(tmp_path), **TINY | {"pool": 7})
+    networks.run(collection=collection, seeds=2, data=str(tmp_path), **TINY | {"pool": 7})
     assert seen[0] == seen[1] and [len(rows) for rows in seen[0]] == [7, 7, 5, 5]
     assert all(rows == sorted(set(rows)) for rows in seen[0]) and seen[0][0] != seen[0][1]
     table = scores.read(tmp_path / "gnn" / slug(collection) / "scores.parquet")
@@ -96,7 +98,7 @@ def test_what_shared_states_save_is_counted(tmp_path):
             codes = np.repeat(graph.codes[:5], 2, axis=0)
             graphs[split][place] = replace(graph, codes=codes, packed=replace(graph.packed, codes=codes))
     write_data(tmp_path, LAYOUT, graphs)
-    result = run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY | TINY_SEGMENTS | {"gst": "gst+e"})
+    result = networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY | TINY_SEGMENTS | {"gst": "gst+e"})
     table = result.sharing
     assert table.columns == ["graph", "nodes", "configurations", "segments", "level 0", "level 1", "level 2"]
     assert table["segments"].to_list() == [3, 3] and result.segments["segments"].to_list() == [3, 3]
@@ -121,17 +123,17 @@ def test_a_run_cut_short_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypa
     knobs = TINY | TINY_SEGMENTS | {"gst": "gst+ef", "graphs": 1, "average": 0.5, "epochs": 3, "configurations": 4}
     for name in ("whole", "cut"):
         write_data(tmp_path / name, LAYOUT, graphs)
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path / "whole"), **knobs)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path / "whole"), **knobs)
     taken = []
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "Checkpoint", CutShort)
         with pytest.raises(InputError, match="a process was killed.*lower gnn.configurations.*goes on where it was"):
-            run(collection=LAYOUT, seeds=1, data=str(tmp_path / "cut"), **knobs)
+            networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path / "cut"), **knobs)
     assert CutShort.steps == 7 and len(leftovers(tmp_path / "cut")) == 1
     assert "scores.parquet" not in outputs(tmp_path / "cut", LAYOUT)
     restore = Checkpoint.restore
     monkeypatch.setattr(Checkpoint, "restore", lambda self, training: taken.append(restore(self, training)))
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path / "cut"), **knobs)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path / "cut"), **knobs)
     assert taken == [True] and not leftovers(tmp_path / "cut")
     assert outputs(tmp_path / "cut", LAYOUT) == outputs(tmp_path / "whole", LAYOUT)
 
@@ -143,7 +145,7 @@ def test_graphs_with_nothing_to_rank_train_and_score(tmp_path, collection):
     equal = sample(collection, 2, configurations=20)
     equal = replace(equal, id="equal", target=np.full(20, 3.0))
     write_data(tmp_path, collection, {split: [one, equal] for split in SPLITS})
-    result = run(collection=collection, seeds=1, data=str(tmp_path), **TINY)
+    result = networks.run(collection=collection, seeds=1, data=str(tmp_path), **TINY)
     assert result.curves["loss"].is_finite().all()
     assert scores.read(tmp_path / "gnn" / slug(collection) / "scores.parquet").height == 42
 
@@ -154,7 +156,7 @@ def test_graphs_whose_configurations_are_all_alike_train_and_score(tmp_path):
     assert len(np.unique(alike.target)) > 1
     write_data(tmp_path, LAYOUT, {split: [alike] for split in SPLITS})
     knobs = TINY | TINY_SEGMENTS | {"gst": "gst+efd", "messages": "gatv2"}
-    run(collection=LAYOUT, seeds=1, data=str(tmp_path), **knobs)
+    networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **knobs)
     table = scores.read(tmp_path / "gnn" / slug(LAYOUT) / "scores.parquet")
     assert table.height == 12 and table["score"].n_unique() == 1
 
@@ -164,7 +166,7 @@ def test_divergence_is_an_input_error_that_says_where(tmp_path):
     graph = replace(graph, x=np.full_like(graph.x, np.nan))
     write_data(tmp_path, LAYOUT, {split: [graph] for split in SPLITS})
     with pytest.raises(InputError, match=r"^gnn, layout:xla:random: seed 0 diverged in epoch 1 .*learning_rate[^\n]*$"):
-        run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
+        networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **TINY)
     assert not (tmp_path / "gnn" / "layout-xla-random" / "scores.parquet").exists()
 
 
@@ -174,7 +176,7 @@ BAD += [(name, "another") for name in CHOICES]
 
 BAD += [("width", 7), ("dropout", 1.0), ("dropout", -0.1), ("average", 1.0), ("average", -0.5)]
 
-BAD += [("learning_rate", 0.0), ("weight_decay", -0.5), ("margin", -1.0), ("keep", 0.0), ("keep", 1.5), ("seeds", 0)]
+BAD += [("learning_rate", 0.0), ("weight_decay", -0.5), ("margin", -1.0), ("keep", 0.0), ("keep", 1.5)]
 
 NUMBERS = ("learning_rate", "weight_decay", "margin", "keep", "dropout", "average")
 
@@ -184,28 +186,29 @@ BAD += [(name, value) for name in NUMBERS for value in (math.nan, math.inf)]
 @pytest.mark.parametrize(("name", "value"), BAD, ids=lambda value: str(value))
 def test_a_bad_parameter_is_named(tmp_path, name, value):
     with pytest.raises(InputError, match=rf"^params\.yaml, gnn\.{name}: is '?{value}'?; [^\n]*$"):
-        run(collection=LAYOUT, data=str(tmp_path), **TINY | {name: value})
+        networks.run(collection=LAYOUT, data=str(tmp_path), **TINY | {name: value})
 
 
 def test_segments_cannot_be_read_out_by_a_maximum(tmp_path):
     with pytest.raises(InputError, match=r"gnn\.readout: is 'max'"):
-        run(collection=LAYOUT, data=str(tmp_path), **TINY | {"readout": "max", "gst": "gst"})
+        networks.run(collection=LAYOUT, data=str(tmp_path), **TINY | {"readout": "max", "gst": "gst"})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_missing_cuda_device_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"gnn\.device: is 'cuda', and torch finds no CUDA device"):
-        run(collection=LAYOUT, data=str(tmp_path), **TINY | {"device": "cuda"})
+def test_a_missing_cuda_device_is_an_input_error(tmp_path, monkeypatch):
+    monkeypatch.setenv(engine.VARIABLE, '{"device": "cuda"}')
+    with pytest.raises(InputError, match=r"engine\.device: is 'cuda', and torch finds no CUDA device"):
+        networks.run(collection=LAYOUT, data=str(tmp_path), **TINY)
 
 
 def test_no_train_graph_is_an_input_error(tmp_path):
     write_data(tmp_path, LAYOUT, {"valid": [sample(LAYOUT)]})
     with pytest.raises(InputError, match=r"manifest\.json: lists no train graph"):
-        run(collection=LAYOUT, data=str(tmp_path), **TINY)
+        networks.run(collection=LAYOUT, data=str(tmp_path), **TINY)
 
 
 def test_every_field_of_the_settings_is_a_parameter(tmp_path):
     """params.yaml hands its section on as it is."""
-    with pytest.raises(TypeError, match="unknown"):
-        run(collection=LAYOUT, data=str(tmp_path), unknown=1)
-    assert {"seeds", "data", "collection"}.isdisjoint(field.name for field in fields(Settings))
+    with pytest.raises(InputError, match="^gnn.run: unknown parameter 'unknown'; its knobs are seeds, width, "):
+        networks.run(collection=LAYOUT, data=str(tmp_path), unknown=1)
+    assert {"data", "collection"}.isdisjoint(field.name for field in fields(Settings))

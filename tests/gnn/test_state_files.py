@@ -9,7 +9,7 @@ import torch
 from stages.gnn import state_files, states
 from stages.gnn.batch import join
 from stages.gnn.prepared_graph import prepare
-from stages.gnn.settings import Settings
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -40,7 +40,7 @@ def equal(first, second):
 @pytest.mark.parametrize("knobs", [{}, {"gst": "full"}, {"layers": 0}], ids=["segments", "whole", "no layer"])
 def test_states_come_back_from_disk_as_they_were_found(tmp_path, monkeypatch, knobs):
     graph = sample(LAYOUT, nodes=16, configurable=1, choices=2)
-    chosen = Settings(**SEGMENTS | knobs)
+    chosen = networks.settings(**SEGMENTS | knobs)
     found = segments_of(tmp_path, graph, chosen)
     monkeypatch.setattr(states, "find", None)  # nothing is found again
     read = segments_of(tmp_path, graph, chosen)
@@ -55,7 +55,7 @@ def test_states_come_back_from_disk_as_they_were_found(tmp_path, monkeypatch, kn
 
 
 def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
-    graph, chosen = sample(LAYOUT), Settings(**SEGMENTS)
+    graph, chosen = sample(LAYOUT), networks.settings(**SEGMENTS)
     found = segments_of(tmp_path, graph, chosen)
     files = sorted(state_files.folder(tmp_path, LAYOUT).rglob("*.safetensors"))
     assert len(files) == len(found) > 1
@@ -69,7 +69,7 @@ def test_states_of_another_view_or_damaged_ones_are_found_anew(tmp_path):
 
 
 def test_the_states_of_a_kernel_come_back_too(tmp_path):
-    graph, chosen = sample(TILE), Settings(**TINY)
+    graph, chosen = sample(TILE), networks.settings(**TINY)
     found = segments_of(tmp_path, graph, chosen)
     assert len(list(state_files.folder(tmp_path, TILE).rglob("*.safetensors"))) == 1
     assert all(map(equal, found, segments_of(tmp_path, graph, chosen)))

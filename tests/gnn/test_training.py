@@ -12,10 +12,11 @@ from stages.engine.errors import InputError
 from stages.gnn import sampling, training
 from stages.gnn.inference import predict
 from stages.gnn.network import build
-from stages.gnn.settings import CHOICES, Settings
+from stages.gnn.settings import CHOICES
 from stages.gnn.training import Training, deterministic, fit
 from stages.gnn.validation import quality
 from stages.scoring.metrics import collection_score, graph_score
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -37,7 +38,7 @@ from tests.support.graphs import (
 def test_the_best_epochs_weights_are_left_in_place(monkeypatch, gst, values, best):
     """Of the network's epochs and the head's, three each, or four of the network's."""
     whole, left = (
-        Settings(**TINY | TINY_SEGMENTS | {"gst": gst, "epochs": 4, "patience": 9, "average": 0.5}),
+        networks.settings(**TINY | TINY_SEGMENTS | {"gst": gst, "epochs": 4, "patience": 9, "average": 0.5}),
         iter(values),
     )
     chosen = whole if gst == "full" else replace(whole, epochs=3, finetune=3)
@@ -55,7 +56,7 @@ def test_the_best_epochs_weights_are_left_in_place(monkeypatch, gst, values, bes
 
 @pytest.mark.parametrize("gst", ["full", "gst+ef"])
 def test_an_epoch_visits_every_training_graph_once_in_a_new_order(monkeypatch, gst):
-    chosen = Settings(**TINY | TINY_SEGMENTS | {"gst": gst, "epochs": 6, "finetune": 6, "patience": 20})
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | {"gst": gst, "epochs": 6, "finetune": 6, "patience": 20})
     statics = prepared([sample(LAYOUT, seed) for seed in range(6)], chosen)
     place, visits, draw = {id(static): number for number, static in enumerate(statics)}, [], sampling.sample
     monkeypatch.setattr(sampling, "sample", lambda *known: visits.append(place[id(known[0])]) or draw(*known))
@@ -69,7 +70,7 @@ def test_an_epoch_visits_every_training_graph_once_in_a_new_order(monkeypatch, g
 
 def test_an_average_of_the_weights_takes_their_place_in_validation():
     """By hand: after every step a tenth of the way to the network's weights."""
-    chosen = Settings(**TINY | {"average": 0.9, "epochs": 1, "graphs": 1})
+    chosen = networks.settings(**TINY | {"average": 0.9, "epochs": 1, "graphs": 1})
     statics = prepared([sample(LAYOUT, seed) for seed in range(3)], chosen)
     with deterministic(0):
         network = build(LAYOUT, statics[0], chosen)
@@ -89,7 +90,7 @@ def test_an_average_of_the_weights_takes_their_place_in_validation():
 
 
 def test_early_stop_after_patience_epochs_without_a_better_one():
-    chosen = Settings(**TINY | {"epochs": 30, "patience": 2, "learning_rate": 1e-12})
+    chosen = networks.settings(**TINY | {"epochs": 30, "patience": 2, "learning_rate": 1e-12})
     statics = prepared([sample(LAYOUT, seed) for seed in range(2)], chosen)
     with deterministic(0):
         curve = fit(build(LAYOUT, statics[0], chosen), statics, statics, chosen, LAYOUT, 0)
@@ -99,7 +100,7 @@ def test_early_stop_after_patience_epochs_without_a_better_one():
 def test_finetuning_has_patience_of_its_own():
     """The network's last epochs were no better either, yet the head's training begins, and ends after its patience."""
     values = {"epochs": 30, "patience": 2, "finetune": 30, "learning_rate": 1e-12, "gst": "gst+ef"}
-    chosen = Settings(**TINY | TINY_SEGMENTS | values)
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | values)
     statics = prepared([sample(LAYOUT, seed) for seed in range(2)], chosen)
     with deterministic(0):
         curve = fit(build(LAYOUT, statics[0], chosen), statics, statics, chosen, LAYOUT, 0)
@@ -107,7 +108,7 @@ def test_finetuning_has_patience_of_its_own():
 
 
 def test_without_a_graph_to_rank_on_valid_the_last_epoch_stays():
-    chosen = Settings(**TINY | {"patience": 1, "epochs": 3})
+    chosen = networks.settings(**TINY | {"patience": 1, "epochs": 3})
     statics = prepared([sample(LAYOUT, 0), sample(LAYOUT, 1, configurations=1)], chosen)
     with deterministic(0):
         network = build(LAYOUT, statics[0], chosen)
@@ -121,7 +122,7 @@ def test_without_a_graph_to_rank_on_valid_the_last_epoch_stays():
 
 def test_progress_goes_to_stderr(capsys):
     """The report shows stdout, and which epochs get a line is the clock's choice."""
-    chosen = Settings(**TINY)
+    chosen = networks.settings(**TINY)
     statics = prepared([sample(TILE)], chosen)
     with deterministic(0):
         fit(build(TILE, statics[0], chosen), statics, statics, chosen, TILE, 0)
@@ -131,7 +132,7 @@ def test_progress_goes_to_stderr(capsys):
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_divergence_names_collection_seed_and_epoch(collection):
-    chosen = Settings(**TINY | {"epochs": 9})
+    chosen = networks.settings(**TINY | {"epochs": 9})
     statics = prepared([sample(collection, seed) for seed in range(2)], chosen)
     with deterministic(0):
         network = build(collection, statics[0], chosen)
@@ -148,7 +149,7 @@ def test_divergence_names_collection_seed_and_epoch(collection):
 
 def test_learns_the_sample_better_than_random():
     graphs = [sample(LAYOUT, seed, nodes=10, configurable=3, configurations=16) for seed in range(10)]
-    chosen = Settings(**TINY | {"epochs": 12, "configurations": 16, "width": 16})
+    chosen = networks.settings(**TINY | {"epochs": 12, "configurations": 16, "width": 16})
     statics = prepared(graphs, chosen)
     train, valid = statics[:7], statics[7:]
     with deterministic(0):
@@ -161,7 +162,7 @@ def test_learns_the_sample_better_than_random():
 
 @pytest.mark.parametrize("fusion", CHOICES["fusion"])
 def test_learns_tiles_better_than_random(fusion):
-    chosen = Settings(**TINY | {"epochs": 12, "configurations": 24, "width": 16, "fusion": fusion})
+    chosen = networks.settings(**TINY | {"epochs": 12, "configurations": 24, "width": 16, "fusion": fusion})
     statics = prepared([sample(TILE, seed, configurations=24) for seed in range(10)], chosen)
     train, valid = statics[:7], statics[7:]
     with deterministic(0):

@@ -13,8 +13,9 @@ from stages.gnn.history import sampled, stale_weights
 from stages.gnn.inference import embeddings, predict
 from stages.gnn.loss import LOSSES
 from stages.gnn.network import build
-from stages.gnn.settings import CHOICES, Settings
+from stages.gnn.settings import CHOICES
 from stages.gnn.training import Training, deterministic, fit
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TINY,
@@ -56,7 +57,7 @@ def reference_loss(network, statics, chosen, fresh, weights, stale):
 @pytest.mark.parametrize("gst", ["gst", "gst+e", "gst+ed"])
 @pytest.mark.parametrize("readout", ["sum", "mean"])
 def test_with_every_segment_sampled_the_gradient_is_that_of_the_sum_of_all(gst, readout):
-    chosen = Settings(**SMOOTH | {"gst": gst, "segments": 9, "readout": readout})
+    chosen = networks.settings(**SMOOTH | {"gst": gst, "segments": 9, "readout": readout})
     found, network, statics = recorder(cut_graphs(), chosen)
     assert [len(static.segments) for static in statics] == [2, 3]
     found._network_step(np.array([0, 1]), np.random.default_rng(0))
@@ -67,7 +68,7 @@ def test_with_every_segment_sampled_the_gradient_is_that_of_the_sum_of_all(gst, 
 @pytest.mark.parametrize("gst", ["gst", "gst+e", "gst+ed"])
 def test_the_gradient_flows_through_the_sampled_segments_alone(gst):
     """The others add embeddings that are constants: computed anew, or from the table, where some are dropped."""
-    chosen = Settings(**SMOOTH | {"gst": gst, "segments": 1, "keep": 0.6})
+    chosen = networks.settings(**SMOOTH | {"gst": gst, "segments": 1, "keep": 0.6})
     found, network, statics = recorder(cut_graphs(seed=7), chosen)
     order = np.array([1, 0])
     statics = [statics[place] for place in order]
@@ -95,7 +96,7 @@ def test_the_gradient_flows_through_the_sampled_segments_alone(gst):
 
 
 def test_a_step_writes_what_its_sampled_segments_add_and_nothing_else():
-    chosen = Settings(**SMOOTH | {"gst": "gst+e"})
+    chosen = networks.settings(**SMOOTH | {"gst": "gst+e"})
     found, network, statics = recorder(cut_graphs(3), chosen)
     found.history.array[:] = 0
     found._network_step(np.array([2, 0]), np.random.default_rng(5))
@@ -116,7 +117,7 @@ def test_where_no_edge_is_cut_segments_train_as_the_whole_graph():
     """A graph of two parts without an edge between them, a segment each: the same gradient as without segments."""
     halves = [layout_arrays(seed, nodes=6, configurable=3, configurations=6) for seed in (1, 2)]
     graph = model_graph(LAYOUT, side_by_side(*halves))
-    cut = Settings(**SMOOTH | {"gst": "gst+e", "segment_nodes": 6, "segments": 2, "graphs": 1})
+    cut = networks.settings(**SMOOTH | {"gst": "gst+e", "segment_nodes": 6, "segments": 2, "graphs": 1})
     found = []
     for chosen in (cut, replace(cut, gst="full")):
         record, _, statics = recorder([graph], chosen)
@@ -130,7 +131,7 @@ def test_where_no_edge_is_cut_segments_train_as_the_whole_graph():
 
 @pytest.mark.parametrize("gst", CHOICES["gst"])
 def test_every_variant_trains_and_scores(gst):
-    chosen = Settings(**TINY | TINY_SEGMENTS | {"gst": gst})
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | {"gst": gst})
     statics = prepared([sample(LAYOUT, seed, nodes=12, configurations=9) for seed in range(3)], chosen)
     with deterministic(0):
         network = build(LAYOUT, statics[0], chosen)
@@ -145,7 +146,7 @@ def test_every_variant_trains_and_scores(gst):
 
 
 def test_finetuning_changes_the_head_alone():
-    chosen = Settings(**TINY | TINY_SEGMENTS | {"gst": "gst+ef"})
+    chosen = networks.settings(**TINY | TINY_SEGMENTS | {"gst": "gst+ef"})
     statics = prepared([sample(LAYOUT, seed, nodes=12) for seed in range(3)], chosen)
     with deterministic(0):
         run = Training(build(LAYOUT, statics[0], chosen), statics[:2], statics[2:], chosen, LAYOUT, 0)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.gnn.settings import Settings
 from stages.gnn.validation import quality, smoothed_slowdown
+from tests.support import networks
 from tests.support.graphs import (
     LAYOUT,
     TILE,
@@ -21,7 +21,8 @@ def test_smoothed_slowdown_by_hand():
 
 @pytest.mark.parametrize("collection", [LAYOUT, TILE])
 def test_quality_is_the_mean_over_the_graphs(collection):
-    statics = prepared([sample(collection, 0, configurations=4), sample(collection, 1, configurations=12)], Settings())
+    graphs = [sample(collection, seed, configurations=count) for seed, count in enumerate((4, 12))]
+    statics = prepared(graphs, networks.settings())
     scores = [np.arange(4.0), np.arange(12.0)]
     pairs = zip(scores, statics, strict=True)
     expected = np.mean([_metric(collection, score, static.graph.target) for score, static in pairs])

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file, save_file
 from torch import distributed, multiprocessing
 
 from stages.gnn.checkpoint import Checkpoint
-from stages.gnn.settings import Settings
 from stages.gnn.training import deterministic
 from tests.gnn.test_checkpoint import fresh
+from tests.support import networks
 from tests.support.graphs import LAYOUT, TILE, TINY, TINY_SEGMENTS, prepared, sample
 
 PROCESSES = 2
@@ -30,7 +30,8 @@ STOPPED = "stopped"
 
 def settings(name):
     collection, knobs = VARIANTS[name]
-    return collection, Settings(**TINY | {"epochs": 3, "configurations": 5, "dropout": 0.0, "loss": "logistic"} | knobs)
+    small = TINY | {"epochs": 3, "configurations": 5, "dropout": 0.0, "loss": "logistic"}
+    return collection, networks.settings(**small | knobs)
 
 
 def trained(name, folder):

@@ -4,6 +4,7 @@ Each begins with a cell that goes to the project's folder. It cannot be a helper
 can be imported in JupyterLab, VS Code or on Kaggle.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,8 @@ import nbclient
 import nbformat
 import pytest
 
-from stages.graphs.collection import SPLITS, folder
+from stages.engine import params
+from stages.graphs.collection import SPLITS, folder, slug
 from stages.runner.notebook import names
 from stages.runner.parameters import read_defaults
 from tests.support.pipeline import CHOSEN, PROJECT, TABLES, TINY
@@ -40,7 +42,8 @@ def by_hand(project, name, **given):
     notebook = nbformat.read(project / "notebooks" / f"{name}.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     known = read_defaults(notebook, name)
-    small = {key: value for key, value in (TINY | {"collections": list(CHOSEN)} | given).items() if key in known}
+    given = {"collections": list(CHOSEN)} | ({} if "knobs" in known else TINY) | given  # params.yaml has TINY's knobs
+    small = {key: value for key, value in given.items() if key in known}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in small.items())
     nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(project / "notebooks")}}
@@ -76,6 +79,15 @@ def test_the_data_may_lie_elsewhere_and_be_read_only_as_on_kaggle(project, tmp_p
     finally:
         for path in [root, *root.rglob("*")]:
             path.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["gbdt", "gnn"])
+def test_knobs_that_are_given_win_over_params_yaml(project, name):
+    """As papermill's `-y '{knobs: {seeds: 1}}'` gives them; the others are those of params.yaml."""
+    by_hand(project, name, knobs={"seeds": 1})
+    written = json.loads((project / "data" / name / slug(CHOSEN[1]) / "parameters.json").read_text())
+    section = params.section(project / "params.yaml", name, CHOSEN[1], {"seeds": 1})
+    assert written == section | {"collection": CHOSEN[1]}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: a module that a stage imports and dvc.yaml forgets would leave stale results standing."""
 
 import ast
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import nbformat
@@ -8,10 +9,12 @@ import pytest
 import yaml
 
 from stages import inputs
+from stages.engine import params
 from stages.engine.code import imported
 from stages.graphs.collection import COLLECTIONS, from_slug
-from stages.runner import parameters, params
+from stages.runner import parameters
 from stages.runner.parameters import read_defaults
+from tests.support import networks, trees
 
 PROJECT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
@@ -88,9 +91,22 @@ def test_params_hold_every_knob_and_fit_the_notebook(stage):
     for collection in COLLECTIONS if "foreach" in STAGES[stage] else [None]:
         given = {"collection": collection} if collection else {}
         values = parameters.of(notebook, stage, given, PROJECT)
+        knobs = values.pop("knobs", {})
+        values |= knobs
         section = params.section(PROJECT / "params.yaml", stage, collection)
         # What the pipeline's shape decides is no knob.
         assert set(values) - set(section) <= {"collection", "collections", "root", "skip_bad", "data", "reports"}
+
+
+@pytest.mark.parametrize(("stage", "settings"), [("gnn", networks.settings), ("gbdt", trees.settings)])
+def test_a_knob_is_declared_once(stage, settings):
+    """Its value and its reason in params.yaml, its type in `Settings`, and nothing else of it in either."""
+    declared = fields(settings())
+    assert [field.name for field in declared] == list(PARAMETERS[stage])
+    assert {field.default for field in declared} == {field.default_factory for field in declared} == {MISSING}
+    assert parameters.read_knobs(PROJECT, stage) == {field.name: field.type for field in declared}
+    assert list(read_defaults(read(stage), stage)) == ["collection", "knobs", "data"]
+    assert read_defaults(read(stage), stage)["knobs"].value == {}
 
 
 def test_every_collection_goes_through_every_stage():

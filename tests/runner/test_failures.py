@@ -44,7 +44,7 @@ def test_a_parameter_that_is_as_low_as_it_goes_is_not_to_be_lowered():
 
 
 def test_every_stage_of_the_pipeline_has_parameters_that_are_in_params_yaml():
-    from stages.runner import params
+    from stages.engine import params
     from stages.studies import times
 
     values = params.read("params.yaml")

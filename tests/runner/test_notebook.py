@@ -12,6 +12,7 @@ import yaml
 from stages import run
 from stages.engine import files
 from stages.runner import failures
+from tests.support import networks
 from tests.support.pipeline import dvc
 from tests.support.toy import PARAMS, refused, write_notebook
 
@@ -104,6 +105,16 @@ def test_dead_kernel_of_another_stages_parameters(project, capfd, monkeypatch):
     assert run.main(["toy", "steps=9"], project) == 1
     line = capfd.readouterr().err.splitlines()[-1]
     assert line.endswith("lower toy.steps, now 9, or plain.seeds, now 3, or plain.width, now 8, or plain.no")
+
+
+def test_dead_kernel_of_a_stage_with_knobs(project, capfd):
+    """A knob of the command line is one of the stage's own."""
+    (project / "params.yaml").write_text(PARAMS + yaml.safe_dump({"gnn": networks.DEFAULTS}))
+    cells = [("parameters", 'collection = "tile:xla"\nknobs: dict = {}'), ("code", "import os; os._exit(1)")]
+    write_notebook(project / "notebooks" / "gnn.ipynb", cells)
+    assert run.main(["gnn", "segment_nodes=7"], project) == 1
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.endswith("lower gnn.configurations, now 64, or gnn.segment_nodes, now 7")
 
 
 def test_the_line_is_there_where_the_partial_notebook_cannot_be_kept(project, capfd, monkeypatch):

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from stages.statistics.hardware import Hardware
+from stages.statistics import hardware
 from tests.support.statistics import CONVOLUTION, PARAMETER, columns, packed
 
 
-def test_kinds_of_a_small_graph_by_hand(chain):
-    found = columns(chain, hardware=Hardware(lanes=4, sublanes=2, cache_line=64, vector=32))
+def test_kinds_of_a_small_graph_by_hand(chain, monkeypatch):
+    monkeypatch.setattr(hardware, "LANES", 4)
+    monkeypatch.setattr(hardware, "SUBLANES", 2)
+    found = columns(chain)
     assert found["dot_output_minor_before_last"].tolist() == [0, 0, 0, 0, 0]
     assert found["dot_input_minor_before_last"].tolist() == [0, 0, 1, 0, 0]
     assert found["transpose_output_minor_before_last"].tolist() == [0, 1, 1, 0, 0]
@@ -22,7 +24,9 @@ def test_kinds_of_a_small_graph_by_hand(chain):
     fed, product = 4 * 8 * 4, 4 * 16 * 4
     assert found["ragged_vector_bytes"].tolist() == [fed, 2 * fed, 3 * fed, fed + product, 0]
     assert found["dot_padding_bytes"].tolist() == [0] * 5
-    wide = columns(chain, hardware=Hardware(lanes=32, sublanes=8))
+    monkeypatch.setattr(hardware, "LANES", 32)
+    monkeypatch.setattr(hardware, "SUBLANES", 8)
+    wide = columns(chain)
     # of the dot's [4,16], [4,8] and [8,16], each is padded to 8 by 32
     assert wide["dot_padding_bytes"].tolist() == [4 * (3 * 256 - 64 - 32 - 128)] * 4 + [0]
     assert wide["minor_below_lanes"].tolist() == [7, 7, 7, 7, 0]

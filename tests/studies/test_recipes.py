@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.engine import elapsed_times
+from stages.engine import elapsed_times, params
 from stages.engine.errors import InputError
 from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.settings import Settings
 from stages.graphs.collection import COLLECTIONS, slug
-from stages.runner import notebook, parameters, params
+from stages.runner import notebook, parameters
 from stages.scoring.metrics import kendall
 from stages.scoring.score import read_solution
 from stages.studies import recipe_table, recipes
@@ -40,10 +40,13 @@ def test_a_recipe_fits_the_stages(name, tmp_path):
     assert params.read(file) == {stage: values | given.get(stage, {}) for stage, values in default.items()}
     assert (params.read(file) == default) == (name == "ours")
     for collection in COLLECTIONS:
-        knobs = params.section(file, "gnn", collection)
-        assert knobs.pop("seeds") == TreeSettings(**params.section(file, "gbdt", collection)).seeds == 3
-        assert Settings(**knobs)
-    (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
+        network, trees = (
+            params.settings(kind, stage, collection, {}, file)
+            for stage, kind in (("gnn", Settings), ("gbdt", TreeSettings))
+        )
+        assert network.seeds == trees.seeds == 3
+    for folder in ("notebooks", "stages"):
+        (tmp_path / folder).symlink_to(PROJECT / folder)
     for stage in ("prune", "pad", "gnn", "gbdt"):
         for collection in COLLECTIONS:
             parameters.of(notebook.read(PROJECT, stage), stage, {"collection": collection}, tmp_path)
@@ -136,8 +139,9 @@ def everything(folder):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The tiny pipeline of one collection as a git clone with two recipes."""
+    """The tiny pipeline of one collection, its pages without pictures, as a git clone with two recipes."""
     folder = pipeline.copy(tmp_path_factory.mktemp("project"), [COLLECTION])
+    pipeline.leave_out_pictures(folder, "prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
     shutil.rmtree(folder / ".dvc")
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "recipes").mkdir()

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages import gnn
 from stages.gnn.batch import join
 from stages.gnn.network import build
 from stages.gnn.prepared_graph import prepare
+from stages.gnn.settings import Settings
 from stages.gnn.training import Training
 from stages.graphs import npz
 from stages.graphs.collection import SPLITS, folder
@@ -20,6 +22,53 @@ from tests.support.graphs import (
     model_graph,
     prepared,
 )
+
+#: The knobs that a test does not name: they stay, whatever params.yaml has.
+DEFAULTS = {
+    "seeds": 3,
+    "width": 64,
+    "layers": 2,
+    "graph": "pruned",
+    "direction": "both",
+    "messages": "sage",
+    "facts": True,
+    "overridden": False,
+    "copies": True,
+    "norm": "layer",
+    "channel_attention": False,
+    "cross_attention": True,
+    "readout": "sum",
+    "fusion": "late",
+    "loss": "hinge",
+    "margin": 1.0,
+    "pool": 1000,
+    "configurations": 64,
+    "sampling": "uniform",
+    "graphs": 1,
+    "epochs": 40,
+    "patience": 10,
+    "learning_rate": 0.001,
+    "weight_decay": 0.01,
+    "dropout": 0.3,
+    "average": 0.0,
+    "gst": "full",
+    "partition": "contiguous",
+    "segment_nodes": 128,
+    "segments": 1,
+    "keep": 0.5,
+    "finetune": 20,
+    "permutations": 1,
+}
+
+
+def settings(**changes):
+    return Settings(**DEFAULTS | changes)
+
+
+def run(*, collection, data, **changes):
+    """The stage with `DEFAULTS`, and `changes` over them."""
+    return gnn.run(collection=collection, knobs=DEFAULTS | changes, data=data)
+
 
 SEGMENTS = TINY | TINY_SEGMENTS | {"gst": "gst"}
 

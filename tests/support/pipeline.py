@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 import yaml
 
 from stages.graphs.collection import slug
@@ -65,6 +66,15 @@ def change(folder, section, **values):
     given = yaml.safe_load((folder / "params.yaml").read_text())
     given[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+
+
+def leave_out_pictures(folder, *stages):
+    """Cuts these stages' notebooks off after their work: what a page shows of it takes longer."""
+    for path in (folder / "notebooks" / f"{stage}.ipynb" for stage in stages):
+        notebook = nbformat.read(path, as_version=4)
+        working = next(place for place, cell in enumerate(notebook.cells) if re.search(r"= \w+\.run\(", cell.source))
+        del notebook.cells[working + 1 :]
+        nbformat.write(notebook, path)
 
 
 def check_page(page, folder):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from stages import gbdt
 from stages.gbdt.feature_table import FeatureTable
-from stages.gbdt.settings import Settings
+from stages.gbdt.settings import OBJECTIVES, Settings
 from stages.prune import stage as prune
 from stages.scoring import scores
 from tests.support.samples import write_root
@@ -27,7 +28,35 @@ def learnable(seed, rows=30, id="bert_0"):
     return table(values, 100 * values[:, 0] + rng.integers(0, 30, rows), id)
 
 
-KNOBS = Settings(seeds=1, trees=30, min_leaf=3, learning_rate=0.3, feature_fraction=1.0, pairs=100, patience=5)
+#: The knobs that a test does not name: they stay, whatever params.yaml has.
+DEFAULTS = {
+    "seeds": 3,
+    "folds": 5,
+    "objectives": list(OBJECTIVES),
+    "searched": False,
+    "trees": 300,
+    "leaves": 18,
+    "learning_rate": 0.1,
+    "min_leaf": 50,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.8,
+    "patience": 25,
+    "configurations": 1000,
+    "pairs": 150,
+    "opponents": 40,
+}
+
+
+def settings(**changes):
+    return Settings(**DEFAULTS | changes)
+
+
+def run(*, collection, data, **changes):
+    """The stage with `DEFAULTS`, and `changes` over them."""
+    return gbdt.run(collection=collection, knobs=DEFAULTS | changes, data=data)
+
+
+KNOBS = settings(seeds=1, trees=30, min_leaf=3, learning_rate=0.3, feature_fraction=1.0, pairs=100, patience=5)
 
 
 LAYOUT, TILE = "layout:xla:random", "tile:xla"

@@ -14,9 +14,8 @@ from pathlib import Path
 from stages.collect.cpu.jobs import SEARCHES, Job, perform, records_of
 from stages.collect.cpu.kernels.registry import kernels
 from stages.collect.cpu.programs.registry import programs
-from stages.engine import engine
+from stages.engine import engine, params
 from stages.engine.errors import InputError
-from stages.runner import params
 
 
 def planned(options: argparse.Namespace) -> list[Job]:

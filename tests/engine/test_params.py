@@ -1,7 +1,7 @@
 import pytest
 
+from stages.engine import params
 from stages.engine.errors import InputError
-from stages.runner import params
 
 TEXT = """\
 data:

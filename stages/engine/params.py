@@ -1,9 +1,15 @@
-"""Strict reading of params.yaml: one section a stage, and values that may differ between collections."""
+"""Strict reading of params.yaml: one section a stage, and values that may differ between collections.
+
+The sections of gnn and gbdt are the one place that has the values of these stages' knobs; the dataclass `Settings` of
+each stage has their names and types.
+"""
 
 import copy
 import functools
 import re
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,6 +21,7 @@ from stages.engine.errors import InputError
 _BOOLEAN, _INTEGER, _FLOAT, _STRING = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "str"))
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _DECIMAL_INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)")
+Knobs = typing.TypeVar("Knobs")
 _READ_ALIKE = (_STRING, _BOOLEAN, _INTEGER, _FLOAT, "tag:yaml.org,2002:null")
 
 
@@ -43,6 +50,51 @@ def section(
         if key not in overrides
     }
     return resolved | overrides
+
+
+def settings(
+    kind: type[Knobs],
+    stage: str,
+    collection: str | None,
+    changes: Mapping[str, object],
+    path: str | Path = "params.yaml",
+) -> Knobs:
+    """A stage's knobs for one collection: those of its section, `changes` over them.
+
+    Where `changes` has all of them, the file is not read.
+
+    Args:
+        kind: the stage's dataclass `Settings`, whose fields are the names of the section.
+        stage: also the section's name.
+        collection: official name.
+        changes: name -> value, of knobs that are not to be as in the file.
+        path: the file.
+
+    Raises:
+        InputError: as `section`; an unknown name, or one that the section lacks; whatever `kind` refuses.
+    """
+    names = [field.name for field in fields(kind)]
+    check_names(changes, names, f"{stage}.run", f"its knobs are {', '.join(names)}")
+    values = dict(changes)
+    if values.keys() != set(names):
+        values = section(path, stage, collection, changes)
+        check_names(values, names, f"{path}, {stage}", f"its knobs are {', '.join(names)}")
+        check_whole(values, names, f"{path}, {stage}")
+    return kind(**values)
+
+
+def check_names(given: Iterable[str], known: Iterable[str], where: str, advice: str) -> None:
+    """Raises InputError for the first name that is not known."""
+    for name in given:
+        if name not in known:
+            raise InputError(f"{where}: unknown parameter '{name}'; {advice}")
+
+
+def check_whole(given: Iterable[str], wanted: Iterable[str], where: str) -> None:
+    """Raises InputError for the first name that is wanted and not given: a knob has no other value than its line's."""
+    for name in wanted:
+        if name not in given:
+            raise InputError(f"{where}: lacks '{name}'; write a line for it, or bring the file back from git")
 
 
 def sections(path: str | Path) -> list[str]:
