@@ -36,7 +36,7 @@ def reports(reproduced, tmp_path_factory):
     folder = pipeline.again(reproduced, tmp_path_factory.mktemp("pages") / "project")
     for name in ("programs.csv", "dropped.csv"):
         shutil.copy(PROJECT / "data" / "sample" / name, tmp_path_factory.getbasetemp() / name)
-    shutil.copy(PROJECT / "notebooks" / "collect.ipynb", folder / "notebooks")
+    pipeline.add_page_collect(folder)
     for name in TABLES:
         shutil.copy(PROJECT / "reports" / name, folder / "reports")
     given = {name: str(tmp_path_factory.getbasetemp() / f"{name}.csv") for name in ("programs", "dropped")}

@@ -68,6 +68,13 @@ def change(folder, section, **values):
     (folder / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
 
 
+def add_page_collect(folder):
+    """Gives a copy the page `collect` and its code, which no stage depends on."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "stages" / "collect", folder / "stages" / "collect", ignore=ignored)
+    shutil.copy(PROJECT / "notebooks" / "collect.ipynb", folder / "notebooks")
+
+
 def leave_out_pictures(folder, *stages):
     """Cuts these stages' notebooks off after their work: what a page shows of it takes longer."""
     for path in (folder / "notebooks" / f"{stage}.ipynb" for stage in stages):
