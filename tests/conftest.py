@@ -8,52 +8,45 @@ import os
 #: variables when they are loaded, the processes that tests start inherit them.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-from concurrent.futures import ThreadPoolExecutor
+import fcntl
+import shutil
 
 import pytest
 
 from tests.support import pipeline
 
-#: files whose tests look at the pipeline's run, or most of them; one worker has them all
-PIPELINE = (
-    "tests/benchmarks/test_faults.py",
-    "tests/engine/test_ray_cluster.py",
-    "tests/notebooks/test_by_hand.py",
-    "tests/notebooks/test_pages.py",
+#: The files whose tests take longest, so that the workers end at about the same time; first the one whose worker makes
+#: `reproduced` while another is at work on the second, which does without.
+LONGEST = (
     "tests/pipeline/test_pipeline.py",
-    "tests/pipeline/test_remote.py",
+    "tests/studies/test_recipes.py",
+    "tests/engine/test_ray_cluster.py",
+    "tests/benchmarks/test_faults.py",
+    "tests/notebooks/test_by_hand.py",
+    "tests/engine/test_lifetime.py",
 )
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the pipeline's tests first, because together they are the longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(PIPELINE))
+    """Puts the longest files first. The order within a file stays."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Gives a file to one worker, for its fixtures' sake, and all files of the pipeline's run to one.
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory):
+    """(folder, what the console showed) of a run of the tiny pipeline from nothing.
 
-    pytest-xdist's own `loadgroup` does not see its marks under pytest 9.2, which keeps a test's id elsewhere.
+    It is made once, by the worker that is the first to ask for it. The others wait for it, so no test writes there:
+    `pipeline.again` gives a copy.
     """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            return "pipeline" if nodeid.startswith(PIPELINE) else nodeid.partition("::")[0]
-
-    return Scheduling(config, log)
-
-
-@pytest.fixture(scope="session")
-def copies(tmp_path_factory):
-    """[(folder, what the console showed)] of two runs from nothing, made side by side to save time."""
-    folders = [pipeline.copy(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
-    with ThreadPoolExecutor(2) as pool:
-        shown = list(pool.map(lambda folder: pipeline.dvc(folder, "repro"), folders))
-    return list(zip(folders, shown, strict=True))
-
-
-@pytest.fixture(scope="session")
-def reproduced(copies):
-    return copies[0]
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # which all workers share
+    folder, console = place / "reproduced", place / "reproduced.txt"
+    with open(place / "reproduced.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not console.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            console.write_text(pipeline.dvc_alone(pipeline.copy(folder), "repro"))
+    return folder, console.read_text()

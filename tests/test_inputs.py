@@ -29,25 +29,26 @@ def shown(stage):
     return {"cmd": listed, "params": STAGES[stage]["params"], "deps": [links], "outs": [f"data/{stage}"]}
 
 
-@pytest.fixture
-def project(tmp_path):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
     """A project of one collection, whose stages after the first do nothing."""
+    folder = tmp_path_factory.mktemp("template")
     for stage in ("stages", "notebooks"):
-        (tmp_path / stage).symlink_to(pipeline.PROJECT / stage)
-    samples.write_root(tmp_path / "data" / "sample", {"train": 1, "valid": 1, "test": 1})
+        (folder / stage).symlink_to(pipeline.PROJECT / stage)
+    samples.write_root(folder / "data" / "sample", {"train": 1, "valid": 1, "test": 1})
     stages = {"inputs": STAGES["inputs"], **{stage: shown(stage) for stage in inputs.NAMED}}
     stages["inputs"] = {key: value for key, value in stages["inputs"].items() if key != "deps"}
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    (tmp_path / "params.yaml").write_text((pipeline.PROJECT / "params.yaml").read_text())
-    change(tmp_path, "data", collections=pipeline.chosen([LAYOUT]))
-    pipeline.dvc(tmp_path, "init", "--no-scm", "--quiet")
-    return tmp_path
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (folder / "params.yaml").write_text((pipeline.PROJECT / "params.yaml").read_text())
+    pipeline.change(folder, "data", collections=pipeline.chosen([LAYOUT]))
+    pipeline.dvc(folder, "init", "--no-scm", "--quiet")
+    return folder
 
 
-def change(folder, section, **values):
-    given = yaml.safe_load((folder / "params.yaml").read_text())
-    given[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+@pytest.fixture
+def project(template, tmp_path):
+    """A copy of the template."""
+    return shutil.copytree(template, tmp_path, symlinks=True, dirs_exist_ok=True)
 
 
 def ran(folder):
@@ -63,13 +64,13 @@ def test_a_file_that_a_parameter_names_counts_by_its_content(project, tmp_path_f
     outside.write_text("ID,Runtimes\na,1;2\n")
     assert ran(project) == ["inputs", "blend", "leaderboard"]
     assert "layout:xla:random:test_0" in (project / "data/leaderboard/shown").read_text()
-    change(project, "leaderboard", solution=str(outside))
+    pipeline.change(project, "leaderboard", solution=str(outside))
     assert ran(project) == ["inputs", "leaderboard"]
     assert "a,1;2" in (project / "data/leaderboard/shown").read_text()
     outside.write_text("ID,Runtimes\na,2;1\n")  # as many bytes
     assert ran(project) == ["inputs", "leaderboard"]
     assert "a,2;1" in (project / "data/leaderboard/shown").read_text()
-    change(project, "leaderboard", solution=None)
+    pipeline.change(project, "leaderboard", solution=None)
     assert ran(project) == ["inputs", "leaderboard"]
     assert "a,2;1" not in (project / "data/leaderboard/shown").read_text()
     assert outside.read_text() == "ID,Runtimes\na,2;1\n"  # a link goes, its file stays
@@ -80,7 +81,7 @@ def test_a_folder_that_a_parameter_names_counts_by_the_content_of_its_files(proj
     folder.mkdir()
     for name in ("xla_random", "nlp_random"):
         (folder / f"{name}.json").write_text('{"valid_0": [0, 1]}')
-    change(project, "blend", eval_indices="official")
+    pipeline.change(project, "blend", eval_indices="official")
     assert ran(project) == ["inputs", "blend", "leaderboard"]
     (folder / "nlp_random.json").write_text("{}")  # of a collection that is left out
     assert ran(project) == []
@@ -105,8 +106,8 @@ def test_a_table_that_comes_to_lie_beside_the_root_is_seen(project):
 
 def test_tables_follow_the_root_unless_they_are_named(project):
     samples.write_root(project / "data" / "second", {"train": 1, "valid": 1, "test": 1})
-    change(project, "data", root=str(project / "data/second/npz_all"))
-    change(project, "leaderboard", programs="data/sample/programs.csv")
+    pipeline.change(project, "data", root=str(project / "data/second/npz_all"))
+    pipeline.change(project, "leaderboard", programs="data/sample/programs.csv")
     inputs.write(project)
     place = project / "data/inputs/leaderboard"
     assert (place / "solution.csv").resolve() == (project / "data/second/solution.csv").resolve()
@@ -156,7 +157,7 @@ def test_a_project_that_is_moved_keeps_its_links(project, tmp_path_factory):
     ],
 )
 def test_faults_are_one_line_before_anything_is_written(project, capsys, section, values, line):
-    change(project, section, **values)
+    pipeline.change(project, section, **values)
     assert inputs.main(project) == 1
     shown = capsys.readouterr().err
     assert shown.startswith(line) and shown.count("\n") == 1

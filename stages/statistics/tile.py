@@ -112,9 +112,10 @@ class _Result:
 def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple[list[str], np.ndarray]:
     """Statistics of configurations of a packed tile graph.
 
-    The result is the largest of the kernel's root tensors. On a TPU the bounds count vector registers and not elements;
-    the columns that compare them with the result's dimensions then measure something else, the same for all tiles of a
-    kernel.
+    TpuGraphs: output bounds follow the physical layout, major dimension first, and count registers of 8 x 128
+    elements along the two minor ones. data/sample-cpu: they follow the dimensions and count elements. `_windowed`
+    tells which. All columns but the raw bounds and their volumes are of elements.
+    Source: the bounds of the windows that libtpu writes to `window_config`.
     Idea: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
 
     Args:
@@ -129,31 +130,68 @@ def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple
     values = {f"{name}_bound_{axis}": bounds[name][:, axis] for name in GROUPS for axis in range(MAX_RANK)}
     for name, bound in bounds.items():
         values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
-    result = _result(graph)
-    tile = _tile(bounds["output"], result)
+    result, in_registers = _windowed(graph)
+    tile = _tile(bounds["output"], result, in_registers)
     values |= _cover(tile, result) | _minor_rows(tile, result) | _traffic(graph, tile, result)
     values |= {name: np.full(len(tile), value) for name, value in _kernel_values(graph, result).items()}
     return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
 
 
-def _result(graph: PackedGraph) -> _Result:
-    """The largest root tensor; the last node's where none is marked."""
-    roots = np.flatnonzero(graph.node_feat[:, ROOT] > 0)
-    node = graph.nodes - 1
-    if len(roots):
-        node = roots[np.argmax(elements(dimensions(graph.node_feat[roots])))]
+def _windowed(graph: PackedGraph) -> tuple[_Result, bool]:
+    """The tensor that output bounds cut, and whether they count registers in the order of its layout.
+
+    They do if a tensor has as many dimensions as there are bounds, and no configuration's bound is larger than its
+    dimension in registers: the largest such root, else the largest such tensor, as where a fusion ends in a reduction.
+    Otherwise they count elements of the largest root.
+    """
+    largest = np.asarray(graph.config_feat)[:, GROUPS["output"] :][:, :MAX_RANK].max(axis=0, initial=0)
+    rank = int(np.flatnonzero(largest > 0).max(initial=-1)) + 1
+    is_root = graph.node_feat[:, ROOT] > 0
+    dims = dimensions(graph.node_feat)
+    candidates = np.flatnonzero((dims > 0).sum(axis=1) == rank) if rank else []
+    for node in sorted(candidates, key=lambda node: (not is_root[node], -elements(dims[node : node + 1])[0], node)):
+        tensor = _tensor(graph, node)
+        if (largest[:rank] <= np.ceil(tensor.dims[tensor.order[::-1]] / _register(tensor)[tensor.order[::-1]])).all():
+            return tensor, True
+    roots = np.flatnonzero(is_root)
+    return _tensor(graph, roots[np.argmax(elements(dims[roots]))] if len(roots) else graph.nodes - 1), False
+
+
+def _tensor(graph: PackedGraph, node: int) -> _Result:
+    """The tensor of a node, row-major where the file gives no layout."""
     features = graph.node_feat[node]
     dims = dimensions(features[None])[0]
     rank = int((dims > 0).sum())
     order = [int(axis) for axis in features[LAYOUT][:rank]]
-    if sorted(order) != list(range(rank)):  # the file gives none
+    if sorted(order) != list(range(rank)):
         order = list(range(rank - 1, -1, -1))
     return _Result(dims, order, int(element_bytes(features[None])[0]))
 
 
-def _tile(bounds: np.ndarray, result: _Result) -> np.ndarray:
-    """Sizes (c, 6) of the output tiles: a bound of 0 is the whole dimension."""
-    return np.where(bounds > 0, bounds, np.maximum(result.dims, 1))
+def _register(tensor: _Result) -> np.ndarray:
+    """(6,) elements of a register along each dimension: lanes along the minor one, sublanes along the next."""
+    size = np.ones(MAX_RANK)
+    if tensor.rank == 1:  # a vector fills whole registers
+        size[tensor.order[0]] = hardware.LANES * hardware.SUBLANES
+    for axis, count in zip(tensor.order if tensor.rank > 1 else (), (hardware.LANES, hardware.SUBLANES), strict=False):
+        size[axis] = count
+    return size
+
+
+def _tile(bounds: np.ndarray, result: _Result, in_registers: bool) -> np.ndarray:
+    """Elements (c, 6) of the output tiles along the dimensions of the result.
+
+    Args:
+        bounds: (c, 6) of a configuration; a bound of 0 is the whole dimension.
+        result: the tensor that they cut.
+        in_registers: whether they count registers in the order of its layout, major first; else they count elements.
+    """
+    whole = np.maximum(result.dims, 1)
+    if not in_registers:
+        return np.where(bounds > 0, bounds, whole)
+    logical = np.zeros(bounds.shape)
+    logical[:, result.order[::-1]] = bounds[:, : result.rank]
+    return np.where(logical > 0, np.minimum(logical * _register(result), whole), whole)
 
 
 def _cover(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:

@@ -56,13 +56,25 @@ def project(tmp_path, monkeypatch):
     forget()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of that kind with what the pipeline makes there of one collection; nobody writes there."""
+    folder = tmp_path_factory.mktemp("made")
+    samples.write_root(folder / "sample")
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        prune.run(collection=LAYOUT, root="sample/npz_all")
+        pad.run(collection=LAYOUT)
+        for stage in (gnn, gbdt):
+            stage.run(collection=LAYOUT, knobs={})
+    return folder
+
+
 @pytest.fixture
-def piped(project):
+def piped(project, made):
     """What the pipeline makes there of one collection."""
-    prune.run(collection=LAYOUT, root="sample/npz_all")
-    pad.run(collection=LAYOUT)
-    for stage in (gnn, gbdt):
-        stage.run(collection=LAYOUT, knobs={})
+    shutil.copytree(made, project, dirs_exist_ok=True)
     return project
 
 

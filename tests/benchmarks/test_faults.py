@@ -13,14 +13,18 @@ from benchmarks.faults.__main__ import missing
 from benchmarks.faults.judging import good, judged
 from benchmarks.faults.plan import FUNCTIONS, planned
 from benchmarks.namespaces import Cluster, Missing
+from tests.support import pipeline
 
 GBDT = "gbdt@layout-xla-random"
+PAD = "pad@layout-xla-random"  # the quickest, for what all stages share
 
 
 @pytest.fixture(scope="module")
 def project(reproduced, tmp_path_factory):
-    """A copy of the finished pipeline, and what the run made."""
+    """A copy of the finished pipeline, its last page without pictures, and what the run made."""
     folder = shutil.copytree(reproduced[0], tmp_path_factory.mktemp("faults") / "source")
+    pipeline.leave_out_pictures(folder, "leaderboard")
+    pipeline.dvc(folder, "repro")
     return folder, runs.state(folder)
 
 
@@ -51,7 +55,7 @@ def test_a_killed_kernel(project, folder):
 
 def test_an_interrupt(project, folder):
     source, reference = project
-    row = disturbances.at_work(folder, source, "blend", reference, kill=False)
+    row = disturbances.at_work(folder, source, PAD, reference, kill=False)
     assert good(row) and row["message"] == "interrupted"
 
 
@@ -68,7 +72,7 @@ def test_a_killed_run(project, folder):
 
 def test_a_folder_mounted_read_only(project, folder):
     source, reference = project
-    row = where_possible(disturbances.unwritable, folder, source, "blend", "reports", reference)
+    row = where_possible(disturbances.unwritable, folder, source, PAD, "reports", reference)
     assert good(row)
     assert row["message"] == (
         "reports: cannot be written to (Read-only file system); give the right to, or make room, and run again"
@@ -77,7 +81,7 @@ def test_a_folder_mounted_read_only(project, folder):
 
 def test_a_full_disk(project, folder):
     source, reference = project
-    row = where_possible(disturbances.full, folder, source, "blend", reference, room=0.4)
+    row = where_possible(disturbances.full, folder, source, PAD, reference, room=0.4)
     assert good(row) and ("disk is full" in row["message"] or "No space left" in row["message"])
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from stages import gbdt, gnn
@@ -17,7 +19,8 @@ def scored(data, content):
 
 
 @pytest.mark.parametrize("stage", [gnn, gbdt], ids=["gnn", "gbdt"])
-def test_a_stage_says_how_long_its_training_took(tmp_path, stage):
+def test_a_stage_says_how_long_its_training_took(tmp_path, monkeypatch, stage):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # all in this process
     write_data(
         tmp_path, LAYOUT, {split: [sample(LAYOUT, seed) for seed in (0, 1)] for split in ("train", "valid", "test")}
     )

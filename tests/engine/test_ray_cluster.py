@@ -18,7 +18,8 @@ from stages.engine.errors import InputError
 from tests.support import pipeline
 from tests.support.tasks import Large, broken, inside, killed, marked, measured, refused, slow, square
 
-RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster")
+INSTALLED = importlib.util.find_spec("ray") is not None
+RAY = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: make cluster")
 LOWER = "gnn.configurations"
 
 
@@ -158,13 +159,28 @@ def test_what_stands_for_a_lost_task_and_fresh_processes(ray, monkeypatch):
     assert len(set(processes)) == 3
 
 
-def test_the_pipeline_on_a_cluster_has_the_same_bytes(ray, reproduced, tmp_path):
-    """All outputs are in dvc.lock by their hashes, reports too; the engine is in none of them."""
-    folder = pipeline.copy(tmp_path)
-    given = yaml.safe_load((folder / "params.yaml").read_text())
-    given["engine"] |= {"kind": "ray", "address": ray.address}
-    (folder / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
-    shown = pipeline.dvc(folder, "repro")
+@pytest.fixture(scope="module")
+def other(request, tmp_path_factory):
+    """(folder, what the console showed) of a second run from nothing: on the cluster, where Ray is there."""
+    folder = pipeline.copy(tmp_path_factory.mktemp("other") / "project")
+    if INSTALLED:
+        pipeline.change(folder, "engine", kind="ray", address=request.getfixturevalue("ray").address)
+    return folder, pipeline.dvc_alone(folder, "repro")
+
+
+def test_the_pipeline_in_another_folder_has_the_same_bytes(other, reproduced):
+    """All outputs are in dvc.lock by their hashes: an equal lock is equal bytes of everything, reports too."""
+    (folder, _), (first, _) = other, reproduced
+    assert (folder / "dvc.lock").read_text() == (first / "dvc.lock").read_text()
+    for name in ("data/leaderboard/submission.csv", "reports/metrics.json"):
+        assert (folder / name).read_bytes() == (first / name).read_bytes()
+
+
+@RAY
+def test_the_pipeline_on_a_cluster_has_the_same_bytes(other, reproduced):
+    """The engine is in no output."""
+    folder, shown = other
+    assert yaml.safe_load((folder / "params.yaml").read_text())["engine"]["kind"] == "ray"
     assert "Running stage 'gnn@layout-xla-random'" in shown
     assert (folder / "dvc.lock").read_text() == (reproduced[0] / "dvc.lock").read_text()
 

@@ -1,7 +1,7 @@
 """Training over several processes beside training in one: the same weights but for rounding."""
 
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +24,8 @@ VARIANTS = {
     "gst+efd, average": (LAYOUT, TINY_SEGMENTS | {"gst": "gst+efd", "graphs": 4, "average": 0.9}),
     "tile": (TILE, {"graphs": 3}),
 }
+LEFT = "gst+efd, average"  # the variant of the training that a team leaves in its middle
+STOPPED = "stopped"
 
 
 def settings(name):
@@ -50,19 +52,35 @@ def trained(name, folder):
     save_file(weights | curve | rows, folder / f"{rank}.safetensors")
 
 
-def member(rank, name, folder):
+@contextmanager
+def connected(rank, folder):
+    """This process as one of a team, which meets in the folder."""
     known = {"init_method": f"file://{folder}/meeting", "rank": rank, "world_size": PROCESSES}
     distributed.init_process_group("gloo", timeout=timedelta(seconds=120), **known)
-    trained(name, Path(folder))
+    yield
     distributed.destroy_process_group()
 
 
+def member(rank, folders):
+    """All trainings of a process of the team, one after the other: to start it takes longer than they do."""
+    for name, folder in folders.items():
+        with connected(rank, folder):
+            stopped(rank, folder) if name == STOPPED else trained(name, folder)
+
+
+@pytest.fixture(scope="module")
+def teams(tmp_path_factory):
+    """The folder of each training that a team of processes has made, and of the one that it left in its middle."""
+    folders = {name: tmp_path_factory.mktemp("team") for name in (*VARIANTS, STOPPED)}
+    multiprocessing.spawn(member, (folders,), PROCESSES)
+    return folders
+
+
 @pytest.fixture(scope="module", params=VARIANTS)
-def both(request, tmp_path_factory):
+def both(request, teams, tmp_path_factory):
     """How a training in one process ended, and how each process of a team's did."""
-    alone, team = (tmp_path_factory.mktemp(name) for name in ("alone", "team"))
+    alone, team = tmp_path_factory.mktemp("alone"), teams[request.param]
     trained(request.param, alone)
-    multiprocessing.spawn(member, (request.param, str(team)), PROCESSES)
     ends = [load_file(path) for path in (alone / "0.safetensors", *sorted(team.glob("*.safetensors")))]
     return request.param, team, ends
 
@@ -96,15 +114,13 @@ def test_one_process_goes_on_from_a_teams_checkpoint(both, tmp_path):
     assert all(again[name].tobytes() == first[name].tobytes() for name in set(first) - {"rows"})
 
 
-def stopped(rank, name, folder):
+def stopped(rank, folder):
     """A team that is asked to leave at its second step: by one of its members, not the one that leads."""
-    known = {"init_method": f"file://{folder}/meeting", "rank": rank, "world_size": PROCESSES}
-    distributed.init_process_group("gloo", timeout=timedelta(seconds=120), **known)
-    collection, chosen = settings(name)
+    collection, chosen = settings(LEFT)
     graphs = [sample(collection, seed, nodes=9 + seed, configurations=6 + seed) for seed in range(5)]
     with deterministic(1):
         run = fresh(prepared(graphs, chosen), chosen, collection)
-        checkpoint, steps = Checkpoint(Path(folder, "checkpoint"), "identity"), []
+        checkpoint, steps = Checkpoint(folder / "checkpoint", "identity"), []
 
         def after_step():
             steps.append(1)
@@ -115,20 +131,18 @@ def stopped(rank, name, folder):
         with pytest.raises(SystemExit):
             run.run(after_step)
         assert len(steps) == 2
-    distributed.destroy_process_group()
 
 
-def test_one_process_goes_on_from_the_middle_of_a_teams_training(tmp_path):
+def test_one_process_goes_on_from_the_middle_of_a_teams_training(teams):
     """The table of embeddings is whole in the checkpoint, whoever kept which part of it."""
-    collection, chosen = settings("gst+efd, average")
-    multiprocessing.spawn(stopped, ("gst+efd, average", str(tmp_path)), PROCESSES)
+    collection, chosen = settings(LEFT)
     graphs = [sample(collection, seed, nodes=9 + seed, configurations=6 + seed) for seed in range(5)]
     ends = []
     for restored in (True, False):
         with deterministic(1):
             run = fresh(prepared(graphs, chosen), chosen, collection)
             if restored:
-                assert Checkpoint(tmp_path / "checkpoint", "identity").restore(run)
+                assert Checkpoint(teams[STOPPED] / "checkpoint", "identity").restore(run)
                 assert (run.progress.epoch, run.progress.step) == (3, 0)
             run.run()
             ends.append({name: value.clone() for name, value in run.network.state_dict().items()})

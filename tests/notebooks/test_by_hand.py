@@ -17,6 +17,7 @@ from stages.engine import params
 from stages.graphs.collection import SPLITS, folder, slug
 from stages.runner.notebook import names
 from stages.runner.parameters import read_defaults
+from tests.support import pipeline
 from tests.support.pipeline import CHOSEN, PROJECT, TABLES, TINY
 
 NAMES = names(PROJECT)
@@ -31,6 +32,7 @@ def project(reproduced, tmp_path_factory):
     copied = tmp_path_factory.mktemp("by-hand") / "project"
     shutil.copytree(made, copied, ignore=shutil.ignore_patterns(".dvc", "__pycache__", "notebooks"))
     shutil.copytree(PROJECT / "notebooks", copied / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    pipeline.add_page_collect(copied)
     for name in TABLES:
         shutil.copy(PROJECT / "reports" / name, copied / "reports")
     (copied / "data" / "sample" / "dropped.csv").write_text("collection,id,reason\ntile:xla,lost,noisy: 0.3\n")

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from stages.runner import stage
-from tests.support import browser
+from tests.support import browser, pipeline
 from tests.support.pipeline import CHOSEN, PROJECT, TABLES
 
 pytestmark = pytest.mark.skipif(browser.NAME is None, reason="there is no Chromium; .ci/run installs Debian's")
@@ -33,10 +33,10 @@ def tab():
 @pytest.fixture(scope="session")
 def reports(reproduced, tmp_path_factory):
     """Every page: the tiny pipeline's, those beside it, and none from elsewhere."""
-    folder, _ = reproduced
+    folder = pipeline.again(reproduced, tmp_path_factory.mktemp("pages") / "project")
     for name in ("programs.csv", "dropped.csv"):
         shutil.copy(PROJECT / "data" / "sample" / name, tmp_path_factory.getbasetemp() / name)
-    shutil.copy(PROJECT / "notebooks" / "collect.ipynb", folder / "notebooks")
+    pipeline.add_page_collect(folder)
     for name in TABLES:
         shutil.copy(PROJECT / "reports" / name, folder / "reports")
     given = {name: str(tmp_path_factory.getbasetemp() / f"{name}.csv") for name in ("programs", "dropped")}
@@ -51,6 +51,8 @@ def pages(folder: Path) -> list[Path]:
 
 def test_a_page_for_every_stage_and_collection(reports):
     assert len(pages(reports)) == 5 * len(CHOSEN) + 2 + len(BESIDE)
+    for page in pages(reports):
+        pipeline.check_page(page, reports.parent)
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stages.statistics import hardware
-from tests.support.statistics import DOT, MULTIPLY, PARAMETER, columns, packed, tile_graph
+from stages.statistics.tile import tile_statistics
+from tests.support.statistics import DOT, MULTIPLY, PARAMETER, columns, packed, tile_graph, tiled
 
 
 def test_tiles_of_a_small_kernel_by_hand():
@@ -52,3 +53,46 @@ def test_registers_measure_tiles_too(monkeypatch):
     monkeypatch.setattr(hardware, "VECTOR", 16)
     assert columns(graph)["minor_lanes"] == pytest.approx([1, 6 / 8])
     assert columns(graph)["minor_vector_rest"].tolist() == [0, 2]
+
+
+def test_bounds_of_a_tpu_count_registers_in_the_order_of_the_layout():
+    """f32[1280, 320]{0,1}: 320 rows of 1,280 in memory, 40 by 10 registers, cut into tiles of 20 by 5."""
+    graph = tile_graph([(20, 5), (40, 10)], order=(0, 1), dims=(1280, 320))
+    tiles = columns(graph)
+    assert tiles["output_bound_0"].tolist() == [20, 40]
+    assert tiles["minor_bound"].tolist() == [5 * 128, 1280] and tiles["second_bound"].tolist() == [20 * 8, 320]
+    assert tiles["tiles_0"].tolist() == [2, 1] and tiles["tiles_1"].tolist() == [2, 1]
+    assert tiles["tiles"] == pytest.approx(np.log([4, 1]))
+    assert tiles["tile_share"] == pytest.approx(np.log([1 / 4, 1]))
+    assert tiles["waste"].tolist() == [0, 0]
+
+
+def test_a_register_that_a_tensor_does_not_fill_is_cut_at_its_end():
+    tiles = columns(tile_graph([(1, 1)], order=(1, 0), dims=(6, 100)))
+    assert tiles["tile_bytes"] == pytest.approx(np.log1p(4 * 600))
+    assert tiles["uncut"].tolist() == [2]
+
+
+def test_a_vector_counts_whole_registers():
+    tiles = columns(tile_graph([(2,), (5,)], order=(0,), dims=(5000,)))
+    assert tiles["minor_bound"].tolist() == [2048, 5000]
+
+
+def test_one_bound_beyond_the_registers_says_that_all_count_elements():
+    """Also for the rows that are asked for alone."""
+    graph = tile_graph([(20, 5), (41, 10)], order=(1, 0), dims=(320, 1280))
+    assert columns(graph)["minor_bound"].tolist() == [5, 10]
+    names, values = tile_statistics(graph, np.array([0]))
+    assert values[0, names.index("minor_bound")] == 5
+
+
+def test_bounds_of_a_reduction_cut_the_tensor_that_is_reduced():
+    """A kernel of real TpuGraphs: its roots are vectors, its four bounds those of the fused tensor."""
+    nodes = [(PARAMETER, (19, 19, 2304), ()), (MULTIPLY, (19, 19, 2304), ()), (DOT, (2304,), ())]
+    bounds = np.zeros((2, 24), np.float32)
+    bounds[:, 8:11] = [(19, 3, 18), (1, 1, 6)]
+    graph = tiled(nodes, bounds, root=2)
+    tiles = columns(graph)
+    assert tiles["result_rank"].tolist() == [3, 3]
+    assert tiles["tiles_0"].tolist() == [1, 19] and tiles["tiles_1"].tolist() == [1, 3]
+    assert tiles["minor_bound"].tolist() == [2304, 768]

@@ -139,8 +139,9 @@ def everything(folder):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The tiny pipeline of one collection as a git clone with two recipes."""
+    """The tiny pipeline of one collection, its pages without pictures, as a git clone with two recipes."""
     folder = pipeline.copy(tmp_path_factory.mktemp("project"), [COLLECTION])
+    pipeline.leave_out_pictures(folder, "prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
     shutil.rmtree(folder / ".dvc")
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "recipes").mkdir()

@@ -60,10 +60,16 @@ def columns(graph, **options):
 def tile_graph(bounds, dims=(6, 10), order=(1, 0)):
     config_feat = np.zeros((len(bounds), 24), np.float32)
     config_feat[:, 8 : 8 + len(dims)] = bounds
-    graph = packed([(PARAMETER, dims, ()), (MULTIPLY, dims, ())], [1], [[0, -1]], [], [(((1, 0),),)] * len(bounds))
-    graph.node_feat[1, 0] = 1
+    graph = tiled([(PARAMETER, dims, ()), (MULTIPLY, dims, ())], config_feat, root=1)
     graph.node_feat[1, 134 : 134 + len(order)] = order
+    return graph
+
+
+def tiled(nodes, config_feat, root):
+    """A kernel of nodes as of `packed`, with (c, 24) columns of tiles."""
+    graph = packed(nodes, [1], [[0, -1]], [], [(((1, 0),),)] * len(config_feat))
+    graph.node_feat[root, 0] = 1
     layout = dict.fromkeys(("config_nodes", "codes", "triples", "contracted", "config_operands", "node_split"))
     return dataclasses.replace(
-        graph, collection="tile:xla", config_feat=config_feat, normalizer=np.ones(len(bounds), np.int64), **layout
+        graph, collection="tile:xla", config_feat=config_feat, normalizer=np.ones(len(config_feat), np.int64), **layout
     )
