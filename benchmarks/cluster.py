@@ -49,7 +49,7 @@ def repro(folder: Path, engine: dict) -> dict:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=measure.RESULTS, metavar="FILE", help="file of results")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         local, cluster = Path(name, "local"), Path(name, "ray")
         results = {"nodes": NODES, "local": repro(local, {"kind": "local"})}
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             nodes.shutdown()
         results["same"] = all((local / file).read_bytes() == (cluster / file).read_bytes() for file in SAME)
-    measure.write("cluster", results, given.out)
+    measure.write("cluster", results, options.out)
     seconds = [results[kind]["seconds"] for kind in ("local", "ray")]
     print(
         f"here {seconds[0]:.0f} s, on {NODES} nodes {seconds[1]:.0f} s: {seconds[1] / seconds[0]:.2f} times as long; ",

@@ -529,19 +529,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, a thread each")
     parser.add_argument("--input-layers", type=int, default=0, metavar="N", help="see reference.FirstPlace; it had 2")
     parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
-    given = parser.parse_args(arguments)
-    out = given.out or (None if given.quick else measure.RESULTS)
-    if given.quality:
-        sizes = {"limit": given.seconds, "seeds": given.seeds}
-        if given.quick:
+    options = parser.parse_args(arguments)
+    out = options.out or (None if options.quick else measure.RESULTS)
+    if options.quality:
+        sizes = {"limit": options.seconds, "seeds": options.seeds}
+        if options.quick:
             sizes = {"limit": 2.0, "seeds": 1, "width": 16}
-        sizes |= {"collections": given.collections, "workers": given.workers, "input_layers": given.input_layers}
-        tables = [quality_table(quality(given.data, given.solution, **sizes, out=out))]
+        sizes |= {"collections": options.collections, "workers": options.workers, "input_layers": options.input_layers}
+        tables = [quality_table(quality(options.data, options.solution, **sizes, out=out))]
     else:
-        if not given.tpugraphs:
+        if not options.tpugraphs:
             parser.error("where are the TpuGraphs files? give --tpugraphs DIR or set TPUGRAPHS_DIR")
-        repeat = 1 if given.quick else given.repeat
-        results = timings(given.data, given.tpugraphs, repeat, given.quick, given.input_layers)
+        repeat = 1 if options.quick else options.repeat
+        results = timings(options.data, options.tpugraphs, repeat, options.quick, options.input_layers)
         tables = [timing_table(results), sharing_table(results)]
         if out:
             measure.write("gnn", results, out)

@@ -333,10 +333,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--out", metavar="FILE", help=f"file of results, {RESULTS} on a GPU without --quick")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sizes = QUICK if given.quick else FULL if device.type == "cuda" else CPU
-    out = given.out or (RESULTS if sizes is FULL else None)
+    sizes = QUICK if options.quick else FULL if device.type == "cuda" else CPU
+    out = options.out or (RESULTS if sizes is FULL else None)
     rows: list[dict] = []
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before cuBLAS starts: steps are deterministic
     with tempfile.TemporaryDirectory() as data:

@@ -106,15 +106,15 @@ def full_run(rows: list[dict], graph: str, tile: str) -> Iterator[dict]:
                 continue
             knobs, networks = params.section(PROJECT / "params.yaml", "gnn", collection), NETWORKS
             if is_tile(collection):
-                found = _tile_hours(sizes[collection], rate, knobs["epochs"], knobs["graphs"])
+                estimate = _tile_hours(sizes[collection], rate, knobs["epochs"], knobs["graphs"])
                 networks = knobs["seeds"]
             elif network == "ours":
-                found = layout_hours(sizes[collection], rate, knobs["epochs"], knobs["configurations"], WATCHED)
+                estimate = layout_hours(sizes[collection], rate, knobs["epochs"], knobs["configurations"], WATCHED)
                 networks = knobs["seeds"]
             else:
                 _, source, search = collection.split(":")
-                found = layout_hours(sizes[collection], rate, EPOCHS[source], CONFIGURATIONS[search], 0)
-            steps, training, scoring = found
+                estimate = layout_hours(sizes[collection], rate, EPOCHS[source], CONFIGURATIONS[search], 0)
+            steps, training, scoring = estimate
             hours = networks * (training + scoring)
             totals[network] = totals.get(network, 0.0) + hours
             row = {"network": network, "collection": collection, "steps": steps, "networks": networks, "hours": hours}

@@ -248,19 +248,19 @@ def requirements(rows: list[dict], configurations: int) -> dict:
     """
     fitting = [row for row in rows if row["fits"]]
     ours = sorted((row for row in fitting if row["variant"] == "gst+efd"), key=lambda row: row["nodes"])
-    found: dict = {"growth": None, "peak": None, "dense_over_gst": None}
+    checked: dict = {"growth": None, "peak": None, "dense_over_gst": None}
     if ours:
         largest = max(row["peak"] for row in ours)
         growth = ours[-1]["peak"] / ours[0]["peak"] - 1
-        found |= {"growth": growth, "growth_holds": growth < GROWTH, "peak": largest, "peak_holds": largest < PEAK}
+        checked |= {"growth": growth, "growth_holds": growth < GROWTH, "peak": largest, "peak_holds": largest < PEAK}
         row = min(ours, key=lambda row: _distance(row["nodes"]))
         dense = [other for other in fitting if other["variant"] == "dense" and other["nodes"] == row["nodes"]]
         if dense:
             quotient = configurations / dense[0]["configurations"]
             ratio = dense[0]["seconds"] * quotient / row["seconds"]
-            found |= {"ratio_nodes": row["nodes"], "dense_configurations": dense[0]["configurations"]}
-            found |= {"dense_over_gst": ratio, "ratio_holds": ratio >= RATIO}
-    return found
+            checked |= {"ratio_nodes": row["nodes"], "dense_configurations": dense[0]["configurations"]}
+            checked |= {"dense_over_gst": ratio, "ratio_holds": ratio >= RATIO}
+    return checked
 
 
 def table(results: dict) -> pl.DataFrame:
@@ -303,13 +303,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--most-gib", type=float, default=MOST_BYTES / 2**30, help="estimates beyond do not fit")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--out", metavar="FILE", help=f"file of results, {measure.RESULTS} unless --quick")
-    given = parser.parse_args(arguments)
-    most, out = int(given.most_gib * 2**30), given.out or (None if given.quick else measure.RESULTS)
-    if given.quick:
+    options = parser.parse_args(arguments)
+    most, out = int(options.most_gib * 2**30), options.out or (None if options.quick else measure.RESULTS)
+    if options.quick:
         results = measured((300, 900), 16, 8, 16, 100, 1, most, out)
     else:
-        sizes = (given.width, given.configurations, given.graph_configurations, given.segment_nodes)
-        results = measured(tuple(given.nodes), *sizes, given.repeat, most, out)
+        sizes = (options.width, options.configurations, options.graph_configurations, options.segment_nodes)
+        results = measured(tuple(options.nodes), *sizes, options.repeat, most, out)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=3):
         print(table(results))
     for name, value in results["requirements"].items():

@@ -93,10 +93,10 @@ def one_thread() -> Iterator[None]:
 def measured(folder: Path, scale: float, out: str | Path, collections: Iterable[str] = COLLECTIONS, **changes) -> dict:
     """What is written to `out` under "members"; the stand-in lies below `folder`."""
     knobs = {name: params.section("params.yaml", "gbdt", name) | changes for name in collections}
-    known = measure.identity(knobs, scale)
+    identity = measure.identity(knobs, scale)
     results = measure.read("members", out)
-    if results.get("identity") != known:
-        results = {"identity": known, "scale": scale, "rows": []}
+    if results.get("identity") != identity:
+        results = {"identity": identity, "scale": scale, "rows": []}
     synthesize.main([str(folder), "--scale", str(scale)])
     for collection in knobs:
         if any(row["collection"] == collection for row in results["rows"]):

@@ -277,20 +277,20 @@ def pipeline(results: Mapping, seeds: int, scoring: float = SCORING) -> list[Sta
     """All stages on the competition's data; `scoring` is the share of a network's time."""
     whole = {(row["stage"], row["collection"]): row["seconds"] for row in results["scale"]["full"]}
     cores = results["scale"]["machine"]["cores"]
-    found = []
+    stages = []
     for collection in COLLECTIONS:
         files = [size.configurations * size.configurable for size in sizes()[collection]]
         name = slug(collection)
-        found.append(Stage("prune", name, phases=(Phase(calibrated(files, whole["prune", name], cores)),)))
+        stages.append(Stage("prune", name, phases=(Phase(calibrated(files, whole["prune", name], cores)),)))
     for stage in ALONE:
         names = [slug(collection) for collection in COLLECTIONS if (stage, slug(collection)) in whole]
-        found += [Stage(stage, name, whole[stage, name]) for name in names]
+        stages += [Stage(stage, name, whole[stage, name]) for name in names]
     for collection in COLLECTIONS:
         network, *_ = calibrated([1.0] * SEEDS, whole["gnn", slug(collection)], cores)
-        found.append(networks(collection, network, seeds, scoring))
-    found += [trees(results, collection, seeds) for collection in COLLECTIONS]
-    found.append(Stage("blend", "", whole["blend", ""] * seeds / SEEDS))
-    return [*found, Stage("leaderboard", "", whole["leaderboard", ""])]
+        stages.append(networks(collection, network, seeds, scoring))
+    stages += [trees(results, collection, seeds) for collection in COLLECTIONS]
+    stages.append(Stage("blend", "", whole["blend", ""] * seeds / SEEDS))
+    return [*stages, Stage("leaderboard", "", whole["leaderboard", ""])]
 
 
 def agrees(results: Mapping) -> tuple[float, float]:
@@ -313,19 +313,26 @@ def held(results: Mapping, seeds: int) -> list[Held]:
     times = {(row["stage"], row["collection"]): row["times"] for row in measured["full"]}
     start = _start(results)
     network = min(row["begun"] for row in results["gst"]["rows"] if "begun" in row)  # of a process that trains
-    found = []
+    tasks = []
     for row in measured["rows"]:
         stage, collection = row["stage"], row["collection"]
-        more, each = times[stage, collection], ((row["peak_bytes"] or 0) - start) / cores
+        more, size = times[stage, collection], ((row["peak_bytes"] or 0) - start) / cores
         if stage == "gnn":
-            found.append(Held(stage, collection, each, min(network, each) + max(0, each - network) * more))
+            tasks.append(
+                Held(
+                    stage,
+                    collection,
+                    size,
+                    min(network, size) + max(0, size - network) * more,
+                )
+            )
         elif stage == "gbdt":
             (trained, _), (full, _) = (rows(from_slug(collection), share) for share in (measured["scale"], 1.0))
-            found.append(Held(stage, collection, each, each * sum(full) / sum(trained)))
+            tasks.append(Held(stage, collection, size, size * sum(full) / sum(trained)))
         elif stage in ("blend", "leaderboard"):
             more = times["blend", ""] * seeds / SEEDS  # scores of valid and test
-            found.append(Held(stage, collection, each * cores, each * cores * more))
-    return found
+            tasks.append(Held(stage, collection, size * cores, size * cores * more))
+    return tasks
 
 
 def _start(results: Mapping) -> int:
@@ -447,10 +454,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[SEEDS, WINNERS], help="models of each collection")
     parser.add_argument("--gpu", type=float, nargs=2, default=GPUS, metavar="CORES", help="a GPU is worth, from and to")
     parser.add_argument("--results", default=measure.RESULTS, help="file of results")
-    given = parser.parse_args(arguments)
-    results = read(given.results)
-    print(table(results, given.seeds, given.gpu), end="\n\n")
-    print("\n".join(f"- {sentence}" for sentence in sentences(results, given.seeds[-1])))
+    options = parser.parse_args(arguments)
+    results = read(options.results)
+    print(table(results, options.seeds, options.gpu), end="\n\n")
+    print("\n".join(f"- {sentence}" for sentence in sentences(results, options.seeds[-1])))
 
 
 if __name__ == "__main__":

@@ -99,11 +99,11 @@ def main() -> int:
     parser.add_argument("--collection", default="layout:nlp:random")
     parser.add_argument("--processors", nargs="+", default=["EPYC-Rome", "Haswell"], metavar="NAME")
     parser.add_argument("--out", default=measure.RESULTS, metavar="FILE", help="file of results")
-    given = parser.parse_args()
+    options = parser.parse_args()
     if shutil.which(EMULATOR) is None:
         print(f"{EMULATOR}: is not installed; on Debian, apt-get install qemu-user", file=sys.stderr)
         return 1
-    rows = compared(given.collection, given.processors, given.out)
+    rows = compared(options.collection, options.processors, options.out)
     for row in rows:
         print(f"{row['processor']}: {row['seconds']:.0f} s, different: {', '.join(row['different']) or 'nothing'}")
     return 1 if any(row["different"] for row in rows) else 0

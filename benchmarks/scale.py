@@ -197,14 +197,14 @@ def extrapolated(rows: Sequence[Mapping], scale: float) -> list[dict]:
         Rows of stage, collection, grows_with, times (the growth of that quantity), and seconds at the published size.
     """
     part, whole = synthesize.sizes(scale), synthesize.sizes()
-    found = []
+    estimates = []
     for row in rows:
         stage, collection = row["stage"], row["collection"]
         done = work(part, stage, collection)
         times = work(whole, stage, collection) / done if done else 1
         about = {"stage": stage, "collection": collection, "grows_with": GROWS[stage][0], "times": times}
-        found.append(about | {"seconds": row["seconds"] * times})
-    return found
+        estimates.append(about | {"seconds": row["seconds"] * times})
+    return estimates
 
 
 def check(folder: Path, scale: float) -> int:
@@ -231,10 +231,10 @@ def bytes_of(folder: Path) -> int:
 def measured(folder: Path, scale: float, out: str | Path, command: Sequence[str]) -> dict:
     """Runs the pipeline on the stand-in below `folder`, and returns what is written to `out` under "scale"."""
     project = folder / "project"
-    known = measure.identity(copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS), scale)
+    identity = measure.identity(copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS), scale)
     results = measure.read("scale", out)
-    if results.get("identity") != known:
-        results = {"identity": known, "scale": scale, "parameters": PARAMETERS, "rows": [], "seconds": 0.0}
+    if results.get("identity") != identity:
+        results = {"identity": identity, "scale": scale, "parameters": PARAMETERS, "rows": [], "seconds": 0.0}
         shutil.rmtree(project)  # results of other code or data would count as finished
         copy(PROJECT, project, (folder / "npz_all").resolve(), PARAMETERS)
     began = time.monotonic()

@@ -146,9 +146,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=measure.RESULTS, metavar="FILE", help="file of results")
-    given = parser.parse_args()
-    knobs = params.section("params.yaml", "gnn", given.collection)
-    results = disturb(given.collection, knobs, given.kills, given.seed, Path("data"), given.out)
+    options = parser.parse_args()
+    knobs = params.section("params.yaml", "gnn", options.collection)
+    results = disturb(options.collection, knobs, options.kills, options.seed, Path("data"), options.out)
     print(f"{results['seconds']:.1f} s undisturbed; {'the same' if results['same'] else 'different'} bytes")
     return 0 if results["same"] else 1
 

@@ -43,9 +43,9 @@ def tables(collection: str, settings: Settings, data: str | Path, outputs: Path)
 
 
 def _median(valid: pl.DataFrame, prepared: list[PreparedGraph]) -> PreparedGraph | None:
-    """The graph of the median metric; None where none can be ranked."""
+    """The graph of the median metric; None if no graph can be ranked."""
     ranked = valid.drop_nans("all")["graph"].to_list()
-    by_id = {graph.graph.id: graph for graph in prepared}
+    by_id = {whole.graph.id: whole for whole in prepared}
     return by_id.get(ranked[len(ranked) // 2]) if ranked else None
 
 
@@ -57,26 +57,35 @@ def segment_table(train: list[ModelGraph], settings: Settings, collection: str) 
 
 
 def sharing_table(prepared: list[PreparedGraph]) -> pl.DataFrame:
-    """A row per layout graph whose states are found once: graph, nodes, configurations, segments, and the distinct
-    states of each level as a share of nodes x configurations."""
+    """What shared states save, a row per layout graph whose states are found once.
+
+    Returns:
+        Columns: graph, nodes, configurations, segments; and for each level its distinct states as a share of nodes x
+        configurations. No column without such a graph.
+    """
     rows = []
-    for each in prepared:
-        if not each.keeps_states or each.graph.config_nodes is None:
+    for whole in prepared:
+        if not whole.keeps_states or whole.graph.config_nodes is None:
             continue
-        segments, configurations = len(each.segments), each.graph.configurations
-        sizes = np.sum([[level.size for level in each.states(number).levels] for number in range(segments)], axis=0)
-        cells = each.nodes * configurations
-        row = {"graph": each.graph.id, "nodes": each.nodes, "configurations": configurations, "segments": segments}
-        rows.append(row | {f"level {level}": size / cells for level, size in enumerate(sizes.tolist())})
+        numbers, configurations = range(len(whole.segments)), whole.graph.configurations
+        states = np.sum([[level.size for level in whole.states(number).levels] for number in numbers], axis=0)
+        cells = whole.nodes * configurations
+        row = {"graph": whole.graph.id, "nodes": whole.nodes, "configurations": configurations}
+        shares = {f"level {level}": count / cells for level, count in enumerate(states.tolist())}
+        rows.append(row | {"segments": len(numbers)} | shares)
     return pl.DataFrame(rows)
 
 
 def valid_table(table: pl.DataFrame, valid: list[ModelGraph]) -> pl.DataFrame:
-    """A row per valid graph, worst first: the official metric, its mean and sd over seeds, and that of their mean rank.
+    """The official metric of each valid graph.
 
     Args:
         table: scores of all seeds.
         valid: the graphs, with their run times.
+
+    Returns:
+        A row per graph, worst first: graph, nodes, configurations, mean and sd of the metric over the seeds, and `all`,
+        the metric of the seeds' mean rank.
     """
     rows = []
     for graph in valid:

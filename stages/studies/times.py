@@ -46,8 +46,8 @@ def read(folder: str | Path) -> pl.DataFrame:
             continue
         if row[0] in ORDER:
             rows.append(row)
-    known = [*COLLECTIONS, ALL]
-    rows.sort(key=lambda row: (ORDER.index(row[0]), known.index(row[1]) if row[1] in known else len(known)))
+    order = [*COLLECTIONS, ALL]
+    rows.sort(key=lambda row: (ORDER.index(row[0]), order.index(row[1]) if row[1] in order else len(order)))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
