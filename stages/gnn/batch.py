@@ -23,7 +23,6 @@ from stages.gnn.sparse import (
     renumbered,
     used_columns,
 )
-from stages.gnn.transfer import to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +99,8 @@ class Batch:
 
     def to(self, target: torch.device | torch.dtype) -> Batch:
         """The batch on a device, or in another floating-point type."""
-        if target in (self.x.device, self.x.dtype):
-            return self
-        return to_device(self, target) if isinstance(target, torch.device) else _converted(self, target)
+        there = target in (self.x.device, self.x.dtype)
+        return self if there else _moved(self, target)
 
 
 def join(graphs: list[PreparedGraph], samples: list[np.ndarray], chosen: list[np.ndarray] | None = None) -> Batch:
@@ -231,12 +229,16 @@ def _blocks(blocks: list[csr_array]) -> SparseMatrix:
     return SparseMatrix.of(block_diagonal(blocks))
 
 
-def _converted(value, dtype: torch.dtype):
-    """The value with all floating-point tensors below it in another type."""
+def _moved(value, target: torch.device | torch.dtype):
+    """The value, with all tensors below it on a device or in another floating-point type."""
     if isinstance(value, torch.Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
+        whole = isinstance(target, torch.dtype) and not value.is_floating_point()
+        return value if whole else value.to(target)
     if isinstance(value, list):
-        return [_converted(item, dtype) for item in value]
+        return [_moved(item, target) for item in value]
     if not is_dataclass(value):
         return value
-    return replace(value, **{item.name: _converted(getattr(value, item.name), dtype) for item in fields(value)})
+    moved = replace(value, **{item.name: _moved(getattr(value, item.name), target) for item in fields(value)})
+    if isinstance(value, SparseMatrix) and isinstance(target, torch.device):
+        moved.__dict__["transposed"] = value.transposed.to(target)  # scipy, which makes it, knows no device
+    return moved
