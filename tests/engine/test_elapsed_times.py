@@ -25,7 +25,7 @@ def test_a_stage_says_how_long_its_training_took(tmp_path, monkeypatch, stage):
         tmp_path, LAYOUT, {split: [sample(LAYOUT, seed) for seed in (0, 1)] for split in ("train", "valid", "test")}
     )
     name = stage.__name__.removeprefix("stages.")
-    stage.run(collection=LAYOUT, data=str(tmp_path), **KNOBS[name])
+    stage.run(collection=LAYOUT, knobs=KNOBS[name], data=str(tmp_path))
     assert 0 < elapsed_times.read(tmp_path, name, LAYOUT) < 600
 
 
