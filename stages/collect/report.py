@@ -11,11 +11,36 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from stages.collect.tpu import real_runs
+from stages.engine import checks
+from stages.engine.errors import InputError
 from stages.reporting import figures
 from stages.reporting.colours import BLUE, GREY, VERMILION
 
 #: columns of time-model.csv, which `real_runs --out` writes
 ESTIMATES = {"kernel": pl.Int64, "run": pl.Int64, "estimate_ns": pl.Int64}
+
+
+@checks.entry("collect")
+def tables(
+    programs: str | Path, dropped: str | Path, time_model: str | Path
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
+    """Reads what the page shows.
+
+    Args:
+        programs, dropped: programs.csv and dropped.csv of a data set.
+        time_model: As in `estimates`.
+
+    Returns:
+        The graphs, those that were left out, and `estimates`.
+
+    Raises:
+        InputError: A table is not there.
+    """
+    for name, path in (("programs", programs), ("dropped", dropped)):
+        if not Path(path).is_file():
+            raise InputError(f"collect.{name}: {path} is not there; name a table of the data set")
+    graphs, left_out = (pl.read_csv(path, infer_schema_length=None) for path in (programs, dropped))
+    return graphs, left_out, estimates(time_model)
 
 
 def is_simulated(programs: pl.DataFrame) -> bool:

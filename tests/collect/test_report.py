@@ -109,6 +109,17 @@ def test_an_estimate_stands_beside_the_time_of_its_own_run(real):
     assert np.allclose(sorted(np.concatenate([part.get_offsets() for part in dots])[:, 0])[0], 0.1)
 
 
+def test_a_table_that_is_not_there_is_a_line(real, tmp_path, monkeypatch):
+    path, _ = real
+    monkeypatch.delenv("TPUGRAPHS_DIR", raising=False)
+    SIMULATED.write_csv(tmp_path / "programs.csv")
+    with pytest.raises(InputError, match="^collect.dropped: .*dropped.csv is not there; name a table of the data set$"):
+        report.tables(tmp_path / "programs.csv", tmp_path / "dropped.csv", path)
+    SIMULATED.write_csv(tmp_path / "dropped.csv")
+    graphs, dropped, estimates = report.tables(tmp_path / "programs.csv", tmp_path / "dropped.csv", path)
+    assert graphs.equals(SIMULATED) and dropped.equals(SIMULATED) and estimates is None
+
+
 def test_without_the_real_files_there_is_no_comparison(real, monkeypatch):
     path, folder = real
     monkeypatch.delenv("TPUGRAPHS_DIR", raising=False)

@@ -23,8 +23,8 @@ from tests.support import networks, trees
 from tests.support.pipeline import PROJECT
 from tests.support.samples import write_root
 
-#: collect reads two tables and enters no stage; skip_bad of the data's section is prune's, which configuration shares
-ELSEWHERE = {("collect", "programs"), ("collect", "dropped"), ("configuration", "skip_bad")}
+#: skip_bad of the data's section is prune's, which configuration shares
+ELSEWHERE = {("configuration", "skip_bad")}
 
 
 def read(stage):
