@@ -8,6 +8,9 @@ import os
 #: variables when they are loaded, the processes that tests start inherit them.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+#: Processes that tests start compile a module once, and leave __pycache__ behind, as a user's do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import fcntl
 import shutil
 

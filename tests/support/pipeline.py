@@ -43,7 +43,8 @@ def copy(folder, collections=CHOSEN):
             PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "collect", "collect.ipynb")
         )
     print_every_epoch(folder / "stages" / "gnn" / "training.py")
-    shutil.copy(PROJECT / "dvc.yaml", folder)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(PROJECT / name, folder)
     samples.write_root(folder / "data" / "sample")
     given = yaml.safe_load((PROJECT / "params.yaml").read_text())
     small = {
