@@ -57,7 +57,7 @@ bench: $(RUN) ## time the network against the first place's, the trees, prune; w
 data: $(RUN) ## fetch the competition's data; ARGS="FOLDER", or ARGS="FOLDER --zip FILE" for Kaggle's zip
 	$(VENV)/bin/python -m stages.download $(ARGS)
 
-collect: $(MEASURE) ## measure a data set on this machine; ARGS="--dry-run" and so on
+collect: $(MEASURE) ## make a data set by the TPU compiler; ARGS="--dry-run", ARGS="--target cpu" for times of this machine
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay

@@ -13,9 +13,10 @@ from pathlib import Path
 from stages.collect.programs.check import recorded_sizes
 from stages.collect.programs.registry import PROGRAMS
 from stages.collect.tpu_data import plan, work
-from stages.collect.tpu_data.standing import Standing
+from stages.collect.tpu_data.standing import SAMPLE, Standing
 from stages.collect.tpu_data.store import Store
 from stages.engine.errors import InputError
+from stages.runner import failures
 
 RECORDS = Path("data/records-tpu")
 
@@ -41,7 +42,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=count, default=1, help="programs at a time, a core each (default: 1)")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of the records (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="file of compiled kernels (default: kernels.sqlite in the records)")
-    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="the data set (%(default)s)")
+    parser.add_argument("--sample", type=Path, default=SAMPLE, help="the data set (%(default)s)")
     parser.add_argument("--again", action="store_true", help="also the programs that the data set holds")
     parser.add_argument("--check", type=count, metavar="N", help="only compare N programs and N kernels, made anew")
     parser.add_argument("--seed", type=count, help="of what --check draws (default: another one each time)")
@@ -107,7 +108,8 @@ def open_jobs(wanted: Sequence[plan.Job], sample: Path) -> list[plan.Job]:
 def main(words: Sequence[str] | None = None) -> int:
     """Collects, or checks, what the command line asks for; the exit status."""
     options = arguments(words)
-    try:
+
+    def command() -> int:
         if options.check is not None:
             from stages.collect.tpu_data import check
 
@@ -128,12 +130,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
         export.tell(export.export(Store(options.records), options.sample), options.sample)
         return status
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+
+    return failures.exit_status(command, "interrupted; the same command goes on from here")
 
 
 if __name__ == "__main__":

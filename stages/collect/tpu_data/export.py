@@ -21,12 +21,13 @@ from stages.collect.tpu.search import LEAST_SPREAD, worthless
 from stages.collect.tpu_data import readme, record_arrays, standing, tiles
 from stages.collect.tpu_data.__main__ import RECORDS
 from stages.collect.tpu_data.compiled import Compiled
-from stages.collect.tpu_data.kinds import KINDS, splits
+from stages.collect.tpu_data.kinds import splits
 from stages.collect.tpu_data.standing import Standing
 from stages.collect.tpu_data.store import Store
 from stages.collect.tpu_data.work import collections_of
 from stages.engine.errors import InputError
 from stages.graphs.collection import folder
+from stages.runner import failures
 
 #: columns of programs.csv; what follows `ceiling` only simulated data has
 PROGRAM_COLUMNS = {
@@ -244,8 +245,8 @@ def _add_kernel(result: DataSet, store: Store, key: str, program: Program, befor
         arrays, about, reason = tile_graph(store, key)
         result.add(tiles.COLLECTION, program, program.split, arrays, about, reason)
         return
-    for kind in KINDS:
-        result.keep(tiles.COLLECTION, kernel_id(kind, key), program, program.split, before)
+    if (identifier := before.kernel_id(key)) is not None:
+        result.keep(tiles.COLLECTION, identifier, program, program.split, before)
 
 
 def _failures(store: Store, before: Standing) -> list[dict]:
@@ -273,14 +274,9 @@ def main() -> int:
         prog="python -m stages.collect.tpu_data.export", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder that was filled (default: %(default)s)")
-    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder to write (%(default)s)")
+    parser.add_argument("--sample", type=Path, default=standing.SAMPLE, help="folder to write (%(default)s)")
     options = parser.parse_args()
-    try:
-        tell(export(Store(options.records), options.sample), options.sample)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return failures.exit_status(lambda: tell(export(Store(options.records), options.sample), options.sample))
 
 
 if __name__ == "__main__":

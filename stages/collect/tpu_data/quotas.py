@@ -14,6 +14,7 @@ import numpy as np
 import polars
 
 from stages.collect.tpu.search import LEAST_DISTINCT, LEAST_SPREAD
+from stages.collect.tpu_data.standing import SAMPLE
 from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
@@ -179,7 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m stages.collect.tpu_data.quotas", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("sample", nargs="?", type=Path, default=Path("data/sample"), help="default: %(default)s")
+    parser.add_argument("sample", nargs="?", type=Path, default=SAMPLE, help="default: %(default)s")
     try:
         report = report_of(parser.parse_args().sample)
     except InputError as error:

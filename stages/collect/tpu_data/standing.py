@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars
 
 from stages.collect.tpu import libtpu
+from stages.collect.tpu_data import tiles
 from stages.engine.errors import InputError
 from stages.graphs.collection import folder
 
+#: where the data set grows until it is large enough to be the pipeline's
+SAMPLE = Path("data/sample-tpu")
 FILE = "collected.csv"
 COLUMNS = {"program": polars.String, "asked": polars.Int64, "libtpu": polars.String, "kernels": polars.String}
 #: of a failed program's line in dropped.csv: its collection names no search
@@ -88,6 +92,15 @@ class Standing:
         """Whether a program was collected with at least so many configurations, or cannot be collected."""
         failed = any((collection, identifier) in self.dropped for collection in _FAILED)
         return failed or self.asked.get(identifier, -1) >= configurations
+
+    def kernel_id(self, key: str) -> str | None:
+        """The id of the kernel with this key, kept or dropped; None where there is none."""
+        return self._kernel_ids.get(key)
+
+    @cached_property
+    def _kernel_ids(self) -> dict[str, str]:
+        names = (name for collection, name in [*self.lines, *self.dropped] if collection == tiles.COLLECTION)
+        return {name.rpartition("_")[2]: name for name in names}
 
     def file(self, collection: str, identifier: str) -> Path:
         """The npz file of a graph that stands in `lines`."""
