@@ -26,9 +26,9 @@ def content(folder: Path, source: Path, name: str, reference: Mapping) -> dict:
     """A file that `leaderboard.NAME` names by its path gets another content; the leaderboard must be made anew."""
     project = runs.copy(source, folder)
     parameters = (project / "params.yaml").read_bytes()
-    named = project.with_name(f"{folder.name}-{NAMED[name]}")
+    named = project / NAMED[name]
     _write_named(project, name, named)
-    runs.set_parameters(project, leaderboard={name: str(named)})
+    runs.set_parameters(project, leaderboard={name: named.name})
     if (ended := runs.run(project)).status:
         raise RuntimeError(f"the run with {name} named failed: {ended.message}")
     _change(named)
@@ -79,9 +79,8 @@ def root(folder: Path, source: Path, fault: str, reference: Mapping) -> dict:
     parameters = (project / "params.yaml").read_bytes()
     true = Path("data", "sample", "npz_all")
     if fault == "of one collection":
-        part = project.with_name(f"{folder.name}-root")
-        shutil.copytree(project / true / "npz" / "tile", part / "npz" / "tile")
-        wrong = str(part)
+        wrong = "one-collection"
+        shutil.copytree(project / true / "npz" / "tile", project / wrong / "npz" / "tile")
     else:
         wrong = {ROOTS[0]: "data/sample", ROOTS[1]: str(true / "npz"), ROOTS[2]: "C:\\data\\npz_all"}[fault]
     runs.set_parameters(project, data={"root": wrong})

@@ -108,7 +108,7 @@ def test_a_wrong_root(project, folder, fault, line):
 def test_a_changed_content(project, folder):
     source, reference = project
     row = changes.content(folder, source, "solution", reference)
-    assert good(row) and not (folder.parent / "copy-solution.csv").exists()
+    assert good(row) and not (folder / "solution.csv").exists()
 
 
 def test_two_at_once(project, folder):
