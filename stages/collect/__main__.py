@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -21,17 +22,13 @@ def target_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     Raises:
         ValueError: There is no such target.
     """
-    target, rest = TARGETS[0], []
-    words = iter(arguments)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name != "--target":
-            rest.append(word)
-            continue
-        target = value if equals else next(words, "")
-        if target not in TARGETS:
-            raise ValueError(f"--target {target}: no such target; give {' or '.join(TARGETS)}")
-    return target, rest
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--target", choices=TARGETS, default=TARGETS[0])
+    try:
+        options, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        raise ValueError(f"--target: no such target; give {' or '.join(TARGETS)}") from None
+    return options.target, rest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

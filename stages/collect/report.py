@@ -172,7 +172,7 @@ def estimated(frame: pl.DataFrame, narrow: bool = False) -> Figure:
     measured, simulated = frame["measured_ns"] / 1000, frame["estimate_ns"] / 1000
     ends = np.array([min(measured.min(), simulated.min()), max(measured.max(), simulated.max())])
     panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
-    large = pl.Series(frame["kernel"]).is_in(frame["kernel"].value_counts(sort=True)["kernel"][:1])
+    large = frame["kernel"] == frame["kernel"].mode(maintain_order=True)[0]
     for part, colour, label in ((large, VERMILION, "the kernel with most runs"), (~large, BLUE, "all others")):
         panel.scatter(measured.filter(part), simulated.filter(part), s=6, color=colour, label=label, linewidths=0)
     panel.set(xscale="log", yscale="log", xlabel="measured on a TPU v3 (µs)", ylabel="simulated (µs)")

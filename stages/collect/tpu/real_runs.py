@@ -23,6 +23,7 @@ from stages.collect.tpu.windows import Window, forced
 from stages.engine import files
 from stages.engine.errors import InputError
 from stages.hlo import hlo_pb2
+from stages.runner import failures
 
 FILE = "op_tuning_data.pb"
 #: kernels with fewer runs say nothing about ranking
@@ -200,11 +201,7 @@ def main() -> int:
     parser.add_argument("--fit", action="store_true", help="print constants fitted to all runs")
     parser.add_argument("--out", type=Path, help="CSV of the estimates, such as reports/time-model.csv")
     options = parser.parse_args()
-    try:
-        return report(options.folder, options.cache, options.fit, options.out)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return failures.exit_status(lambda: report(options.folder, options.cache, options.fit, options.out))
 
 
 def report(folder: Path, cache: Path, fit: bool, out: Path | None = None) -> int:

@@ -148,8 +148,8 @@ class Pool:
                 while waiting and len(self._busy) < self._processes:
                     number = waiting.pop()
                     self._start(number, jobs[number], fresh=number in retried)
-                for each in self._ready():
-                    number, answer = each.job, self._answer(each)
+                for each, overdue in self._ready():
+                    number, answer = each.job, self._answer(each, overdue)
                     if ("crashed" in answer or "killed" in answer) and number not in retried:
                         retried.add(number)
                         waiting.append(number)
@@ -168,20 +168,21 @@ class Pool:
         self._busy.append(each)
         each.send(number, job)
 
-    def _ready(self) -> list[_Worker]:
-        """Busy processes that have answered, died or run out of time; waits for the first of them."""
+    def _ready(self) -> list[tuple[_Worker, dict | None]]:
+        """Busy processes that have answered or died, with None, or run out of time; waits for the first of them."""
         while True:
             answered = wait([each.pipe for each in self._busy], _LOOK_S)
-            ready = [each for each in self._busy if each.pipe in answered or each.overdue(self._timeout_s)]
-            if ready:
-                return ready
+            if answered:
+                return [(each, None) for each in self._busy if each.pipe in answered]
+            overdue = [(each, each.overdue(self._timeout_s)) for each in self._busy]
+            if late := [(each, answer) for each, answer in overdue if answer]:
+                return late
 
-    def _answer(self, each: _Worker) -> dict:
+    def _answer(self, each: _Worker, overdue: dict | None) -> dict:
         self._busy.remove(each)
-        if not each.pipe.poll():
-            late = each.overdue(self._timeout_s) or {"killed": "gone while its time was looked at"}
+        if overdue:
             each.end()
-            return late
+            return overdue
         try:
             answer = json.loads(each.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
