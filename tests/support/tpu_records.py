@@ -32,7 +32,7 @@ def module(name: str = "m") -> hlo_pb2.HloModuleProto:
 
 
 def kernel(text: str, kind: str = "dot", time_ns: float = 200.0) -> TiledKernel:
-    return TiledKernel(key_of(text), kind, "fusion.1", 1, time_ns, text, (), (8, 1))
+    return TiledKernel(key_of(text), kind, "fusion.1", 1, time_ns, text, (), (8, 1), ())
 
 
 def write_program(store: Store, identifier: str, kernels: tuple[TiledKernel, ...] = (), asked: int = 40) -> None:

@@ -23,7 +23,7 @@ MOVES = (1, 2, 3, 5, 8)
 #: and how many a child has more than its parents
 CHILD_MOVES = (1, 1, 2, 3)
 #: a move is one that was made before with this probability
-REUSE = 0.7
+REUSE = 0.85
 #: share of the nodes that a stretch of the program holds
 STRETCHES = (0.02, 0.05, 0.1, 0.2)
 #: share of all slots that a theme of the whole program touches

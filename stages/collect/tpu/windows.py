@@ -9,6 +9,9 @@ Which windows TpuGraphs tried follows from its real runs, all of whose bounds (7
 - where features lie along the sublanes (8 a tile) of one tensor and along the lanes (128 a tile) of the other that they
   are multiplied with or end up in, they go in whole groups of 128: 16, 32, 48, 64 or all 125 of 125;
 - a convolution's window over the output features is the same in its output and in its kernel.
+
+A copy that turns a tensor has two windows, one over its output and one over its input, which hold the same elements.
+TpuGraphs' timed kernels hold no such copy. The rule is that of the compiler's own windows; it refuses others.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ def own_window(record: dict) -> Window | None:
     config = record.get("window")
     if not config or not config["output_window_bounds"]:
         return None
-    return Window(*(tuple(map(int, config[f"{part}_window_bounds"])) for part in ("kernel", "output")))
+    return Window(*(tuple(map(int, config[f"{part}_window_bounds"])) for part in ("kernel", "output", "input")))
 
 
 def forced(text: str, window: Window) -> str:
@@ -81,10 +84,19 @@ def forced(text: str, window: Window) -> str:
 
 @dataclass(frozen=True)
 class _Shape:
-    """An array's extents in tiles, the physically major dimension first, and which logical dimension each is."""
+    """An array as its layout has it, the physically major dimension first.
+
+    Attributes:
+        extents: In tiles.
+        dimensions: Which logical dimension each is.
+        sizes: In elements.
+        tiles: Elements of a tile along each.
+    """
 
     extents: tuple[int, ...]
     dimensions: tuple[int, ...]
+    sizes: tuple[int, ...]
+    tiles: tuple[int, ...]
 
     def per_lanes(self, position: int) -> int:
         """Tiles along a dimension that hold 128 elements: 1 along the lanes, 16 along the sublanes, else 128."""
@@ -99,10 +111,12 @@ def _shape(text: str) -> _Shape | None:
     dims = [int(part) for part in array["dims"].split(",") if part]
     order = [int(part) for part in array["order"].split(",")][::-1]
     tile = [int(part) for part in (array["tile"] or "1").split(",")]
-    extents = [dims[dimension] for dimension in order]
-    for position, size in enumerate(tile[::-1][: len(extents)], start=1):
-        extents[-position] = -(-extents[-position] // size)
-    return _Shape(tuple(extents), tuple(order))
+    sizes = [dims[dimension] for dimension in order]
+    tiles = [1] * len(sizes)
+    for position, size in enumerate(tile[::-1][: len(sizes)], start=1):
+        tiles[-position] = size
+    extents = (-(-size // tile) for size, tile in zip(sizes, tiles, strict=True))
+    return _Shape(tuple(extents), tuple(order), tuple(sizes), tuple(tiles))
 
 
 def _parts(extent: int, group: int = 1) -> list[int]:
@@ -122,13 +136,16 @@ class Space:
         kernel_bounds: Bounds of each of the kernel's dimensions.
         features: The dimension of the output features in the output and in the kernel, and how many tiles of the
             kernel's make one of the output's; None for other kernels.
+        turned: The output and the input of a copy whose window over the input holds the same elements as that over the
+            output; None for other kernels.
     """
 
     output: tuple[int, ...]
     kernel: tuple[int, ...]
     output_bounds: tuple[tuple[int, ...], ...]
     kernel_bounds: tuple[tuple[int, ...], ...]
-    features: tuple[int, int, float] | None
+    features: tuple[int, int, float] | None = None
+    turned: tuple[_Shape, _Shape] | None = None
 
     def draw(self, rng: np.random.Generator) -> Window:
         """A random window."""
@@ -137,7 +154,7 @@ class Space:
         if self.features:
             of_output, of_kernel, ratio = self.features
             kernel[of_kernel] = min(self.kernel[of_kernel], max(1, round(output[of_output] * ratio)))
-        return Window(tuple(kernel), output)
+        return Window(tuple(kernel), output, _same_elements(output, *self.turned) if self.turned else ())
 
     def steps(self, window: Window) -> int:
         """Steps of the pipeline: windows of the output times those of the kernel, output features counted once."""
@@ -159,12 +176,14 @@ def space(text: str, own: Window) -> Space | None:
     convolution = _convolution(module)
     if own.kernel:
         return _convolution_space(convolution, own) if convolution else None
+    if own.input:
+        return _copy_space(module.entry.root, module, own)
     for shape in _shapes(module):
         if len(shape.extents) == len(own.output) and all(
             bound in _parts(extent) for bound, extent in zip(own.output, shape.extents, strict=True)
         ):
             bounds = tuple(tuple(_parts(extent)) for extent in shape.extents)
-            return Space(shape.extents, (), bounds, (), None)
+            return Space(shape.extents, (), bounds, ())
     return None
 
 
@@ -198,6 +217,30 @@ def _convolution_space(convolution: tuple[Instruction, Instruction, Instruction]
     return Space(
         output.extents, kernel.extents, tuple(map(tuple, output_bounds)), tuple(map(tuple, kernel_bounds)), features
     )
+
+
+def _copy_space(root: Instruction, module: Module, own: Window) -> Space | None:
+    """The windows of a copy that turns a tensor; None where its own window does not follow the rule."""
+    if root.opcode != "copy":
+        return None
+    output, data = _shape(root.type), _shape(module.entry.by_name[root.operands[0]].type)
+    if not output or not data or not _fits(own.output, output) or own.input != _same_elements(own.output, output, data):
+        return None
+    tile_of_input = dict(zip(data.dimensions, data.tiles, strict=True))
+    bounds = tuple(
+        tuple(_parts(extent, max(1, tile_of_input[dimension] // tile)))
+        for extent, dimension, tile in zip(output.extents, output.dimensions, output.tiles, strict=True)
+    )
+    return Space(output.extents, (), bounds, (), turned=(output, data))
+
+
+def _same_elements(bounds: tuple[int, ...], output: _Shape, data: _Shape) -> tuple[int, ...]:
+    """Bounds over the input of a copy that hold the elements of bounds over its output."""
+    elements = {
+        dimension: min(size, bound * tile)
+        for bound, dimension, size, tile in zip(bounds, output.dimensions, output.sizes, output.tiles, strict=True)
+    }
+    return tuple(-(-elements[dimension] // tile) for dimension, tile in zip(data.dimensions, data.tiles, strict=True))
 
 
 def _fits(bounds: tuple[int, ...], shape: _Shape) -> bool:

@@ -54,7 +54,8 @@ def perform(job: plan.Job | KernelJob, progress: Callable[[int], None]) -> None:
             raise libtpu.CompileError(f"kernel {job.key} has no window: {answer.get('fault', 'none')}")
         time_ns = time_model.kernel_ns(answer)
         kind = kind_of(kernel.text)
-        again = TiledKernel(job.key, kind, kernel.name, 1, time_ns, kernel.text, window.kernel, window.output)
+        bounds = window.kernel, window.output, window.input
+        again = TiledKernel(job.key, kind, kernel.name, 1, time_ns, kernel.text, *bounds)
         tiles.measure(again, simulator, Store(Path(job.records)), job.windows)
 
 

@@ -28,7 +28,7 @@ class TiledKernel:
         runs: How often the program runs it, loops counted.
         time_ns: Simulated time of one run.
         text: Its own module.
-        kernel_bounds, output_bounds: The compiler's own window.
+        kernel_bounds, output_bounds, input_bounds: The compiler's own window.
     """
 
     key: str
@@ -39,10 +39,11 @@ class TiledKernel:
     text: str
     kernel_bounds: tuple[int, ...]
     output_bounds: tuple[int, ...]
+    input_bounds: tuple[int, ...]
 
     @property
     def window(self) -> windows.Window:
-        return windows.Window(tuple(self.kernel_bounds), tuple(self.output_bounds))
+        return windows.Window(tuple(self.kernel_bounds), tuple(self.output_bounds), tuple(self.input_bounds))
 
 
 @dataclass(frozen=True)
@@ -134,5 +135,6 @@ def _tiled(simulation: Simulation) -> list[TiledKernel]:
         runs[key] = runs.get(key, 0) + cost.kernel.trips
         if key not in kernels:
             kind, name, text = kind_of(cost.kernel.text), cost.kernel.name, cost.kernel.text
-            kernels[key] = TiledKernel(key, kind, name, 0, cost.time_ns, text, window.kernel, window.output)
+            bounds = window.kernel, window.output, window.input
+            kernels[key] = TiledKernel(key, kind, name, 0, cost.time_ns, text, *bounds)
     return [TiledKernel(**{**asdict(kernel), "runs": runs[kernel.key]}) for kernel in kernels.values()]

@@ -24,7 +24,7 @@ LONG = (
     "wavenet_30_b4_forward",
 )
 #: kernels of a program whose windows are tried, and windows of a kernel
-KERNELS, WINDOWS = 6, 40
+KERNELS, WINDOWS = 6, 24
 #: how much larger a program counts for each smaller one of its family: the order is by size, yet families take turns
 _NEXT_OF_FAMILY = 1.5
 #: and how much larger one of `LONG`: it takes ten times as long, yet is to be there before the large ones

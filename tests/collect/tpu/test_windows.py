@@ -94,6 +94,33 @@ def test_forced_window_stands_on_the_kernel_beside_what_was_there(text):
     assert again.count("window_config") == 1 and '"output_window_bounds":["5"]' in again
 
 
+#: a copy that turns a tensor, with the compiler's own windows over its output and over its input
+COPY = """HloModule kernel, is_scheduled=true
+
+ENTRY %v0 {
+  %v1 = bf16[8,20,28,2]{0,3,2,1:T(4,128)(2,1)} parameter(0)
+  ROOT %v2 = bf16[8,20,28,2]{3,2,1,0:T(8,128)(2,1)} copy(%v1)
+}
+"""
+OWN_OF_COPY = Window((), (8, 10, 4, 1), (10, 28, 1, 1))
+
+
+def test_both_windows_of_a_turning_copy_hold_the_same_elements():
+    space = windows.space(COPY, OWN_OF_COPY)
+    assert space.output == (8, 20, 4, 1)
+    # What lies along the 128 lanes of the input goes whole, though the output could cut it anywhere.
+    assert space.output_bounds == ((8,), (20, 10, 7, 5, 4, 3, 2, 1), (4, 2, 1), (1,))
+    rng = np.random.default_rng(0)
+    for window in (space.draw(rng) for _ in range(50)):
+        images, rows, columns, features = window.output
+        assert window.input == (rows, min(28, 8 * columns), features, 1)
+
+
+def test_copy_whose_windows_hold_other_elements_keeps_its_own():
+    own = Window((), (8, 10, 4, 1), (20, 28, 1, 1))
+    assert windows.candidates(COPY, own, 60, np.random.default_rng(0)) == [own]
+
+
 def test_candidates_begin_with_the_own_window_and_differ():
     own = Window((3, 1, 24, 3), (12, 4, 4, 3))
     chosen = windows.candidates(CONVOLUTION, own, 60, np.random.default_rng(3))
@@ -114,7 +141,7 @@ def test_columns_are_bounds_with_sum_and_product():
 
 
 def test_own_window_is_read_from_what_the_compiler_says():
-    config = {"kernel_window_bounds": [], "output_window_bounds": ["2", "26"], "iteration_bounds": ["13", "1"]}
-    assert windows.own_window({"window": config}) == Window((), (2, 26))
+    config = {"kernel_window_bounds": [], "output_window_bounds": ["2", "26"], "input_window_bounds": ["26", "2"]}
+    assert windows.own_window({"window": config}) == Window((), (2, 26), (26, 2))
     assert windows.own_window({"window": None}) is None
     assert windows.own_window({"window": {**config, "output_window_bounds": []}}) is None

@@ -114,7 +114,7 @@ def test_a_program_without_a_choice_cannot_be_collected(tmp_path):
 
 
 def test_a_program_record_comes_back_whole(tmp_path):
-    kernel = compiled.TiledKernel("k", "dot", "fusion", 3, 1 / 3, "text", (), (8, 1))
+    kernel = compiled.TiledKernel("k", "dot", "fusion", 3, 1 / 3, "text", (), (8, 1), ())
     program = Compiled("before", "assigned", b"\0proto", 2 / 3, (kernel,))
     program.write(tmp_path / "p.npz", "p")
     back = Compiled.read(tmp_path / "p.npz")
