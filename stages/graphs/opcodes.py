@@ -24,8 +24,9 @@ OPCODE_NAMES: dict[int, str] = {number: name for name, number in OPCODE_NUMBERS.
 #: how many numbers there are
 OPCODES = 1 + len(OPCODE_NUMBERS)
 #: the opcodes whose operands have roles or whose columns say more than those of others
-CONVOLUTION, DOT, PARAMETER, REDUCE, RESHAPE, TRANSPOSE = (
-    OPCODE_NUMBERS[name] for name in ("convolution", "dot", "parameter", "reduce", "reshape", "transpose")
+CONVOLUTION, COPY, DOT, FUSION, PARAMETER, REDUCE, RESHAPE, TRANSPOSE = (
+    OPCODE_NUMBERS[name]
+    for name in ("convolution", "copy", "dot", "fusion", "parameter", "reduce", "reshape", "transpose")
 )
 
 

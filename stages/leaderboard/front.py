@@ -112,7 +112,7 @@ def _against_what(result: LeaderboardResult, split: str) -> str:
 
 
 def _belief(result: LeaderboardResult, split: str) -> str:
-    sentences = [f"<strong>{result.label[:1].upper()}{result.label[1:]}.</strong>"] if result.label else []
+    sentences = [f"<strong>Run times: {result.label}.</strong>"] if result.label else []
     sentences.append(
         "No run time of these graphs was used for anything but these scores."
         if split == "test"
@@ -130,5 +130,5 @@ def _belief(result: LeaderboardResult, split: str) -> str:
     if behind.height:
         where = sorted(set(behind["collection"]))
         sentences.append(f"Something else is ahead of the blend on {listed(where)}.")
-    sentences.append("Not covered: any other machine or compiler than the one measured, programs larger than these.")
+    sentences.append("Not covered: any other machine or compiler than that of these times, programs larger than these.")
     return " ".join(sentences)

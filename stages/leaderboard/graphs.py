@@ -34,7 +34,7 @@ def metrics(board: Board, described: pl.DataFrame | None) -> pl.DataFrame:
     columns = KEYS | dict.fromkeys(board.names(), pl.Float64)
     table = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows.values()], schema=columns)
     if described is not None:
-        programs = described.rename({"id": "graph"}).drop("ceiling")
+        programs = described.rename({"id": "graph"}).drop("ceiling", "times")
         table = table.join(programs, on=list(KEYS), how="left", maintain_order="left")
         table = table.select(*KEYS, *(name for name in programs.columns if name not in KEYS), *board.names())
     place = {name: number for number, name in enumerate(("valid", "test", *COLLECTIONS))}

@@ -29,6 +29,7 @@ PROGRAM_COLUMNS = {
     "slowest_over_fastest": pl.Float64,
     "repeatability": pl.Float64,
     "ceiling": pl.Float64,
+    "times": pl.String,
 }
 
 

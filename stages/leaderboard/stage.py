@@ -27,8 +27,6 @@ from stages.leaderboard.intervals import resamples
 from stages.leaderboard.result import Counts, LeaderboardResult
 from stages.scoring import submission
 
-LABEL = "measured on XLA:CPU, not TPU"
-
 
 @checks.entry("leaderboard", writes=True)
 def run(
@@ -103,7 +101,7 @@ def run(
         rule=record.rule,
         splits=board.splits,
         notes=notes,
-        label=LABEL if described is not None else "",
+        label="; ".join(described["times"].drop_nulls().unique().sort()) if described is not None else "",
         submission=str(submission_path),
         rules_file=str(rules_path),
         reports=str(reports),

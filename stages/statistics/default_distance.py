@@ -18,6 +18,7 @@ from stages.statistics.layout_pairs import LayoutPairs
 from stages.statistics.node_kinds import ROLES
 
 COLUMNS = {
+    "stated_tensors": "tensors whose layout the configuration states; the compiler chooses the others'",
     "default_distance": "pairs of dimensions that stand the other way round than in the default layouts",
     "off_default": "nodes with a layout other than the default",
     "off_default_tensors": "tensors with a layout other than the default",
@@ -106,6 +107,7 @@ def contributions(pairs: LayoutPairs, layouts: list[orders.Order], defaults: Def
     distance, off = np.moveaxis(of_slots, -1, 0)
     anywhere = off.any(axis=1)
     return {
+        "stated_tensors": pairs.configured.sum(axis=1),
         "default_distance": distance.sum(axis=1),
         "off_default": anywhere,
         "off_default_tensors": off.sum(axis=1),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import OPCODE_NUMBERS, OPCODES, PARAMETER
-from stages.graphs.tensors import LAYOUT, MAX_RANK, ROOT, dimensions, element_bytes, elements
-from stages.statistics import hardware
+from stages.graphs.tensors import MAX_RANK, dimensions, element_bytes, elements
+from stages.statistics import hardware, tile_pipeline
+from stages.statistics.tile_tensor import GROUPS, Tensor, cut, windowed
 
-#: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
-GROUPS = {"kernel": 0, "output": 8, "input": 16}
 #: node columns that are sums, products or counts, whose mean over the kernel's nodes is worth a column
 _MEANS = {
     27: "sum of the dimensions",
@@ -68,6 +65,7 @@ _TILE_COLUMNS = {
     "read_again": "logarithm of how often all tiles together read the parameters' bytes",
     "reuse": "logarithm of the intermediate elements that a tile computes per byte it touches",
 }
+_TILE_COLUMNS |= tile_pipeline.COLUMNS
 KERNEL_COLUMNS = {
     "kernel_nodes": "logarithm of the kernel's nodes",
     "result_elements": "logarithm of the result's elements",
@@ -86,35 +84,12 @@ KERNEL_COLUMNS = {
 DESCRIPTIONS = _BOUND_COLUMNS | _TILE_COLUMNS | KERNEL_COLUMNS
 
 
-@dataclass(frozen=True)
-class _Result:
-    """The tensor a kernel computes.
-
-    Attributes:
-        dims: (6,) int64, 0 beyond the rank.
-        order: its dimensions, minor first.
-        element_bytes: of one of its elements.
-    """
-
-    dims: np.ndarray
-    order: list[int]
-    element_bytes: int
-
-    @property
-    def rank(self) -> int:
-        return len(self.order)
-
-    @property
-    def elements(self) -> int:
-        return int(elements(self.dims))
-
-
 def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple[list[str], np.ndarray]:
     """Statistics of configurations of a packed tile graph.
 
     TpuGraphs: output bounds follow the physical layout, major dimension first, and count registers of 8 x 128
-    elements along the two minor ones. data/sample-cpu: they follow the dimensions and count elements. `_windowed`
-    tells which. All columns but the raw bounds and their volumes are of elements.
+    elements along the two minor ones. data/sample-cpu: they follow the dimensions and count elements.
+    `tile_tensor.windowed` tells which. All columns but the raw bounds and their volumes are of elements.
     Source: the bounds of the windows that libtpu writes to `window_config`.
     Idea: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.
 
@@ -130,71 +105,15 @@ def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple
     values = {f"{name}_bound_{axis}": bounds[name][:, axis] for name in GROUPS for axis in range(MAX_RANK)}
     for name, bound in bounds.items():
         values[f"{name}_volume"] = np.log1p(np.maximum(bound, 1).prod(axis=1) * (bound > 0).any(axis=1))
-    result, in_registers = _windowed(graph)
-    tile = _tile(bounds["output"], result, in_registers)
+    result, in_registers = windowed(graph)
+    tile = cut(bounds["output"], result, in_registers)
+    values |= tile_pipeline.pipeline(graph, result, tile, in_registers, config_feat)
     values |= _cover(tile, result) | _minor_rows(tile, result) | _traffic(graph, tile, result)
     values |= {name: np.full(len(tile), value) for name, value in _kernel_values(graph, result).items()}
     return list(DESCRIPTIONS), np.stack([values[name] for name in DESCRIPTIONS], axis=1)
 
 
-def _windowed(graph: PackedGraph) -> tuple[_Result, bool]:
-    """The tensor that output bounds cut, and whether they count registers in the order of its layout.
-
-    They do if a tensor has as many dimensions as there are bounds, and no configuration's bound is larger than its
-    dimension in registers: the largest such root, else the largest such tensor, as where a fusion ends in a reduction.
-    Otherwise they count elements of the largest root.
-    """
-    largest = np.asarray(graph.config_feat)[:, GROUPS["output"] :][:, :MAX_RANK].max(axis=0, initial=0)
-    rank = int(np.flatnonzero(largest > 0).max(initial=-1)) + 1
-    is_root = graph.node_feat[:, ROOT] > 0
-    dims = dimensions(graph.node_feat)
-    candidates = np.flatnonzero((dims > 0).sum(axis=1) == rank) if rank else []
-    for node in sorted(candidates, key=lambda node: (not is_root[node], -elements(dims[node : node + 1])[0], node)):
-        tensor = _tensor(graph, node)
-        if (largest[:rank] <= np.ceil(tensor.dims[tensor.order[::-1]] / _register(tensor)[tensor.order[::-1]])).all():
-            return tensor, True
-    roots = np.flatnonzero(is_root)
-    return _tensor(graph, roots[np.argmax(elements(dims[roots]))] if len(roots) else graph.nodes - 1), False
-
-
-def _tensor(graph: PackedGraph, node: int) -> _Result:
-    """The tensor of a node, row-major where the file gives no layout."""
-    features = graph.node_feat[node]
-    dims = dimensions(features[None])[0]
-    rank = int((dims > 0).sum())
-    order = [int(axis) for axis in features[LAYOUT][:rank]]
-    if sorted(order) != list(range(rank)):
-        order = list(range(rank - 1, -1, -1))
-    return _Result(dims, order, int(element_bytes(features[None])[0]))
-
-
-def _register(tensor: _Result) -> np.ndarray:
-    """(6,) elements of a register along each dimension: lanes along the minor one, sublanes along the next."""
-    size = np.ones(MAX_RANK)
-    if tensor.rank == 1:  # a vector fills whole registers
-        size[tensor.order[0]] = hardware.LANES * hardware.SUBLANES
-    for axis, count in zip(tensor.order if tensor.rank > 1 else (), (hardware.LANES, hardware.SUBLANES), strict=False):
-        size[axis] = count
-    return size
-
-
-def _tile(bounds: np.ndarray, result: _Result, in_registers: bool) -> np.ndarray:
-    """Elements (c, 6) of the output tiles along the dimensions of the result.
-
-    Args:
-        bounds: (c, 6) of a configuration; a bound of 0 is the whole dimension.
-        result: the tensor that they cut.
-        in_registers: whether they count registers in the order of its layout, major first; else they count elements.
-    """
-    whole = np.maximum(result.dims, 1)
-    if not in_registers:
-        return np.where(bounds > 0, bounds, whole)
-    logical = np.zeros(bounds.shape)
-    logical[:, result.order[::-1]] = bounds[:, : result.rank]
-    return np.where(logical > 0, np.minimum(logical * _register(result), whole), whole)
-
-
-def _cover(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+def _cover(tile: np.ndarray, result: Tensor) -> dict[str, np.ndarray]:
     """How tiles (c, 6) cover the result."""
     dims = np.maximum(result.dims, 1)
     tiles = np.ceil(dims / tile)
@@ -215,7 +134,7 @@ def _cover(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     }
 
 
-def _minor_rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
+def _minor_rows(tile: np.ndarray, result: Tensor) -> dict[str, np.ndarray]:
     """How tiles (c, 6) lie along the two minor dimensions of the result's layout."""
     one = np.ones(len(tile))
     minor, second, *_ = *(tile[:, axis] for axis in result.order[:2]), one, one
@@ -233,7 +152,7 @@ def _minor_rows(tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
     }
 
 
-def _run(tile: np.ndarray, result: _Result) -> np.ndarray:
+def _run(tile: np.ndarray, result: Tensor) -> np.ndarray:
     """Elements (c,) of tiles (c, 6) that lie one after another in the result."""
     run, unbroken = np.ones(len(tile)), np.ones(len(tile), bool)
     for axis in result.order:
@@ -242,22 +161,19 @@ def _run(tile: np.ndarray, result: _Result) -> np.ndarray:
     return run
 
 
-def _traffic(graph: PackedGraph, tile: np.ndarray, result: _Result) -> dict[str, np.ndarray]:
-    """What tiles (c, 6) touch of the kernel's tensors, guessed from the shapes.
-
-    A dimension of a tensor that has the size of one of the result's is cut as that one is, the first such that no
-    dimension before it took; any other is needed whole by every tile.
-    """
+def _traffic(graph: PackedGraph, tile: np.ndarray, result: Tensor) -> dict[str, np.ndarray]:
+    """What tiles (c, 6) touch of the kernel's tensors, guessed from the shapes: `tile_pipeline.matched`."""
     dims, item_bytes = dimensions(graph.node_feat), element_bytes(graph.node_feat)
     is_parameter = np.asarray(graph.node_opcode) == PARAMETER
     shapes, shape_of_node = np.unique(dims, axis=0, return_inverse=True)
-    cut = np.minimum(tile, np.maximum(result.dims, 1))
-    needed = np.stack([_needed(shape, cut, result) for shape in shapes], axis=1)[:, shape_of_node.reshape(-1)]
+    part = np.minimum(tile, np.maximum(result.dims, 1))
+    needed = np.stack([tile_pipeline.matched(shape, part, result).prod(axis=1) for shape in shapes], axis=1)
+    needed = needed[:, shape_of_node.reshape(-1)]
     sizes = needed * item_bytes
     tiles = np.ceil(np.maximum(result.dims, 1) / tile).prod(axis=1)
     read = sizes[:, is_parameter].sum(axis=1)
     parameter_bytes = float((elements(dims) * item_bytes)[is_parameter].sum())
-    touched = read + cut.prod(axis=1) * result.element_bytes
+    touched = read + part.prod(axis=1) * result.element_bytes
     held = sizes[:, ~is_parameter]
     return {
         "touched_bytes": np.log1p(touched),
@@ -268,20 +184,7 @@ def _traffic(graph: PackedGraph, tile: np.ndarray, result: _Result) -> dict[str,
     }
 
 
-def _needed(dims: np.ndarray, cut: np.ndarray, result: _Result) -> np.ndarray:
-    """Elements (c,) of a tensor (6,) that tiles cut to (c, 6) need."""
-    count, free = np.ones(len(cut)), list(range(result.rank))
-    for size in dims[dims > 0]:
-        axis = next((axis for axis in free if result.dims[axis] == size), None)
-        if axis is None:
-            count = count * size
-        else:
-            free.remove(axis)
-            count = count * cut[:, axis]
-    return count
-
-
-def _kernel_values(graph: PackedGraph, result: _Result) -> dict[str, float]:
+def _kernel_values(graph: PackedGraph, result: Tensor) -> dict[str, float]:
     """Columns that all tiles of a kernel share."""
     sizes = elements(dimensions(graph.node_feat)) * element_bytes(graph.node_feat)
     opcodes = np.bincount(graph.node_opcode, minlength=OPCODES)

@@ -9,7 +9,7 @@ def test_the_front_answers_and_links(board):
     assert [
         title for title in ("What was predicted?", "How well?", "Against what?", "May I believe it?") if title in text
     ]
-    assert "Measured on XLA:CPU, not TPU." in text and "90% interval" in text and "Not covered" in text
+    assert "Run times: made up." in text and "90% interval" in text and "Not covered" in text
     score = result.scores.filter(split="test", collection="mean", member="blend")["score"][0]
     assert f"<strong>{score:.3f}</strong>" in text
     links = front.links(result)
@@ -19,4 +19,4 @@ def test_the_front_answers_and_links(board):
 
 def test_the_front_without_test_scores_says_that_valid_flatters(run):
     text = front.answers(run(solution=None, programs=None))
-    assert "which flatters" in text and "XLA" not in text and "of 1 on valid" in text
+    assert "which flatters" in text and "Run times" not in text and "of 1 on valid" in text

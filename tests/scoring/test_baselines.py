@@ -1,3 +1,4 @@
+import shutil
 import zlib
 
 import numpy as np
@@ -35,7 +36,7 @@ def valid_scores(data, collection):
 def test_layout_baselines_rank_the_sample(data):
     """Its run times are sums of inversions, so that row_major knows them up to the noise."""
     found = valid_scores(data, "layout:xla:random")
-    assert found.keys() == {"random", "copy_count", "row_major", "ridge"}
+    assert found.keys() == {"random", "copy_count", "row_major", "default", "ridge"}
     assert found["row_major"] > 0.9 and found["ridge"] > 0.7 and abs(found["random"]) < 0.5
 
 
@@ -50,7 +51,7 @@ def test_the_table_names_every_configuration_once(data, tmp_path):
     table = baselines.table(data, "layout:xla:random")
     scores.write(table, tmp_path / "scores.parquet")  # raises for doubles and for what is no number
     assert table.select("split", "graph").unique().height == 3 + 2
-    assert table.height == (3 + 2) * 16 * 4
+    assert table.height == (3 + 2) * 16 * 5
     assert table.equals(baselines.table(data, "layout:xla:random"))
 
 
@@ -62,10 +63,26 @@ def test_each_baseline_is_its_column(data):
     graph = dataset.graphs(data, "layout:xla:random", "valid")[0]
     names, values = statistics(graph)
     np.testing.assert_array_equal(member_scores(data, graph, "random"), baselines.random(graph))
-    for member, column in (("copy_count", "copies"), ("row_major", "inversions")):
+    for member, column in (("copy_count", "copies"), ("row_major", "inversions"), ("default", "stated_tensors")):
         np.testing.assert_array_equal(member_scores(data, graph, member), values[:, names.index(column)])
     tile = dataset.graphs(data, "tile:xla", "valid")[0]
     assert np.argmin(member_scores(data, tile, "largest_tile")) == np.argmax(tile.config_feat[:, 15])
+
+
+def test_the_compilers_own_choice_first_only_where_some_leave_more_to_it(data, tmp_path):
+    """The published layouts state every convolution's, in each configuration."""
+    root = tmp_path / "npz_all"
+    shutil.copytree(data / "npz_all", root)
+    for file in root.glob("npz/layout/xla/random/*/*.npz"):
+        with np.load(file) as stored:
+            arrays = dict(stored)
+        said = (arrays["node_config_feat"].reshape(*arrays["node_config_feat"].shape[:2], 3, 6) >= 0).any(axis=(2, 3))
+        everything = said.all(axis=1)
+        for name in ("node_config_feat", "config_runtime"):
+            arrays[name] = arrays[name][everything]
+        np.savez(file, **arrays)
+    prune.run(collection="layout:xla:random", root=str(root), data=str(tmp_path))
+    assert "default" not in baselines.table(tmp_path, "layout:xla:random")["member"]
 
 
 def test_chance_is_seeded_by_the_id(data):

@@ -32,6 +32,7 @@ def test_distance_from_the_default_by_hand(chain):
     fed, product = 4 * 8 * 4, 4 * 16 * 4
     total = fed * 2 + (fed + 8 * 16 * 4 + product) + product * 2
     assert found["off_default"].tolist() == [1, 2, 2, 2, 0]
+    assert found["stated_tensors"].tolist() == [7, 7, 7, 7, 0]
     assert found["off_default_tensors"].tolist() == [1, 2, 3, 2, 0]
     assert found["default_distance"].tolist() == [1, 2, 3, 2, 0]
     off = [product, product + fed, product + 2 * fed, 2 * product, 0]

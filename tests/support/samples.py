@@ -17,7 +17,7 @@ F32_COLUMN = 13
 PRODUCTS_OVER_NOTHING = (44, 52, 60, 68, 76, 84, 112, 116, 120, 124, 128, 132)
 GRAPHS = {"train": 4, "valid": 2, "test": 2}
 PROGRAM_COLUMNS = (
-    "collection,split,id,family,kin,nodes,configurable,configurations,slowest_over_fastest,repeatability,ceiling"
+    "collection,split,id,family,kin,nodes,configurable,configurations,slowest_over_fastest,repeatability,ceiling,times"
 ).split(",")
 
 
@@ -192,6 +192,7 @@ def _program(collection: str, split: str, id: str, graph: int, arrays: dict[str,
         "slowest_over_fastest": round(float(runtime.max() / runtime.min()), 3),
         "repeatability": 0.95,
         "ceiling": 0.95,
+        "times": "made up",
     }
 
 

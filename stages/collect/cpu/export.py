@@ -50,6 +50,7 @@ class Exported:
     slowest_over_fastest: float
     repeatability: float  # Kendall tau-b between the two passes
     ceiling: float  # score that one pass has as the prediction of the other
+    times: str = "measured on XLA:CPU"
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m stages.collect.cpu.export", description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=Path, default=Path("data/records"), help="folder that the collector filled")
-    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder of the data set")
+    parser.add_argument("--sample", type=Path, default=Path("data/sample-cpu"), help="folder of the data set")
     options = parser.parse_args()
     try:
         result = export(options.records, options.sample, planned)

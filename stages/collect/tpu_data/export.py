@@ -29,7 +29,7 @@ from stages.engine.errors import InputError
 from stages.graphs.collection import folder
 from stages.runner import failures
 
-#: columns of programs.csv; what follows `ceiling` only simulated data has
+#: columns of programs.csv; what follows `times` only simulated data has
 PROGRAM_COLUMNS = {
     "collection": polars.String,
     "split": polars.String,
@@ -42,6 +42,7 @@ PROGRAM_COLUMNS = {
     "slowest_over_fastest": polars.Float64,
     "repeatability": polars.Float64,
     "ceiling": polars.Float64,
+    "times": polars.String,
     "distinct": polars.Int64,
     "own_over_fastest": polars.Float64,
     "errors": polars.Int64,
@@ -50,6 +51,7 @@ PROGRAM_COLUMNS = {
     "program": polars.String,
     "kind": polars.String,
 }
+TIMES = "simulated from the TPU compiler's schedule"
 DROPPED_COLUMNS = dict.fromkeys(("collection", "split", "id", "family"), polars.String) | {
     "configurations": polars.Int64,
     "distinct": polars.Int64,
@@ -106,8 +108,7 @@ class DataSet:
             return
         line["own_over_fastest"] = round(float(np.rint(line.pop("own_ns"))) / float(times.min()), 4)
         line |= {"nodes": len(arrays["node_opcode"]), "configurable": len(arrays.get("node_config_ids", ()))}
-        # Simulated times are the same each time.
-        line |= {"repeatability": 1.0, "ceiling": 1.0, "training": program.training, "program": program.id}
+        line |= {"times": TIMES, "training": program.training, "program": program.id}
         self.programs.append(line)
         if split == "test":
             identifier = f"{collection}:{line['id']}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.collect.programs.program import Program
@@ -91,17 +91,15 @@ def _by_size(group: Sequence[Program], nodes: Mapping[str, int]) -> list[Program
     return [program for *_, program in sorted(weighted, key=lambda each: each[:2])]
 
 
-def matching(programs: Iterable[Program], patterns: Sequence[str]) -> list[Program]:
-    """The programs whose id, family, source or split matches one of the shell patterns."""
-    return [
-        program
-        for program in programs
-        if any(
-            fnmatch.fnmatchcase(name, pattern)
-            for name in (program.id, program.family, program.kind, program.split)
-            for pattern in patterns
-        )
-    ]
+def matching(programs: Collection[Program], patterns: Sequence[str]) -> list[Program]:
+    """The programs whose id, family, source or split matches one of the shell patterns, pattern by pattern."""
+    chosen: dict[str, Program] = {}
+    for pattern in patterns:
+        for program in programs:
+            names = (program.id, program.family, program.kind, program.split)
+            if any(fnmatch.fnmatchcase(name, pattern) for name in names):
+                chosen.setdefault(program.id, program)
+    return list(chosen.values())
 
 
 def configurations_of(identifier: str, configurations: int = CONFIGURATIONS, many: int = MANY) -> int:

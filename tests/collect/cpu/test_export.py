@@ -20,7 +20,7 @@ F32 = 11
 
 
 PROGRAM_COLUMNS = (
-    "collection,split,id,family,kin,nodes,configurable,configurations,slowest_over_fastest,repeatability,ceiling"
+    "collection,split,id,family,kin,nodes,configurable,configurations,slowest_over_fastest,repeatability,ceiling,times"
 )
 
 
@@ -207,10 +207,13 @@ def test_programs_table(sample):
     assert lines[0] == PROGRAM_COLUMNS
     assert len(lines) == 6
     spread = round((FASTEST + 11 * STEP) / FASTEST, 4)
-    assert f"layout:xla:random,test,net_test,f,sibling,4,2,12,{spread},1.0,1.0" in lines
-    assert f"tile:xla,test,dot_test,dot,sibling,2,0,12,{spread},1.0,1.0" in lines, "its kind is trained on after all"
+    times = "measured on XLA:CPU"
+    assert f"layout:xla:random,test,net_test,f,sibling,4,2,12,{spread},1.0,1.0,{times}" in lines
+    assert f"tile:xla,test,dot_test,dot,sibling,2,0,12,{spread},1.0,1.0,{times}" in lines, (
+        "its kind is trained on after all"
+    )
     # "flat", the one training graph of bert_valid's family in that collection, was dropped.
-    assert f"layout:nlp:default,valid,bert_valid,f,unseen,4,2,12,{spread},1.0,1.0" in lines
+    assert f"layout:nlp:default,valid,bert_valid,f,unseen,4,2,12,{spread},1.0,1.0,{times}" in lines
 
 
 def test_a_second_export_gives_the_same_bytes_and_removes_what_is_gone(records, sample):
