@@ -53,7 +53,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--programs", default="*", help="ids to measure, as a shell pattern (default: all)")
     parser.add_argument("--search", choices=SEARCHES, action="append", help="may be repeated (default: all three)")
     parser.add_argument("--configs", type=positive, default=42, help="of a graph and search (default: 42)")
-    parser.add_argument("--out", type=Path, default=Path("data/records"), help="records (default: data/records)")
+    parser.add_argument("--out", type=Path, default=Path("data/records-cpu"), help="records (default: %(default)s)")
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="one a core (default: all)")
     parser.add_argument(
         "--compile-limit",

@@ -231,7 +231,9 @@ def main() -> int:
     from stages.collect.cpu.jobs import planned
 
     parser = argparse.ArgumentParser(prog="python -m stages.collect.cpu.export", description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("data/records"), help="folder that the collector filled")
+    parser.add_argument(
+        "--records", type=Path, default=Path("data/records-cpu"), help="folder that the collector filled"
+    )
     parser.add_argument("--sample", type=Path, default=Path("data/sample-cpu"), help="folder of the data set")
     options = parser.parse_args()
     try:

@@ -18,7 +18,7 @@ from stages.collect.tpu_data.store import Store
 from stages.engine.errors import InputError
 from stages.runner import failures
 
-RECORDS = Path("data/records-tpu")
+RECORDS = Path("data/records")
 
 
 def count(text: str) -> int:
