@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 COLLECT := .venv-collect
+LIBTPU := .venv-libtpu
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 
 # Tests and what they start find this `python` first.
@@ -14,14 +15,15 @@ stamp = $(1)/.installed-$(shell cat $(2) | cksum | tr ' ' '-')
 RUN := $(call stamp,$(VENV),requirements.txt)
 DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt requirements-cluster.txt)-dev
 CLUSTER := $(call stamp,$(VENV),requirements.txt requirements-cluster.txt)-cluster
-MEASURE := $(call stamp,$(COLLECT),requirements-collect.txt)
+MEASURE := $(call stamp,$(COLLECT),requirements-libtpu.txt requirements-collect.txt)
+COMPILE := $(call stamp,$(LIBTPU),requirements-libtpu.txt)
 
 # Pages that show what is no result of the pipeline.
 PAGES := collect times recipes ablation
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro cluster recipe ablate test lint lab bench data collect clean
+.PHONY: help repro cluster recipe ablate test lint lab bench data collect check clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,12 +62,15 @@ data: $(RUN) ## fetch the competition's data; ARGS="FOLDER", or ARGS="FOLDER --z
 collect: $(MEASURE) ## make a data set by the TPU compiler; ARGS="--dry-run", ARGS="--target cpu" for times of this machine
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
 
+check: $(COMPILE) ## make a program and a kernel of the sample anew and compare; ARGS="NAME --check N"
+	$(LIBTPU)/bin/python -m stages.collect $(or $(ARGS),--check 1)
+
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
 	rm -rf data/prune data/pad data/states data/checkpoints data/trained data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 
-$(VENV)/bin/python $(COLLECT)/bin/python:
+$(VENV)/bin/python $(COLLECT)/bin/python $(LIBTPU)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or later: give another, make PYTHON=python3.12" >&2; exit 1; }
 	echo "making $(@:/bin/python=)"
@@ -97,4 +102,10 @@ $(MEASURE): | $(COLLECT)/bin/python
 	echo "installing requirements-collect.txt into $(COLLECT)"
 	$(COLLECT)/bin/python $(PIP) install -r requirements-collect.txt
 	rm -f $(COLLECT)/.installed-*
+	touch $@
+
+$(COMPILE): | $(LIBTPU)/bin/python
+	echo "installing requirements-libtpu.txt into $(LIBTPU)"
+	$(LIBTPU)/bin/python $(PIP) install -r requirements-libtpu.txt
+	rm -f $(LIBTPU)/.installed-*
 	touch $@
