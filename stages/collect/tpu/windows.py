@@ -64,6 +64,16 @@ def own_window(record: dict) -> Window | None:
     return Window(*(tuple(map(int, config[f"{part}_window_bounds"])) for part in ("kernel", "output", "input")))
 
 
+def was_taken(window: Window, record: dict) -> bool:
+    """Whether the compiler took a forced window; where one does not fit the core's memory it takes its own.
+
+    Args:
+        record: Of `worker.kernel_record`, of the kernel with the window forced on it.
+    """
+    taken = own_window(record)
+    return taken is not None and (taken.kernel, taken.output) == (window.kernel, window.output)
+
+
 def forced(text: str, window: Window) -> str:
     """The text of a kernel with a window forced on it."""
     lines = text.splitlines()

@@ -28,7 +28,9 @@ def candidates(kernel: TiledKernel, limit: int) -> list[windows.Window]:
 def measure(
     kernel: TiledKernel, simulator: Simulator, store: Store, limit: int, tick: Callable[[], None] = lambda: None
 ) -> None:
-    """Compiles a kernel with each window and writes its record, unless it is there; what does not compile is left out.
+    """Compiles a kernel with each window and writes its record, unless it is there.
+
+    What does not compile is left out, and so are windows that the compiler puts its own in the place of.
 
     Args:
         limit: Windows at most.
@@ -42,7 +44,11 @@ def measure(
     answers = simulator.records([windows.forced(kernel.text, window) for window in tried], tick)
     for answer in answers:
         check_killed(answer.get("fault", ""))
-    kept = [(window, answer) for window, answer in zip(tried, answers, strict=True) if "fault" not in answer]
+    kept = [
+        (window, answer)
+        for window, answer in zip(tried, answers, strict=True)
+        if "fault" not in answer and windows.was_taken(window, answer)
+    ]
     meta = {
         "id": kernel.key,
         "kind": kernel.kind,

@@ -140,6 +140,14 @@ def test_columns_are_bounds_with_sum_and_product():
     assert columns[16:] == [0] * 8
 
 
+def test_a_window_that_the_compiler_replaced_was_not_taken():
+    said = {"kernel_window_bounds": ["3"], "output_window_bounds": ["2", "26"], "input_window_bounds": ["4", "26"]}
+    assert windows.was_taken(Window((3,), (2, 26)), {"window": said})  # whatever it made of the input
+    assert not windows.was_taken(Window((3,), (2, 13)), {"window": said})
+    assert not windows.was_taken(Window((1,), (2, 26)), {"window": said})
+    assert not windows.was_taken(Window((3,), (2, 26)), {"window": None})
+
+
 def test_own_window_is_read_from_what_the_compiler_says():
     config = {"kernel_window_bounds": [], "output_window_bounds": ["2", "26"], "input_window_bounds": ["26", "2"]}
     assert windows.own_window({"window": config}) == Window((), (2, 26), (26, 2))
