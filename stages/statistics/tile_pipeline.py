@@ -85,9 +85,16 @@ class _Convolution:
         """Number of its spatial dimensions."""
         return self.output.rank - 2
 
-    def is_batch(self, place: int, of_kernel: int) -> bool:
-        """Whether a place is a batch of products: as far apart in the input as the kernel is wide, one tap each."""
-        return self.base_dilation[place] > 1 and self.base_dilation[place] == self.kernel.dims[of_kernel]
+    def is_batch(self, place: int) -> bool:
+        """Whether each place of the output has a tap of the kernel of its own: a batch of products, written as places.
+
+        So it is where the input is dilated by the kernel's width, and where an input of one place is padded by it.
+        """
+        width = self.kernel.dims[self.numbers[_KERNEL_PLACES][place]]
+        if self.base_dilation[place] > 1:
+            return self.base_dilation[place] == width
+        single = self.data.dims[self.numbers[_INPUT_PLACES][place]] == 1
+        return single and width > 1 and width == self.output.dims[self.output_places[place]]
 
     @property
     def output_places(self) -> list[int]:
@@ -195,8 +202,9 @@ def _convolved(
     by_place = zip(numbers[_INPUT_PLACES][:places], convolution.output_places, kernel_places, strict=True)
     for place, (of_data, of_output, of_kernel) in enumerate(by_place):
         along = tile[:, of_output]
-        if convolution.is_batch(place, of_kernel):
-            part[:, of_data] = taken[:, of_kernel] = along
+        if convolution.is_batch(place):
+            taken[:, of_kernel] = along
+            part[:, of_data] = np.minimum(along, convolution.data.dims[of_data])
             products *= along
             continue
         reach = (along - 1) * convolution.stride[place] + (taken[:, of_kernel] - 1) * convolution.window_dilation[place]
@@ -207,15 +215,15 @@ def _convolved(
     output_trips = np.ceil(np.maximum(convolution.output.dims, 1) / tile)
     kernel_trips = np.ceil(np.maximum(convolution.kernel.dims, 1) / taken)
     for place, of_kernel in enumerate(kernel_places):
-        if convolution.is_batch(place, of_kernel):
+        if convolution.is_batch(place):
             kernel_trips[:, of_kernel] = 1
     outer = output_trips[:, [out_feature, batch, *convolution.output_places]]
     trips = np.concatenate([outer, kernel_trips[:, [*kernel_places, in_feature]]], axis=1)
     loops = np.arange(trips.shape[1])
     moves_output, moves_data = loops < 2 + places, loops > 0
     moves_kernel = (loops == 0) | ~moves_output
-    for place, of_kernel in enumerate(kernel_places):
-        moves_kernel[2 + place] |= convolution.is_batch(place, of_kernel)
+    for place in range(places):
+        moves_kernel[2 + place] |= convolution.is_batch(place)
     steps = trips.prod(axis=1)
     blocks = np.ceil(taken[:, in_feature] / hardware.LANES) * np.ceil(tile[:, out_feature] / hardware.LANES)
     loads = blocks * taps * products * steps

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.graphs.dataset import PackedGraph
+from stages.graphs.opcodes import OPCODE_NUMBERS, PARAMETER
 from stages.graphs.tensors import LAYOUT, MAX_RANK, ROOT, dimensions, element_bytes, elements
 from stages.statistics import hardware
 
+TUPLE, UPDATE = OPCODE_NUMBERS["tuple"], OPCODE_NUMBERS["dynamic-update-slice"]
 #: first of the eight columns (six bounds, sum, product) of each group of the 24 tile columns
 GROUPS = {"kernel": 0, "output": 8, "input": 16}
 
@@ -60,20 +62,40 @@ def windowed(graph: PackedGraph) -> tuple[Tensor, bool]:
     """The tensor that output bounds cut, and whether they count registers in the order of its layout.
 
     They do if a tensor has as many dimensions as there are bounds, and no configuration's bound is larger than its
-    dimension in registers: the largest such root, else the largest such tensor, as where a fusion ends in a reduction.
-    Otherwise they count elements of the largest root.
+    dimension in registers. It is the largest such result; of a fusion that ends in a reduction the largest such tensor
+    that it computes; of one that updates a slice in place, the slice. Otherwise bounds count elements of the largest
+    root.
     """
     largest = np.asarray(graph.config_feat)[:, GROUPS["output"] :][:, :MAX_RANK].max(axis=0, initial=0)
     rank = int(np.flatnonzero(largest > 0).max(initial=-1)) + 1
-    is_root = graph.node_feat[:, ROOT] > 0
     dims = dimensions(graph.node_feat)
-    candidates = np.flatnonzero((dims > 0).sum(axis=1) == rank) if rank else []
-    for node in sorted(candidates, key=lambda node: (not is_root[node], -elements(dims[node : node + 1])[0], node)):
+    of_rank = np.flatnonzero((dims > 0).sum(axis=1) == rank) if rank else np.zeros(0, np.int64)
+    place = _place(graph)
+    for node in sorted(of_rank, key=lambda node: (place[node], -elements(dims[node : node + 1])[0], node)):
         tensor = tensor_of(graph, node)
         if (largest[:rank] <= np.ceil(tensor.dims[tensor.order[::-1]] / register(tensor)[tensor.order[::-1]])).all():
-            return tensor, True
-    roots = np.flatnonzero(is_root)
+            updates = _updates(graph, node)
+            return (tensor_of(graph, updates[0]) if len(updates) else tensor), True
+    roots = np.flatnonzero(graph.node_feat[:, ROOT] > 0)
     return tensor_of(graph, roots[np.argmax(elements(dims[roots]))] if len(roots) else graph.nodes - 1), False
+
+
+def _place(graph: PackedGraph) -> np.ndarray:
+    """(n,) 0 for results, roots and what a tuple at a root holds, 1 for what is computed, 2 for parameters."""
+    is_root = graph.node_feat[:, ROOT] > 0
+    consumers, producers = np.asarray(graph.edge_index).T
+    result = is_root.copy()
+    result[producers[is_root[consumers] & (graph.node_opcode[consumers] == TUPLE)]] = True
+    return np.where(result, 0, np.where(np.asarray(graph.node_opcode) == PARAMETER, 2, 1))
+
+
+def _updates(graph: PackedGraph, node: int) -> np.ndarray:
+    """Nodes (u,) that a kernel of this result writes into a part of it: of its dynamic-update-slices of that shape."""
+    dims = dimensions(graph.node_feat)
+    consumers, producers = np.asarray(graph.edge_index).T
+    updating = (graph.node_opcode[consumers] == UPDATE) & (dims[consumers] == dims[node]).all(axis=1)
+    part = ((dims[producers] > 0).sum(axis=1) == (dims[node] > 0).sum()) & (dims[producers] != dims[node]).any(axis=1)
+    return np.unique(producers[updating & part & (dims[producers] > 0).any(axis=1)])
 
 
 def tensor_of(graph: PackedGraph, node: int) -> Tensor:

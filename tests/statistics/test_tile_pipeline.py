@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stages.graphs.opcodes import CONVOLUTION, COPY, PARAMETER
+from stages.graphs.opcodes import CONVOLUTION, COPY, OPCODE_NUMBERS, PARAMETER, REDUCE
 from tests.support.statistics import MULTIPLY, columns, tiled
+
+SLICE, TUPLE, UPDATE = (OPCODE_NUMBERS[name] for name in ("slice", "tuple", "dynamic-update-slice"))
 
 
 def convolution(shapes, orders, numbers, windows, dilation=()):
@@ -109,3 +111,25 @@ def test_a_copy_that_turns_registers_takes_longer():
         graph = dataclasses.replace(graph, edge_index=np.array([[1, 0]], np.int32))
         found.append(float(np.expm1(columns(graph)["vector_registers"][0])))
     assert found[1] > 10 * found[0]
+
+
+def test_an_update_in_place_goes_over_the_slice_that_it_writes():
+    """f32[512,55,192]{0,2,1} with f32[512,1,192] written into it, windows of 24 by 4 registers and more than one."""
+    bounds = np.zeros((2, 24), np.float32)
+    bounds[:, 8:11] = [(14, 2, 2), (1, 24, 4)]
+    whole, part = (512, 55, 192), (512, 1, 192)
+    graph = tiled([(PARAMETER, whole, ()), (PARAMETER, part, ()), (UPDATE, whole, ())], bounds, root=2)
+    graph.node_feat[:, 134:137] = 0, 2, 1
+    graph = dataclasses.replace(graph, edge_index=np.array([[2, 0], [2, 1]], np.int32))
+    assert np.expm1(columns(graph)["steps"]).round().tolist() == [24, 1]
+
+
+def test_a_result_within_a_tuple_goes_before_a_larger_parameter():
+    """f32[512,1,192]{0,2,1} and its sum, of slices of f32[512,55,192], as a kernel of a transformer has them."""
+    bounds = np.zeros((2, 24), np.float32)
+    bounds[:, 8:11] = [(1, 3, 1), (1, 6, 2)]
+    nodes = [(PARAMETER, (512, 55, 192), ()), (SLICE, (512, 1, 192), ()), (REDUCE, (512,), ()), (TUPLE, (), ())]
+    graph = tiled(nodes, bounds, root=3)
+    graph.node_feat[:, 134:137] = [(0, 2, 1), (0, 2, 1), (0, 0, 0), (0, 0, 0)]
+    graph = dataclasses.replace(graph, edge_index=np.array([[1, 0], [2, 1], [3, 1], [3, 2]], np.int32))
+    assert np.expm1(columns(graph)["steps"]).round().tolist() == [32, 8]
