@@ -14,6 +14,7 @@ damaged, missing or of another shape is refused in one line, before a library is
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +49,9 @@ MEMBERS = ("gnn", "gbdt")
 WEIGHTS = "blend/weights.json"
 #: what to do about a file that is damaged or does not fit
 REMEDY = "run make repro again, or give other --models"
-LARGEST_FOLDS = 10_000
+#: numbers of a network that is built without a look at its file
+SMALL_NETWORK = 1 << 26
+MOST_SEEDS, MOST_FOLDS = 1_000, 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,6 @@ class Models:
         network: of the member gnn; None where it is none.
         trees: of the member gbdt; None where it is none.
         trained_on: (n,) split and id of the graphs whose run times the models have seen.
-        files: names of the files, below the folder.
     """
 
     collection: str
@@ -93,7 +95,6 @@ class Models:
     network: Network | None
     trees: Trees | None
     trained_on: list[tuple[str, str]]
-    files: list[str]
 
 
 def collections(folder: Path) -> list[str]:
@@ -120,25 +121,35 @@ def read(folder: Path, collection: str) -> Models:
     Raises:
         InputError: A file is missing, damaged, or does not fit the others.
     """
-    name = slug(collection)
-    manifest_file, scaler_file = f"prune/{name}/manifest.json", f"pad/{name}/scaler.json"
-    with refusing(folder / WEIGHTS):
-        rule, weights = _blend(_json(folder / WEIGHTS)[collection])
-    with refusing(folder / manifest_file):
-        manifest = _json(folder / manifest_file)
-        options = None if is_tile(collection) else _options(manifest)
-        graphs = [(split, _id(entry)) for split in LABELLED for entry in manifest["graphs"][split]]
-    with refusing(folder / scaler_file):
-        padding, scalers = _scalers(_json(folder / scaler_file), collection)
-    files = [WEIGHTS, manifest_file, scaler_file]
-    network = trees = None
+    rule, weights = _blend(folder, collection)
+    manifest = folder / _manifest_name(collection)
+    with refusing(manifest):
+        options = None if is_tile(collection) else _options(_json(manifest))
+    graphs = _trained_on(folder, collection)
+    scaler = folder / _scaler_name(collection)
+    with refusing(scaler):
+        padding, scalers = _scalers(_json(scaler), collection)
+    network = _network(folder, collection, scalers) if "gnn" in weights else None
+    trees = _trees(folder, collection, graphs) if "gbdt" in weights else None
+    return Models(collection, options, padding, scalers, rule, weights, network, trees, graphs)
+
+
+def names(folder: Path, collection: str) -> list[str]:
+    """Names, below the folder, of the files that the models of a collection are read from.
+
+    Raises:
+        InputError: A file that tells which others there are is missing or damaged.
+    """
+    _, weights = _blend(folder, collection)
+    listed = [WEIGHTS, _manifest_name(collection), _scaler_name(collection)]
     if "gnn" in weights:
-        network, of_network = _network(folder, collection, scalers)
-        files += of_network
+        settings = _settings(folder, "gnn", collection)
+        listed += [_stage_file("gnn", collection, "parameters.json"), *_weights_names(folder, collection, settings)]
     if "gbdt" in weights:
-        trees, of_trees = _trees(folder, collection, graphs)
-        files += of_trees
-    return Models(collection, options, padding, scalers, rule, weights, network, trees, graphs, files)
+        settings = _settings(folder, "gbdt", collection)
+        listed += [_stage_file("gbdt", collection, f"{name}.json") for name in ("parameters", "trees", "statistics")]
+        listed += [name for name, _ in _model_names(folder, collection, settings, _trained_on(folder, collection))]
+    return listed
 
 
 @contextmanager
@@ -162,10 +173,7 @@ def parsed(content: bytes) -> object:
 
 
 def _json(file: Path) -> dict:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
+    content = _bytes(file)
     with refusing(file):
         mapping = parsed(content)
         if not isinstance(mapping, dict):
@@ -173,12 +181,35 @@ def _json(file: Path) -> dict:
     return mapping
 
 
-def _blend(record: Mapping) -> tuple[str, dict[str, float]]:
-    rule, weights = record["rule"], {str(name): float(weight) for name, weight in record["weights"].items()}
-    sound = all(0 <= weight <= 1 for weight in weights.values()) and abs(sum(weights.values()) - 1) < 1e-3
-    if rule not in RULES or not weights or not set(weights) <= set(MEMBERS) or not sound:
-        raise ValueError
+def _stage_file(stage: str, collection: str, name: str) -> str:
+    return f"{stage}/{slug(collection)}/{name}"
+
+
+def _manifest_name(collection: str) -> str:
+    return _stage_file("prune", collection, "manifest.json")
+
+
+def _scaler_name(collection: str) -> str:
+    return _stage_file("pad", collection, "scaler.json")
+
+
+def _blend(folder: Path, collection: str) -> tuple[str, dict[str, float]]:
+    """The rule of a collection's blend, and the weight of each member."""
+    with refusing(folder / WEIGHTS):
+        record = _json(folder / WEIGHTS)[collection]
+        rule, weights = record["rule"], {name: float(weight) for name, weight in record["weights"].items()}
+        sound = all(0 <= weight <= 1 for weight in weights.values()) and abs(sum(weights.values()) - 1) < 1e-3
+        if rule not in RULES or not set(weights) <= set(MEMBERS) or not sound:
+            raise ValueError
     return rule, weights
+
+
+def _trained_on(folder: Path, collection: str) -> list[tuple[str, str]]:
+    """Split and id of the graphs that the models were trained on or chosen by, in the order of the training."""
+    file = folder / _manifest_name(collection)
+    with refusing(file):
+        graphs = _json(file)["graphs"]
+        return [(split, _id(entry)) for split in LABELLED for entry in graphs[split]]
 
 
 def _options(manifest: Mapping) -> Options:
@@ -213,30 +244,31 @@ def _scaler(content: Mapping, most: int) -> pad.Scaler:
     return pad.Scaler(columns, mean, deviation)
 
 
-def _settings(file: Path, kind: type, collection: str) -> object:
+def _settings(folder: Path, stage: str, collection: str) -> NetworkSettings | TreeSettings:
     """The knobs that a stage was run with, from the parameters.json beside its outputs."""
+    file = folder / _stage_file(stage, collection, "parameters.json")
     knobs = _json(file)
     with refusing(file):
         if knobs.pop("collection") != collection:
             raise ValueError
-        return kind(**knobs)
+        settings = {"gnn": NetworkSettings, "gbdt": TreeSettings}[stage](**knobs)
+    if settings.seeds > MOST_SEEDS or (stage == "gbdt" and settings.folds > MOST_FOLDS):
+        raise InputError(f"{file}: claims more than {MOST_SEEDS} seeds or {MOST_FOLDS} folds; {REMEDY}")
+    return settings
 
 
-def _network(folder: Path, collection: str, scalers: Mapping[str, pad.Scaler]) -> tuple[Network, list[str]]:
-    parameters = f"gnn/{slug(collection)}/parameters.json"
-    settings = _settings(folder / parameters, NetworkSettings, collection)
-    weights, files = [], [parameters]
-    while len(weights) < settings.seeds:
-        name = f"gnn/{slug(collection)}/weights-{len(weights)}.safetensors"
-        try:
-            content = (folder / name).read_bytes()
-        except OSError as error:
-            raise InputError(f"{folder / name}: cannot be read ({error.strerror}); {REMEDY}") from None
+def _weights_names(folder: Path, collection: str, settings: NetworkSettings) -> list[str]:
+    return [_stage_file("gnn", collection, f"weights-{seed}.safetensors") for seed in range(settings.seeds)]
+
+
+def _network(folder: Path, collection: str, scalers: Mapping[str, pad.Scaler]) -> Network:
+    settings, weights = _settings(folder, "gnn", collection), []
+    for name in _weights_names(folder, collection, settings):
+        content = _bytes(folder / name)
         if fault := _weights_fault(content, collection, settings, scalers):
             raise InputError(f"{folder / name}: {fault}; {REMEDY}")
         weights.append(content)
-        files.append(name)
-    return Network(settings, weights), files
+    return Network(settings, weights)
 
 
 def _weights_fault(
@@ -247,15 +279,13 @@ def _weights_fault(
         tensors = load(content)
     except SafetensorError:
         return "is no safetensors file or is cut off"
-    if settings.layers > len(tensors):  # so that building it ends
-        return f"has {len(tensors)} tensors, too few for {settings.layers} layers"
+    # The network is built to be compared, so what it claims must be about what there is, but for a small one.
+    claimed, there = max(1, settings.layers) * settings.width**2, sum(tensor.numel() for tensor in tensors.values())
+    if settings.layers > len(tensors) or claimed > 4 * there + SMALL_NETWORK:
+        return f"has {there} numbers, too few for {settings.layers} layers {settings.width} wide"
     columns = {group: np.empty((0, len(scaler.columns))) for group, scaler in scalers.items()}
     graph = SimpleNamespace(x=columns["node"], tile_config=columns.get("tile"))
-    try:
-        with torch.device("meta"):  # which takes no memory, however wide the network claims to be
-            network = build(collection, SimpleNamespace(graph=graph, view=settings.view(collection)), settings)
-    except (RuntimeError, ValueError, TypeError):
-        return f"cannot be of a network as wide as {settings.width}"
+    network = build(collection, SimpleNamespace(graph=graph, view=settings.view(collection)), settings)
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.named_parameters()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     if different := sorted(wanted.keys() ^ found.keys()):
@@ -268,48 +298,57 @@ def _weights_fault(
     return None
 
 
-def _trees(folder: Path, collection: str, graphs: Sequence[tuple[str, str]]) -> tuple[Trees, list[str]]:
-    place = f"gbdt/{slug(collection)}"
-    parameters, asked, statistics = (f"{place}/{name}.json" for name in ("parameters", "trees", "statistics"))
-    settings = _settings(folder / parameters, TreeSettings, collection)
-    columns = list(_json(folder / statistics))
-    trees = _json(folder / asked)
-    with refusing(folder / asked):
-        if not all(len(trees[name]) == settings.seeds for name in settings.objectives):
-            raise ValueError
-    if settings.folds > LARGEST_FOLDS:
-        raise InputError(f"{folder / parameters}: claims {settings.folds} folds; {REMEDY}")
-    names = []
+def _model_names(
+    folder: Path, collection: str, settings: TreeSettings, graphs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """Yields the name and the objective of each model's file; InputError where there is none."""
     for seed in range(settings.seeds):
+        # At most as many folds as graphs, so this ends.
         count = int(folds([id for _, id in graphs], settings.folds, seed).max(initial=0)) + 1
-        for objective in settings.objectives:
-            names += [
-                _checked_model(folder, f"{place}/models/{objective}-{seed}-{fold}", objective, columns)
-                for fold in range(count)
-            ]
-    with refusing(folder / place):
-        try:
-            ensemble = model_files.read(folder / place, settings, graphs)
-        except lgb.basic.LightGBMError:
-            raise InputError(f"{folder / place / 'models'}: LightGBM cannot read a model; {REMEDY}") from None
-    return Trees(ensemble, columns), [parameters, asked, statistics, *names]
+        for objective, fold in itertools.product(settings.objectives, range(count)):
+            name = _stage_file("gbdt", collection, f"models/{objective}-{seed}-{fold}")
+            suffix = next((suffix for suffix in (".txt", ".json") if (folder / f"{name}{suffix}").is_file()), None)
+            if suffix is None:
+                raise InputError(f"{folder / name}.txt: no such file; {REMEDY}")
+            yield name + suffix, objective
 
 
-def _checked_model(folder: Path, name: str, objective: str, columns: Sequence[str]) -> str:
-    """The name of a model's file with its suffix; InputError where there is none, or one that is unsound."""
-    trees, ridge = folder / f"{name}.txt", folder / f"{name}.json"
-    if trees.is_file():
+def _trees(folder: Path, collection: str, graphs: Sequence[tuple[str, str]]) -> Trees:
+    settings = _settings(folder, "gbdt", collection)
+    place = folder / "gbdt" / slug(collection)
+    columns, asked = list(_json(place / "statistics.json")), _json(place / model_files.TREES)
+    with refusing(place / model_files.TREES):
+        if not all(len(asked[name]) == settings.seeds for name in settings.objectives):
+            raise ValueError
+    for name, objective in _model_names(folder, collection, settings, graphs):
+        _check_model(folder / name, objective, columns)
+    try:
+        return Trees(model_files.read(place, settings, graphs), columns)
+    except lgb.basic.LightGBMError:
+        raise InputError(f"{place / 'models'}: LightGBM cannot read a model; {REMEDY}") from None
+
+
+def _check_model(file: Path, objective: str, columns: Sequence[str]) -> None:
+    """Refuses a model that is unsound: LightGBM's text, or the weights of a ridge."""
+    if file.suffix == ".txt":
         try:
-            tree_text.check(trees.read_text("ascii"), objective, columns)
-        except (ValueError, IndexError, KeyError) as fault:
-            raise InputError(f"{trees}: is no LightGBM model as the pipeline writes it ({fault}); {REMEDY}") from None
-        return f"{name}.txt"
-    if not ridge.is_file():
-        raise InputError(f"{trees}: no such file; {REMEDY}")
-    weights = _json(ridge)
-    with refusing(ridge):
-        if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights.values()):
+            tree_text.check(_bytes(file).decode("ascii"), objective, columns)
+        except InputError:
+            raise
+        except (ValueError, IndexError, KeyError, OverflowError) as fault:
+            text = fault if type(fault) is ValueError else "damaged"
+            raise InputError(f"{file}: is no LightGBM model as the pipeline writes it ({text}); {REMEDY}") from None
+        return
+    weights = _json(file)
+    with refusing(file):
+        if not all(type(weight) in (int, float) and math.isfinite(weight) for weight in weights.values()):
             raise InputError("has a weight that is no finite number")
         if not set(weights) <= set(columns):
             raise InputError("has weights of other statistics than statistics.json")
-    return f"{name}.json"
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None

@@ -7,7 +7,7 @@ mapped from a temporary folder, so that memory does not grow with the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from stages.blend import member_scores
 from stages.blend.rules import SCALES
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import combined
-from stages.gbdt.feature_table import whole
+from stages.gbdt.feature_table import FeatureTable, whole
 from stages.gbdt.training import MEMBER as GBDT
 from stages.gnn import tasks
 from stages.graphs import dataset
@@ -37,6 +37,7 @@ CODE = (
 )
 #: As test graphs are packed: every configuration stays, and run times may be unknown.
 SPLIT = "test"
+KEPT_BYTES = 1 << 27  # of pairs' columns; 1,000 configurations have 40 opponents each and 56 MB
 SCHEMA = {"graph": pl.String, "rank": pl.Int64, "configuration": pl.Int64, "score": pl.Float64}
 
 
@@ -61,6 +62,22 @@ class Ranking:
     graph: dataset.PackedGraph
     metric: float | None
     seen: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Table(FeatureTable):
+    """A table of which the columns of pairs are made once for the pairwise models of all folds and seeds, where they
+    are few enough to be kept: else making them takes as long as all else."""
+
+    kept: dict[tuple[bytes, bytes], np.ndarray] = field(default_factory=dict)
+
+    def against(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        key = one.tobytes(), other.tobytes()
+        if (columns := self.kept.get(key)) is None:
+            columns = super().against(one, other)
+            if sum(array.nbytes for array in self.kept.values()) + columns.nbytes <= KEPT_BYTES:
+                self.kept[key] = columns
+        return columns
 
 
 def rank(file: Path, models: Models, work: Path) -> Ranking:
@@ -144,7 +161,7 @@ def _by_trees(models: Models, id: str, seen: str | None, work: Path) -> list[pl.
     table = whole(work, models.collection, SPLIT, id, settings)
     if set(table.feature_names + table.pair_names) != set(trees.columns):
         raise InputError(f"the trees of {models.collection} read other statistics than this code makes; {REMEDY}")
-    table = replace(table, split=seen or SPLIT)
+    table = _Table(**{part.name: getattr(table, part.name) for part in fields(table)} | {"split": seen or SPLIT})
     return [
         scores.frame(SPLIT, id, table.config_index, GBDT, seed, combined(trees.ensemble.scores(table, seed)))
         for seed in range(settings.seeds)
