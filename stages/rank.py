@@ -120,9 +120,11 @@ class _Trained:
         if collection not in self._read:
             try:
                 self._read[collection] = models.read(self._folder, collection)
-            except InputError as error:  # of a bundle, name the file and not where it was unpacked to
-                place = str(self._folder)
-                raise InputError(str(error).replace(place, str(self.origin))) from None
+            except InputError as error:
+                if self._folder == self.origin:
+                    raise
+                # Of a bundle, name the file and not where it was unpacked to.
+                raise InputError(str(error).replace(f"{self._folder}/", f"{self.origin}: ")) from None
         return self._read[collection]
 
 
@@ -137,6 +139,8 @@ def _opened(models: str | Path) -> Iterator[_Trained]:
     from stages.ranking import bundles
 
     with bundles.unpacked(origin) as folder:
+        if bundles.other_code(origin):
+            print(f"{origin}: was made by other code than this, so its scores may be others", file=sys.stderr)
         yield _Trained(folder, origin)
 
 
