@@ -294,9 +294,14 @@ def test_two_files_of_one_graph_cannot_be_told_apart_in_one_table(data, tmp_path
 def test_trees_of_other_statistics_are_refused(data, tmp_path):
     for stage in ("prune", "pad", "gnn", "gbdt", "blend"):
         shutil.copytree(data / stage, tmp_path / stage)
-    statistics = tmp_path / "gbdt" / slug(LAYOUT) / "statistics.json"
+    folder = tmp_path / "gbdt" / slug(LAYOUT)
+    statistics = folder / "statistics.json"
     statistics.write_text(statistics.read_text().replace('"copies_bits"', '"copies_wits"'))
-    with pytest.raises(InputError, match="other columns than statistics.json|other statistics"):
+    with pytest.raises(InputError, match="other columns than statistics.json"):
+        rank(file(data, LAYOUT), tmp_path)
+    for model in (folder / "models").iterdir():  # as if all had been trained so
+        model.write_text(model.read_text().replace("copies_bits", "copies_wits"))
+    with pytest.raises(InputError, match=f"the trees of {LAYOUT} read other statistics than this code makes"):
         rank(file(data, LAYOUT), tmp_path)
 
 

@@ -51,7 +51,7 @@ WEIGHTS = "blend/weights.json"
 REMEDY = "run make repro again, or give other --models"
 #: numbers of a network that is built without a look at its file
 SMALL_NETWORK = 1 << 26
-MOST_SEEDS, MOST_FOLDS = 1_000, 1_000_000
+MOST_SEEDS, MOST_FOLDS, MOST_PERMUTATIONS = 1_000, 1_000_000, 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,8 +252,10 @@ def _settings(folder: Path, stage: str, collection: str) -> NetworkSettings | Tr
         if knobs.pop("collection") != collection:
             raise ValueError
         settings = {"gnn": NetworkSettings, "gbdt": TreeSettings}[stage](**knobs)
-    if settings.seeds > MOST_SEEDS or (stage == "gbdt" and settings.folds > MOST_FOLDS):
-        raise InputError(f"{file}: claims more than {MOST_SEEDS} seeds or {MOST_FOLDS} folds; {REMEDY}")
+    claims = {"seeds": MOST_SEEDS, "folds": MOST_FOLDS, "permutations": MOST_PERMUTATIONS}
+    for name, most in claims.items():  # so that what follows ends
+        if getattr(settings, name, 0) > most:
+            raise InputError(f"{file}: claims {getattr(settings, name)} {name}, more than {most}; {REMEDY}")
     return settings
 
 
@@ -277,7 +279,7 @@ def _weights_fault(
     """Why these are not the weights of the network that the settings describe; None where they are."""
     try:
         tensors = load(content)
-    except SafetensorError:
+    except (SafetensorError, KeyError, ValueError, RuntimeError):  # KeyError: of a type that torch has not
         return "is no safetensors file or is cut off"
     # The network is built to be compared, so what it claims must be about what there is, but for a small one.
     claimed, there = max(1, settings.layers) * settings.width**2, sum(tensor.numel() for tensor in tensors.values())

@@ -19,12 +19,14 @@ from stages.blend.rules import SCALES
 from stages.engine.errors import InputError
 from stages.gbdt.ensemble import combined
 from stages.gbdt.feature_table import FeatureTable, whole
+from stages.gbdt.models import Model
 from stages.gbdt.training import MEMBER as GBDT
 from stages.gnn import tasks
 from stages.graphs import dataset
 from stages.prune.packing import pack
 from stages.ranking.models import REMEDY, Models, Network, Trees
 from stages.scoring import metrics, scores
+from stages.scoring.baselines import Ridge
 from stages.scoring.submission import order
 
 #: modules that decide a score, with all that they import
@@ -159,10 +161,19 @@ def _by_trees(models: Models, id: str, seen: str | None, work: Path) -> list[pl.
     trees: Trees = models.trees
     settings = trees.ensemble.settings
     table = whole(work, models.collection, SPLIT, id, settings)
-    if set(table.feature_names + table.pair_names) != set(trees.columns):
+    if not all(
+        _reads(bag.objective, model, table) for bags in trees.ensemble.bags for bag in bags for model in bag.models
+    ):
         raise InputError(f"the trees of {models.collection} read other statistics than this code makes; {REMEDY}")
     table = _Table(**{part.name: getattr(table, part.name) for part in fields(table)} | {"split": seen or SPLIT})
     return [
         scores.frame(SPLIT, id, table.config_index, GBDT, seed, combined(trees.ensemble.scores(table, seed)))
         for seed in range(settings.seeds)
     ]
+
+
+def _reads(objective: str, model: Model, table: FeatureTable) -> bool:
+    """Whether a model reads the columns that the table has for it, in their order."""
+    if isinstance(model, Ridge):
+        return model.names in ([], table.names)
+    return model.feature_name() == (table.pair_names if objective == "pairwise" else table.feature_names)
