@@ -7,6 +7,7 @@ mapped from a temporary folder, so that memory does not grow with the file.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -161,9 +162,8 @@ def _by_trees(models: Models, id: str, seen: str | None, work: Path) -> list[pl.
     trees: Trees = models.trees
     settings = trees.ensemble.settings
     table = whole(work, models.collection, SPLIT, id, settings)
-    if not all(
-        _reads(bag.objective, model, table) for bags in trees.ensemble.bags for bag in bags for model in bag.models
-    ):
+    bags = itertools.chain.from_iterable(trees.ensemble.bags)
+    if not all(_reads(bag.objective, model, table) for bag in bags for model in bag.models):
         raise InputError(f"the trees of {models.collection} read other statistics than this code makes; {REMEDY}")
     table = _Table(**{part.name: getattr(table, part.name) for part in fields(table)} | {"split": seen or SPLIT})
     return [
