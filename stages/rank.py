@@ -22,7 +22,6 @@ from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.archive import Archive
 from stages.graphs.collection import COLLECTIONS, from_slug, is_tile, name_fault, slug
-from stages.ranking import imports
 
 if TYPE_CHECKING:  # what trains and scores takes seconds to import, and a fault of the command line has none
     import numpy as np
@@ -131,7 +130,6 @@ class _Trained:
 @contextmanager
 def _opened(models: str | Path) -> Iterator[_Trained]:
     """The models of a folder, or of a bundle while it is unpacked."""
-    imports.torch_geometric()
     origin = Path(models)
     if origin.is_dir() or (str(models) == MODELS and not origin.exists()):
         yield _Trained(origin, origin)
