@@ -23,7 +23,7 @@ PAGES := collect times recipes ablation
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro cluster recipe ablate test lint lab bench data collect check clean
+.PHONY: help repro rank bundle cluster recipe ablate test lint lab bench data collect check clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,13 @@ repro: $(RUN) ## run the pipeline to data/leaderboard/submission.csv and reports
 	why=$$(git rev-parse --git-dir 2>&1 >/dev/null) || { echo "DVC needs a git clone, and git says:" $$why >&2; exit 1; }
 	$(VENV)/bin/python -m stages.repro
 	for page in $(PAGES); do $(VENV)/bin/python -m stages.run $$page || exit 1; done
+
+rank: $(RUN) ## rank the configurations of your files by the trained models: FILES="a.npz b.pb" ARGS="--out ranks.csv"
+	[ -n "$(strip $(FILES))" ] || { echo 'name what is to be ranked: make rank FILES="a.npz b.pb"' >&2; exit 1; }
+	$(VENV)/bin/python -m stages.rank $(FILES) $(ARGS)
+
+bundle: $(RUN) ## put the trained models into one file, data/bundle.zip, which needs no pipeline; ARGS="--out FILE"
+	$(VENV)/bin/python -m stages.bundle $(ARGS)
 
 recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
 	$(VENV)/bin/python -m stages.studies.recipes $(NAME)
@@ -66,7 +73,7 @@ check: $(COMPILE) ## make a program and a kernel of the sample anew and compare;
 	$(LIBTPU)/bin/python -m stages.collect $(or $(ARGS),--check 1)
 
 clean: ## remove what the pipeline made; the environments and DVC's cache stay
-	rm -rf data/prune data/pad data/states data/checkpoints data/trained data/gnn data/gbdt data/blend data/leaderboard data/times .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/prune data/pad data/states data/checkpoints data/trained data/gnn data/gbdt data/blend data/leaderboard data/times data/bundle.zip .pytest_cache .ruff_cache .hypothesis
 	find reports -name '*.html' ! -name leaderboard.html -delete
 	find reports -name '*.failed.ipynb' -delete
 
