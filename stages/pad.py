@@ -22,9 +22,14 @@ from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, is_tile
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
 from stages.graphs.tensors import CONVOLUTION_NUMBERS, DIMENSIONS, LAYOUT, MAX_RANK, SHAPE, TILE_FEATURES
+from stages.statistics.columns import standardised
+from stages.statistics.tile import DESCRIPTIONS
+from stages.statistics.tile import tile_statistics as statistics_of_tiles
 
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
 NUMERIC = 134  # columns before the layout
+#: columns of each group before scaling
+COLUMNS = {"node": NUMERIC, "tile": TILE_FEATURES, "statistics": len(DESCRIPTIONS)}
 # Sizes and counts, from 1 to 1e8: shapes, tuple size and parameter number, windows, group counts, slices and pads.
 SIZES = np.r_[21:31, 37:91, 107:133]
 # Instructions that name at least one dimension.
@@ -71,7 +76,9 @@ class Scaler:
 
 
 @checks.entry("pad", writes=True)
-def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data") -> pl.DataFrame:
+def run(
+    *, collection: str, layout_padding: int = -1, tile_statistics: bool = True, data: str | Path = "data"
+) -> pl.DataFrame:
     """Writes the model-ready features of every packed graph of a collection to DATA/pad/SLUG, with scaler.json.
 
     Scalers are fitted on train graphs only: no file of valid or test changes them.
@@ -79,11 +86,12 @@ def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data")
     Args:
         collection: Official name.
         layout_padding: -1, or 0 for the data as published.
+        tile_statistics: Whether tiles have the handcrafted statistics beside their bounds.
         data: The folder of all outputs.
 
     Returns:
-        A row per column: group ("node" or "tile"), column, mean, deviation (of the transformed values on train) and
-        kept.
+        A row per column: group ("node", "tile" or "statistics"), column, mean, deviation (of the transformed values on
+        train) and kept.
 
     Raises:
         InputError: Prune has not run, or a parameter is faulty.
@@ -96,6 +104,8 @@ def run(*, collection: str, layout_padding: int = -1, data: str | Path = "data")
     scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
+        if tile_statistics:
+            scalers["statistics"] = fit(lambda: (tile_columns(g) for g in train))
     keys = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
     parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
     write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
@@ -201,18 +211,38 @@ def _write(
     """Writes the features of one graph, by split and id."""
     graph = dataset.graph(data, collection, *key)
     path = dataset.graph_file(dataset.pad_folder(data, collection), *key)
-    dataset.write_padded(path, _tensors(graph, layout_padding, scalers))
+    dataset.write_padded(path, tensors(graph, layout_padding, scalers))
 
 
-def _tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:
-    tensors = {
+def tile_columns(graph: dataset.PackedGraph) -> np.ndarray:
+    """The handcrafted statistics of a kernel's tiles (c, f), each with mean 0 and deviation 1 among them.
+
+    Which tile is good follows from how it compares with the kernel's other tiles, also in a kernel of another size.
+    Columns that say something of the kernel alone are 0, and so dropped by the scaler.
+    """
+    _, values = statistics_of_tiles(graph)
+    return standardised(values)
+
+
+def tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:
+    """The tensors of a graph as `dataset.write_padded` takes them.
+
+    Args:
+        graph: As packed.
+        layout_padding: As of `run`.
+        scalers: Of the groups "node" and, of tiles, "tile" and perhaps "statistics".
+    """
+    result = {
         "x": scalers["node"].apply(features(graph.node_feat, graph.node_opcode, layout_padding)),
         "opcode": graph.node_opcode,
         "layout": own_layout(graph.node_feat, layout_padding),
     }
     if "tile" in scalers:
-        tensors["tile_config"] = scalers["tile"].apply(signed_log(graph.config_feat.astype(np.float64)))
-    return tensors
+        parts = [scalers["tile"].apply(signed_log(graph.config_feat.astype(np.float64)))]
+        if "statistics" in scalers:
+            parts.append(scalers["statistics"].apply(tile_columns(graph)))
+        result["tile_config"] = np.concatenate(parts, axis=1)
+    return result
 
 
 def _named_dimensions(node_feat: np.ndarray, node_opcode: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -241,7 +271,7 @@ def _json(scaler: Scaler) -> dict[str, list]:
 
 
 def _frame(group: str, scaler: Scaler) -> pl.DataFrame:
-    columns = NUMERIC if group == "node" else TILE_FEATURES
+    columns = COLUMNS[group]
     # The types are named because those of no column at all, where every one is constant, cannot be told.
     schema = {"column": pl.Int64, "mean": pl.Float64, "deviation": pl.Float64}
     kept = pl.DataFrame({"column": scaler.columns, "mean": scaler.mean, "deviation": scaler.deviation}, schema)

@@ -11,6 +11,7 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.tensors import TILE_FEATURES
 from stages.prune import stage as prune
+from stages.statistics import tile
 from tests.support.samples import layout_arrays, save, tile_arrays, write_root
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
@@ -126,7 +127,9 @@ def test_features_on_train_have_mean_0_and_deviation_1(tmp_path, collection):
     graphs = dataset.model_graphs(tmp_path, collection, "train")
     blocks = {"node": np.concatenate([graph.x for graph in graphs])}
     if collection == "tile:xla":
-        blocks["tile"] = np.concatenate([graph.tile_config for graph in graphs])
+        kept = frame.filter(pl.col("kept"), group="tile").height
+        both = np.concatenate([graph.tile_config for graph in graphs])
+        blocks |= {"tile": both[:, :kept], "statistics": both[:, kept:]}
     assert set(frame["group"]) == blocks.keys()
     for group, block in blocks.items():
         assert block.shape[1] == frame.filter(pl.col("kept"), group=group).height > 0
@@ -197,6 +200,26 @@ def test_tiles_that_are_constant_over_train_are_dropped(tmp_path):
     prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
     tile = pad.run(collection="tile:xla", data=str(tmp_path)).filter(pl.col("group") == "tile")
     assert tile.height == TILE_FEATURES and not tile["kept"].any() and tile["mean"].null_count() == tile.height
+
+
+def test_tiles_have_their_statistics_beside_their_bounds(tmp_path):
+    """Of each kernel's tiles mean 0 and deviation 1, then scaled; what tells of the kernel is dropped."""
+    root = write_root(tmp_path)
+    prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
+    alone = pad.run(collection="tile:xla", tile_statistics=False, data=str(tmp_path))
+    bounds = [graph.tile_config for graph in dataset.model_graphs(tmp_path, "tile:xla", "test")]
+    table = pad.run(collection="tile:xla", data=str(tmp_path)).filter(group="statistics")
+    assert "statistics" not in alone["group"] and table.height == len(tile.DESCRIPTIONS)
+    kept = [name for name, is_kept in zip(tile.DESCRIPTIONS, table["kept"], strict=True) if is_kept]
+    assert "tile_bytes" in kept and not set(kept) & set(tile.KERNEL_COLUMNS)
+    scaler = table.filter(pl.col("kept"))
+    for graph, before in zip(dataset.model_graphs(tmp_path, "tile:xla", "test"), bounds, strict=True):
+        names, values = tile.tile_statistics(graph.packed)
+        column = values[:, names.index("tile_bytes")]
+        place = kept.index("tile_bytes")
+        expected = ((column - column.mean()) / column.std() - scaler["mean"][place]) / scaler["deviation"][place]
+        np.testing.assert_array_equal(graph.tile_config[:, : before.shape[1]], before)
+        np.testing.assert_allclose(graph.tile_config[:, before.shape[1] + place], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR does not name a folder of real TpuGraphs files")

@@ -40,7 +40,6 @@ from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.network import build
 from stages.gnn.settings import Settings as NetworkSettings
 from stages.graphs.collection import COLLECTIONS, is_tile, name_fault, slug
-from stages.graphs.tensors import TILE_FEATURES
 from stages.prune.packing import Options
 from stages.ranking import tree_text
 
@@ -78,7 +77,7 @@ class Models:
         collection: official name.
         options: how its graphs are pruned; None for tiles, which are not.
         padding: -1 or 0, see `pad.run`.
-        scalers: of the columns, by "node" and, of tiles, "tile".
+        scalers: of the columns, by "node" and, of tiles, "tile" and perhaps "statistics".
         rule: of `blend.rules.RULES`.
         weights: member -> its weight in the blend, in the blend's order.
         network: of the member gnn; None where it is none.
@@ -229,8 +228,9 @@ def _id(entry: Mapping) -> str:
 def _scalers(content: Mapping, collection: str) -> tuple[int, dict[str, pad.Scaler]]:
     if content["layout_padding"] not in (-1, 0):
         raise ValueError
-    columns = {"node": pad.NUMERIC} | ({"tile": TILE_FEATURES} if is_tile(collection) else {})
-    return content["layout_padding"], {group: _scaler(content[group], most) for group, most in columns.items()}
+    groups = ["node", "tile"] if is_tile(collection) else ["node"]
+    groups += [name for name in ("statistics",) if is_tile(collection) and name in content]
+    return content["layout_padding"], {group: _scaler(content[group], pad.COLUMNS[group]) for group in groups}
 
 
 def _scaler(content: Mapping, most: int) -> pad.Scaler:
@@ -285,8 +285,8 @@ def _weights_fault(
     claimed, there = max(1, settings.layers) * settings.width**2, sum(tensor.numel() for tensor in tensors.values())
     if settings.layers > len(tensors) or claimed > 4 * there + SMALL_NETWORK:
         return f"has {there} numbers, too few for {settings.layers} layers {settings.width} wide"
-    columns = {group: np.empty((0, len(scaler.columns))) for group, scaler in scalers.items()}
-    graph = SimpleNamespace(x=columns["node"], tile_config=columns.get("tile"))
+    tile = sum(len(scaler.columns) for group, scaler in scalers.items() if group != "node")
+    graph = SimpleNamespace(x=np.empty((0, len(scalers["node"].columns))), tile_config=np.empty((0, tile)))
     network = build(collection, SimpleNamespace(graph=graph, view=settings.view(collection)), settings)
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.named_parameters()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}

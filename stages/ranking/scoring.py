@@ -100,9 +100,8 @@ def rank(file: Path, models: Models, work: Path) -> Ranking:
     id, seen = file.stem, _seen(file, models)
     pack(file, dataset.graph_file(dataset.prune_folder(work, models.collection), SPLIT, id), SPLIT, models.options)
     graph = dataset.graph(work, models.collection, SPLIT, id)
-    dataset.write_padded(
-        dataset.graph_file(dataset.pad_folder(work, models.collection), SPLIT, id), _padded(graph, models)
-    )
+    padded = dataset.graph_file(dataset.pad_folder(work, models.collection), SPLIT, id)
+    dataset.write_padded(padded, pad.tensors(graph, models.padding, models.scalers))
     tables = {}
     for member in models.weights:
         frames = _by_network(models, id, work) if member == "gnn" else _by_trees(models, id, seen, work)
@@ -130,20 +129,6 @@ def _seen(file: Path, models: Models) -> str | None:
     if parent == SPLIT or not splits:
         return None
     return parent if parent in splits else min(splits)
-
-
-def _padded(graph: dataset.PackedGraph, models: Models) -> dict[str, np.ndarray]:
-    """What the pad stage makes of the graph."""
-    node = pad.features(graph.node_feat, graph.node_opcode, models.padding)
-    tensors = {
-        "x": models.scalers["node"].apply(node),
-        "opcode": graph.node_opcode,
-        "layout": pad.own_layout(graph.node_feat, models.padding),
-    }
-    if "tile" in models.scalers:
-        tile = pad.signed_log(graph.config_feat.astype(np.float64))
-        tensors["tile_config"] = models.scalers["tile"].apply(tile)
-    return tensors
 
 
 def _by_network(models: Models, id: str, work: Path) -> list[pl.DataFrame]:
