@@ -346,7 +346,11 @@ HOSTILE = {
     "a knob of another type": (KNOBS, changed(width="8"), "expected int"),
     "of another collection": (KNOBS, changed(collection=TILE), "does not hold what its stage writes"),
     "endless folds": (f"gbdt/{PLACE}/parameters.json", changed(folds=10**12), "folds"),
-    "other folds": (f"gbdt/{PLACE}/parameters.json", changed(folds=7), "no such file"),
+    "more folds": (
+        f"prune/{PLACE}/manifest.json",
+        changed(graphs={"train": [{"id": id} for id in ("alpha", "beta", "gamma")], "valid": []}),
+        "lambdarank-0-2.txt: no such file",
+    ),
     "no tree": (TREES, lambda c, n: b"tree\n", "is no LightGBM model as the pipeline writes it (no header)"),
     "a tree that is no text": (TREES, lambda c, n: b"\xff\xfe", "is no LightGBM model as the pipeline writes it"),
     "a tree cut off": (TREES, lambda c, n: c[n][: c[n].index(b"end of trees")], "is no LightGBM model"),
