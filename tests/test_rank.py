@@ -295,10 +295,12 @@ def test_trees_of_other_statistics_are_refused(data, tmp_path):
         shutil.copytree(data / stage, tmp_path / stage)
     folder = tmp_path / "gbdt" / slug(LAYOUT)
     statistics = folder / "statistics.json"
-    statistics.write_text(statistics.read_text().replace('"copies_bits"', '"copies_wits"'))
+    sound = statistics.read_text()
+    statistics.write_text(sound.replace('"copies_bits"', '"copies_wits"'))
     with pytest.raises(InputError, match="other columns than statistics.json"):
         rank(file(data, LAYOUT), tmp_path)
-    for model in (folder / "models").iterdir():  # as if all had been trained so
+    statistics.write_text(sound.replace("copies_bits", "copies_wits"))  # as if all had been trained so
+    for model in (folder / "models").iterdir():
         model.write_text(model.read_text().replace("copies_bits", "copies_wits"))
     with pytest.raises(InputError, match=f"the trees of {LAYOUT} read other statistics than this code makes"):
         rank(file(data, LAYOUT), tmp_path)

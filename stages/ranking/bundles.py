@@ -200,7 +200,7 @@ def _unpack(bundle: _Bundle, folder: Path) -> list[str]:
     for name in [*bundle.members, *listed]:
         if name != CONTENTS and not _NAMES.fullmatch(name):
             bundle.fail(None, f"has a member {_printable(name)!r}, as no bundle has")
-    if missing := sorted(listed.keys() - bundle.members.keys()):
+    if missing := sorted({models.WEIGHTS, *listed} - bundle.members.keys()):
         bundle.fail(missing[0], "is missing")
     if extra := sorted(bundle.members.keys() - listed.keys() - {CONTENTS}):
         bundle.fail(extra[0], f"is not listed in {CONTENTS}")
