@@ -23,7 +23,7 @@ PAGES := collect times recipes ablation
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro rank bundle cluster recipe ablate test lint lab bench data collect check clean
+.PHONY: help repro rank bundle cluster recipe ablate test lint lab bench data collect libtpu check clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,8 @@ data: $(RUN) ## fetch the competition's data; ARGS="FOLDER", or ARGS="FOLDER --z
 
 collect: $(MEASURE) ## make a data set by the TPU compiler; ARGS="--dry-run", ARGS="--target cpu" for times of this machine
 	$(COLLECT)/bin/python -m stages.collect $(ARGS)
+
+libtpu: $(COMPILE) ## install Google's TPU compiler alone, which make check needs
 
 check: $(COMPILE) ## make a program and a kernel of the sample anew and compare; ARGS="NAME --check N"
 	$(LIBTPU)/bin/python -m stages.collect $(or $(ARGS),--check 1)

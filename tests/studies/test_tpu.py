@@ -10,6 +10,7 @@ import pytest
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS
 from stages.studies import tpu
+from tests.support.samples import write_root
 
 REAL = os.environ.get("TPUGRAPHS_DIR")
 real = pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR is not set")
@@ -39,6 +40,26 @@ def test_kernels_by_models_that_trained_on_the_others():
     means = {row["member"]: row for row in tpu.means(table).iter_rows(named=True)}
     assert means["gbdt"]["top5"] < means["random"]["top5"]
     assert means["random"]["top1"] == pytest.approx(table.filter(pl.col("member") == "random")["top1"].mean())
+
+
+@real
+def test_kernels_by_models_that_saw_no_real_run(tmp_path):
+    """Whatever they were trained on: the table has every kernel, and `estimate` needs no training."""
+    knobs = replace(tpu.settings(tpu.TILE), **SMALL)
+    tables = [tpu.carried_over(Path(REAL), knobs, write_root(tmp_path / name)) for name in "ab"]
+    assert tables[0]["kernel"].n_unique() == 15
+    assert tables[0]["member"].unique().sort().to_list() == ["estimate", "gbdt", "largest_tile", "random", "ridge"]
+    for member in ("estimate", "largest_tile", "random"):
+        one, other = (table.filter(member=member) for table in tables)
+        assert one.equals(other)
+    means = {row["member"]: row for row in tpu.means(tables[0]).iter_rows(named=True)}
+    assert means["estimate"]["top1"] < 0.05 and means["estimate"]["top5"] < 0.01
+
+
+def test_the_report_holds_fractions_by_member():
+    rows = [("k", 9, "gbdt", 0.5, 0.0), ("l", 9, "gbdt", 0.25, 0.1), ("k", 9, "random", 2.0, 1.0)]
+    table = pl.DataFrame(rows, schema=tpu.SLOWDOWNS, orient="row")
+    assert tpu.report(table) == {"kernels": {"gbdt": {"first": 0.375, "five": 0.05}, "random": {"first": 2, "five": 1}}}
 
 
 @real
