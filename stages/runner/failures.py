@@ -97,15 +97,21 @@ def exit_status(command: Callable[[], int | None], interrupted: str = "interrupt
             its own.
 
     Returns:
-        The command's status; 1 after an InputError or an OSError of `of_system`; 130 after an interrupt.
+        The command's status; 1 after an InputError, an OSError of `of_system`, or where nobody reads the output any
+        more; 130 after an interrupt.
 
     Raises:
         OSError: an error that the user cannot mend.
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
         return 1
     except OSError as error:
         if not (line := of_system(error)):

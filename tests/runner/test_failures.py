@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -115,3 +117,12 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: cannot be written to"):
         failures.check_writable(tmp_path / "file")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_who_has_read_enough_is_no_error(lines):
+    """As in `python -m stages.collect --dry-run | head`."""
+    code = f"from stages.runner import failures; failures.exit_status(lambda: print('line\\n' * {lines}))"
+    command = f'exec 3>&1; {{ sleep 0.5; "{sys.executable}" -c "{code}"; echo $? >&3; }} | true'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout.strip() == "1"

@@ -18,6 +18,7 @@ from stages.collect.tpu_data.standing import SAMPLE
 from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.collection import COLLECTIONS, SPLITS, folder, is_tile
+from stages.runner import failures
 from stages.scoring.score import read_solution
 
 #: least programs and families of a source
@@ -181,13 +182,14 @@ def main() -> int:
         prog="python -m stages.collect.tpu_data.quotas", description=__doc__.splitlines()[0]
     )
     parser.add_argument("sample", nargs="?", type=Path, default=SAMPLE, help="default: %(default)s")
-    try:
-        report = report_of(parser.parse_args().sample)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(report.lines))
-    return 0 if report.good else 1
+    sample = parser.parse_args().sample
+
+    def command() -> int:
+        report = report_of(sample)
+        print("\n".join(report.lines))
+        return 0 if report.good else 1
+
+    return failures.exit_status(command)
 
 
 if __name__ == "__main__":
