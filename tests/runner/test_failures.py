@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_who_has_read_enough_is_no_error(lines):
     """As in `python -m stages.collect --dry-run | head`."""
-    code = f"from stages.runner import failures; failures.exit_status(lambda: print('line\\n' * {lines}))"
+    code = f"from stages.runner import failures; exit(failures.exit_status(lambda: print('line\\n' * {lines})))"
     command = f'exec 3>&1; {{ sleep 0.5; "{sys.executable}" -c "{code}"; echo $? >&3; }} | true'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == "" and done.stdout.strip() == "1"
