@@ -8,6 +8,7 @@ mapped from a temporary folder, so that memory does not grow with the file.
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -102,10 +103,11 @@ def rank(file: Path, models: Models, work: Path) -> Ranking:
     graph = dataset.graph(work, models.collection, SPLIT, id)
     padded = dataset.graph_file(dataset.pad_folder(work, models.collection), SPLIT, id)
     dataset.write_padded(padded, pad.tensors(graph, models.padding, models.scalers))
-    tables = {}
-    for member in models.weights:
-        frames = _by_network(models, id, work) if member == "gnn" else _by_trees(models, id, seen, work)
-        tables[member] = pl.concat(frames)
+    score = {"gnn": lambda: _by_network(models, id, work), "gbdt": lambda: _by_trees(models, id, seen, work)}
+    with ThreadPoolExecutor(len(score)) as threads:  # most of their work is done in libraries, side by side
+        running = {member: threads.submit(score[member]) for member in models.weights}
+        tables = {member: pl.concat(frames.result()) for member, frames in running.items()}
+    for member in tables:
         if not tables[member]["score"].is_finite().all():
             raise InputError(f"{file}: gets a score from {member} that is not finite; {REMEDY}")
     scale = SCALES[models.rule]
