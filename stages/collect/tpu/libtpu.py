@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "TPU_ACCELERATOR_TYPE": "v3-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Its own logs fill a disk: a failed check writes megabytes, and Ray reads them out on every console.
+    "TPU_LOG_DIR": "disabled",
 }
 #: dumps of final bundles, and no checks of addresses in them: the kernels that TpuGraphs measured had none
 _FLAGS = "--xla_jf_bounds_check=false --xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex=final_bundles"
