@@ -1,4 +1,6 @@
-"""The first place's layout network (github.com/thanhhau097/google_fast_or_slow at 626c463; arc144, tomirol, thanhhau097).
+"""The first place's layout network (arc144, tomirol, thanhhau097).
+
+github.com/thanhhau097/google_fast_or_slow at 626c463.
 
 One graph a step, cut to configurable nodes and their neighbours; a dense tensor (configurations, nodes, width); each
 layer normalises over the nodes of a configuration, and for the default searches compares configurations.

@@ -1,4 +1,6 @@
-"""Graph Segment Training as its authors have it for TpuGraphs (github.com/kaidic/GST at d19f412; Cao et al., NeurIPS 2023).
+"""Graph Segment Training as its authors have it for TpuGraphs (Cao et al., NeurIPS 2023).
+
+github.com/kaidic/GST at d19f412.
 
 Whole graphs in contiguous segments of at most 1,000 nodes, without the edges between them. A segment is scored by
 itself, and a graph's score is the sum. A training step computes one segment of a graph; scores of the others come from
