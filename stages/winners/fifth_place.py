@@ -8,10 +8,10 @@ Bidirectional SAGE and ReLU, no norm, no residual; a sum over nodes. A configura
 a configurable node's own; other nodes have their own in all three slots.
 
 What is theirs and not here:
-- Columns of dimensions were meant as tokens, six of 23 numbers. `reshape` of dataset.py:51 cuts them in another order,
+- Columns of dimensions were meant as tokens, six of 23 numbers. `reshape` of dataset.py:53 cuts them in another order,
   [6 columns of dimensions 0-5, 6 of the next group, ...] in pieces of nine; here it does as well.
-- A column below its smallest value on their data gives NaN by its logarithm (dataset.py:31); here it counts as that.
-- The virtual node of kernels (dataset.py:180-197): more than 10,000 nodes, which no kernel has, would have several.
+- A column below its smallest value on their data gives NaN by its logarithm (dataset.py:35); here it counts as that.
+- The virtual node of kernels (dataset.py:177-192): more than 10,000 nodes, which no kernel has, would have several.
 - `train_data` of config/layout_all.yaml is no key that they read; so valid graphs train nothing here either.
 
 File names are of src/; train: stands for scripts/train.py, default: and tile: for config/default.yaml and tile.yaml.
@@ -61,10 +61,10 @@ UNARY = [
 COLUMNS = len(NORMAL) + len(NORMAL_LOG)
 NUMBERS = CONVOLUTION_NUMBERS.stop - CONVOLUTION_NUMBERS.start
 TOKEN = len(DIMENSIONS) + len(DIMENSIONS_LOG) + NUMBERS  # numbers of a dimension; 23
-ABSENT = -1.0  # no layout entry; dataset.py:63
-VIRTUAL = -2.0  # layout entries of the virtual node; dataset.py:197
-MILLISECOND = 1e6  # nanoseconds; dataset.py:170
-MARGIN, MARGIN_TILE = 1.0, 0.1  # train:227 and 225
+ABSENT = -1.0  # no layout entry; dataset.py:62
+VIRTUAL = -2.0  # layout entries of the virtual node; dataset.py:192
+MILLISECOND = 1e6  # nanoseconds; dataset.py:169
+MARGIN, MARGIN_TILE = 1.0, 0.1  # train:240 and 238
 TILE_BOUNDS = (0, 8, 16)  # first columns of kernel, output and input bounds; dataset.py:138
 
 
@@ -81,34 +81,34 @@ class Settings(Training):
         tile_configurations: As `configurations`, of these steps.
     """
 
-    opcode_width: int = 64  # default:15
-    width: int = 384  # default:16, half of it each way
-    layers: int = 3  # default:18
-    edge_dropout: float = 0.15  # default:20
+    opcode_width: int = 64  # default:14
+    width: int = 384  # default:15, half of it each way
+    layers: int = 3  # default:17
+    edge_dropout: float = 0.15  # default:19
     token_width: int | None = None
-    token_layers: int = 2  # tile:9
-    heads: int = 2  # tile:10
+    token_layers: int = 2  # tile:8
+    heads: int = 2  # tile:9
     tile_graphs: int | None = 128  # default:7
     tile_configurations: int | None = 32  # default:8
 
     graphs: int = 4  # default:5
     configurations: int | None = 8  # default:6
-    # As often as the root of (its configurations times those of the largest graph); dataset.py:94-95
+    # As often as the root of (its configurations times those of the largest graph); dataset.py:93
     drawn: str = "root passes"
     epochs: float | None = 2  # default:9
-    learning_rate: float = 1e-4  # default:1, AdamW, train:344
-    schedule: str = "cosine"  # train:348
+    learning_rate: float = 1e-4  # default:1, AdamW, train:366
+    schedule: str = "cosine"  # train:370
     weight_decay: float = 0.01  # default:2
     clip: float | None = 1.0  # default:13
-    kept: str = "last"  # train:406
+    kept: str = "last"  # train:412
     evaluate: float = 0.25  # default:10, in epochs, on 1,000 configurations a graph (default:4)
     chunk: int | None = 8  # scores do not depend on it
-    together: str = "min-max mean"  # scripts/make_submission.py:34
+    together: str = "min-max mean"  # scripts/make_submission.py:31
 
 
 _LAYOUT = Settings()
 _TILE = Settings(
-    token_width=256,  # tile:8
+    token_width=256,  # tile:7
     tile_graphs=None,
     tile_configurations=None,
     graphs=128,  # tile:4
@@ -121,7 +121,7 @@ _TILE = Settings(
 
 
 class Messages(nn.Module):
-    """Layers ReLU([SAGE along the edges | SAGE against them]), width to width. nn.py:39-43 and 82-84."""
+    """Layers ReLU([SAGE along the edges | SAGE against them]), width to width. nn.py:39-42 and 75-77."""
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -137,7 +137,7 @@ class Messages(nn.Module):
 class Network(parts.Network):
     """[columns | opcode | dimensions | layouts | tile] -> linear, ReLU -> messages -> sum over nodes -> linear.
 
-    Takes layouts and tiles. nn.py:28-94.
+    Takes layouts and tiles. nn.py:29-84.
     """
 
     def __init__(self, settings: Settings):
@@ -150,7 +150,7 @@ class Network(parts.Network):
         self.head = nn.Linear(settings.width, 1)
 
     def start_step(self) -> None:
-        """Draws the share of edges that this step drops, of all its graphs. nn.py:79-80."""
+        """Draws the share of edges that this step drops, of all its graphs. nn.py:73-74."""
         self.dropped = random.uniform(0.0, self.edge_dropout)
 
     def forward(self, inputs: LayoutInputs | TileInputs) -> torch.Tensor:
@@ -170,7 +170,7 @@ class Network(parts.Network):
 
 
 class Attention(nn.Module):
-    """Tokens (r, 6, T) -> linear, ReLU -> transformer layers -> mean of the six: (r, width). nn.py:97-118."""
+    """Tokens (r, 6, T) -> linear, ReLU -> transformer layers -> mean of the six: (r, width). nn.py:87-104."""
 
     def __init__(self, inputs: int, width: int, layers: int, heads: int):
         super().__init__()
@@ -188,7 +188,7 @@ class Attention(nn.Module):
 class TileNetwork(parts.Network):
     """Attention over a node's six dimensions, with the tile -> [columns | opcode | it] -> as in `Network`.
 
-    A virtual node, without columns, is the consumer of all others. nn.py:121-196 and dataset.py:180-197.
+    A virtual node, without columns, is the consumer of all others. nn.py:107-196 and dataset.py:177-192.
     """
 
     def __init__(self, settings: Settings):
@@ -228,7 +228,7 @@ class TileNetwork(parts.Network):
 def configured(inputs: LayoutInputs | TileInputs) -> torch.Tensor:
     """(k, n, 18): a configurable node's three layouts, three times its own for other nodes; -1 for tiles.
 
-    dataset.py:146-166.
+    dataset.py:142-164.
     """
     if isinstance(inputs, TileInputs):
         return inputs.x.new_full((len(inputs.config), len(inputs.x), LAYOUT_FEATURES), ABSENT)
@@ -239,7 +239,7 @@ def configured(inputs: LayoutInputs | TileInputs) -> torch.Tensor:
 
 
 def columns(node_feat: np.ndarray) -> np.ndarray:
-    """(n, 53) columns and (n, 6 * 23) columns of dimensions, side by side, in float32. dataset.py:16-65."""
+    """(n, 53) columns and (n, 6 * 23) columns of dimensions, side by side, in float32. dataset.py:19-63."""
     largest = np.array(list(NORMAL.values()), np.float32)
     linear = node_feat[:, list(NORMAL)] / largest * np.float32(2) - np.float32(1)
     normal = np.concatenate([linear, _log(node_feat, list(NORMAL_LOG), list(NORMAL_LOG.values()))], axis=1)
@@ -258,18 +258,18 @@ def columns(node_feat: np.ndarray) -> np.ndarray:
 
 
 def opcodes(opcode: np.ndarray) -> np.ndarray:
-    """Opcodes (n,) where all unary elementwise ones are one. dataset.py:134-136."""
+    """Opcodes (n,) where all unary elementwise ones are one. dataset.py:132-134."""
     return np.where(np.isin(opcode, UNARY), UNARY[0], opcode)
 
 
 def own_layout(node_feat: np.ndarray) -> np.ndarray:
-    """Nodes' own layouts (n, 6) where 0 is -1, dimension 0 too. dataset.py:62-63."""
+    """Nodes' own layouts (n, 6) where 0 is -1, dimension 0 too. dataset.py:62."""
     own = node_feat[:, LAYOUT].astype(np.int64)
     return np.where(own == 0, int(ABSENT), own)
 
 
 def prepare(graph: PackedGraph, scaling: None) -> Prepared:
-    """Columns by fixed ranges, and for tiles the logarithms of their bounds. dataset.py:127-145."""
+    """Columns by fixed ranges, and for tiles the logarithms of their bounds. dataset.py:129-138."""
     tile = None
     if graph.config_feat is not None:
         bounds = np.log(graph.config_feat + np.float32(1))
@@ -279,24 +279,24 @@ def prepare(graph: PackedGraph, scaling: None) -> Prepared:
 
 
 def labels(graph: PackedGraph) -> np.ndarray:
-    """Milliseconds (c,), float32; of tiles divided by their normaliser over its mean. dataset.py:84-87 and 170."""
+    """Milliseconds (c,), float32; of tiles divided by their normaliser over its mean. dataset.py:82-83 and 169."""
     if graph.normalizer is None:
         return (graph.runtime / MILLISECOND).astype(np.float32)
     return (graph.runtime / (graph.normalizer / graph.normalizer.mean()) / MILLISECOND).astype(np.float32)
 
 
 def layout_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Half of the hinge within graphs, and half of that over all configurations of a step; train:227."""
+    """Half of the hinge within graphs, and half of that over all configurations of a step; train:240."""
     return _loss(scores, labels, MARGIN)
 
 
 def tile_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The same with a margin of 0.1; train:225."""
+    """The same with a margin of 0.1; train:238."""
     return _loss(scores, labels, MARGIN_TILE)
 
 
 def optimizer(network: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """AdamW; train:344."""
+    """AdamW; train:366."""
     return torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 

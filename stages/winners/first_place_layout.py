@@ -6,12 +6,12 @@ One graph a step, cut to configurable nodes and their neighbours; a dense tensor
 layer normalises over the nodes of a configuration, and for the default searches compares configurations.
 
 What is theirs and not here:
-- Their files come from protobufs whose lists of dimension numbers were padded with -1 (README.md:25, tpu_graphs'
+- Their files come from protobufs whose lists of dimension numbers were padded with -1 (README.md:21, tpu_graphs'
   featurizers.h:137). Here -1 is put back into the published columns where the rank and the opcode tell
   (`stages.pad`): columns 31-36, the spatial dimensions 95-98 and 101-104, and 134-139. A transpose's or reduction's
   list that ends in a true 0 cannot always be told from padding.
 - Their table of opcodes has 120 rows, and opcode 120, tan, ends their program; here it has 121.
-- Networks whose validation was poor were thrown away by hand (README.md:88).
+- Networks whose validation was poor were thrown away by hand (README.md:79).
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Settings(Training):
 
     opcode_width: int = 16  # train_xla_default.sh, --op_embedding_dim
     layout_width: int = 4  # model_args.py:22
-    width: int = 256  # model_args.py:17 and 19
+    width: int = 256  # model_args.py:16 and 18
     layers: int = 2  # train_xla_default.sh, --hidden_channels=256,256: its length alone counts, model.py:340
     attention: bool = True  # of configurations among each other
     dropout: float = 0.2  # train_xla_default.sh, --gat_dropout; `--dropout` reaches nothing, model.py:286-343
 
-    pruning: Pruning = Pruning(hops=1, duplicates="first")  # data/data_compression.py:15-27 and 45-72
+    pruning: Pruning = Pruning(hops=1, duplicates="first")  # data/data_compression.py:17-40 and 43-64
     graphs: int = 1  # --per_device_train_batch_size, train_xla_default.sh
     configurations: int | None = 64  # --max_configs, train_xla_default.sh; without replacement, dataset.py:285
     learning_rate: float = 1e-3  # train_xla_default.sh
@@ -71,7 +71,9 @@ class Settings(Training):
     evaluate: float = 2000  # --eval_steps, train_xla_default.sh; on all configurations
     precision: str = "bfloat16"  # --bf16, train_xla_default.sh
     chunk: int | None = 128  # --max_configs_eval, train_xla_default.sh; in the file's order, dataset.py:195
-    networks: int = 20  # NB_FOLDS, train_kfold.py:31; mean of raw scores, train_kfold.py, the worst by hand left out
+    networks: int = (
+        20  # NB_FOLDS, train_kfold.py:31; mean of raw scores, train_kfold.py:143, the worst by hand left out
+    )
 
 
 _COLLECTIONS = {

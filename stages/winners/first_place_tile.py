@@ -33,7 +33,7 @@ from stages.winners.first_place_layout import (
 )
 from stages.winners.parts import Prepared, Standard, TileInputs, Training
 
-AGAINST_ZERO = 1e-5  # added to normalisers; dataset.py:87
+AGAINST_ZERO = 1e-5  # added to normalisers; dataset.py:89
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Settings(Training):
     """Attributes as in `Training`, and the sizes of the network."""
 
     opcode_width: int = 16  # train_tile.sh, --op_embedding_dim
-    layout_width: int = 4  # model.py:59; train_tile.py passes model_args.py:22
-    width: int = 256  # model_args.py:17 and 19
+    layout_width: int = 4  # model_args.py:22, passed by train_tile.py:121
+    width: int = 256  # model_args.py:16 and 18
     layers: int = 2  # train_tile.sh, --hidden_channels=256,256: its length alone counts, model.py:102
     attention: bool = True  # train_tile.sh, --use_cross_attn
     message_dropout: float = 0.2  # train_tile.sh, --gat_dropout
@@ -58,7 +58,7 @@ class Settings(Training):
     steps: int | None = 100_000  # train_tile.sh, --max_steps
     evaluate: float = 5000  # train_tile.sh, --eval_steps
     precision: str = "bfloat16"  # train_tile.sh, --bf16
-    networks: int = 5  # train_tile.sh, seeds 101 to 105; mean of raw scores, merge_preds_tile.py:44
+    networks: int = 5  # train_tile.sh, seeds 101 to 105; mean of raw scores, merge_preds_tile.py:45
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,13 @@ def fit(graphs: Iterable[PackedGraph]) -> Scaling:
 
 
 def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
-    """Standardised columns; layouts padded with 0: only layout files were extracted again, README.md:25."""
+    """Standardised columns; layouts padded with 0: only layout files were extracted again, README.md:21."""
     nodes, configurations = scaling.nodes(graph.node_feat[:, :COLUMNS]), scaling.configurations(graph.config_feat)
     return Prepared(graph, nodes, pad.own_layout(graph.node_feat, layout_padding=0), config=configurations)
 
 
 def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times over their normalisers (c,), in float32; dataset.py:86-88 and 117."""
+    """Run times over their normalisers (c,), in float32; dataset.py:88-90 and 117."""
     return (graph.runtime / (graph.normalizer + AGAINST_ZERO)).astype(np.float32)
 
 

@@ -7,8 +7,8 @@ itself, and a graph's score is the sum. A training step computes one segment of 
 a table, half of them dropped, and the computed one counts more in turn.
 
 What is theirs and not here:
-- Their table is written and read with the configurations drawn for the last graph of a step (custom_tpu_train.py:49
-  and 94); here each graph has its own.
+- Their table is written and read with the configurations drawn for the last graph of a step (custom_tpu_train.py:56
+  and 106); here each graph has its own.
 - Columns are standardised over train, valid and test (tpu_graphs.py:31-34); `fit` sees train.
 - Finetuning the head, 100 epochs, is for MalNet: configs/tpugraphs.yaml has no such phase.
 
@@ -33,8 +33,8 @@ from stages.graphs.tensors import LAYOUT, LAYOUT_FEATURES, NODE_FEATURES
 from stages.winners import parts
 from stages.winners.parts import LayoutInputs, Prepared, Standard, Training, everywhere, hinges
 
-OPCODES = 128  # rows of their table; main_tpugraphs.py:107
-MARGIN = 0.1  # custom_tpu_train.py:28
+OPCODES = 128  # rows of their table; main_tpugraphs.py:116
+MARGIN = 0.1  # custom_tpu_train.py:29
 CONSTANT = 1e-6  # a smaller deviation becomes 1; tpu_graphs.py:33
 
 
@@ -47,24 +47,24 @@ class Settings(Training):
         kept_stale: Share of the other segments' scores that a step keeps.
     """
 
-    opcode_width: int = 128  # main_tpugraphs.py:107
-    first_width: int = 128  # main_tpugraphs.py:108
+    opcode_width: int = 128  # main_tpugraphs.py:116
+    first_width: int = 128  # main_tpugraphs.py:117
     width: int = 256  # yaml:23
     layers: int = 3  # yaml:21
     dropout: float = 0.1  # yaml:28; behind the layer before the messages, the only one that has it
-    first_scale: float = 100.0  # of opcodes and configurations, learned; main_tpugraphs.py:109-110
+    first_scale: float = 100.0  # of opcodes and configurations, learned; main_tpugraphs.py:118-119
     segment_nodes: int = 1000  # tpu_graphs.py:17
-    kept_stale: float = 0.5  # custom_tpu_train.py:147
+    kept_stale: float = 0.5  # custom_tpu_train.py:127
 
-    graphs: int = 32  # yaml:9
-    configurations: int | None = 32  # custom_tpu_train.py:65
-    replacement: bool = True  # custom_tpu_train.py:49
-    epochs: float | None = 20_000  # yaml:33
-    learning_rate: float = 1e-4  # yaml:32
+    graphs: int = 32  # yaml:10
+    configurations: int | None = 32  # custom_tpu_train.py:62
+    replacement: bool = True  # custom_tpu_train.py:48
+    epochs: float | None = 20_000  # yaml:34
+    learning_rate: float = 1e-4  # yaml:33
     schedule: str = "cosine"  # graphgym: config.py:419, a step of the cosine each epoch
     weight_decay: float = 5e-4  # graphgym: config.py:413; Adam's, in the gradient
     kept: str = "last"  # graphgps/config/defaults_config.py:33
-    chunk: int | None = 32  # custom_tpu_train.py:197; scores do not depend on it
+    chunk: int | None = 32  # custom_tpu_train.py:186; scores do not depend on it
 
 
 class Normalised(nn.Module):
@@ -77,8 +77,8 @@ class Normalised(nn.Module):
 class Network(parts.Network):
     """[columns | scaled opcode | scaled configuration] -> linear -> linear, PReLU, norm 1 -> SAGE without activations.
 
-    Then of each segment: maximum + mean, norm 1 -> linear, ReLU, norm 1 -> linear. main_tpugraphs.py:103-110,
-    graphgps/network/custom_tpu_gnn.py, custom_tpu_train.py:123-142.
+    Then of each segment: maximum + mean, norm 1 -> linear, ReLU, norm 1 -> linear. main_tpugraphs.py:112-119,
+    graphgps/network/custom_tpu_gnn.py, custom_tpu_train.py:111-125.
     """
 
     def __init__(self, settings: Settings):
@@ -133,7 +133,7 @@ class Table:
 
 
 def estimate(fresh: torch.Tensor, stale: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """A graph's scores (k,) in a training step. custom_tpu_train.py:147-166.
+    """A graph's scores (k,) in a training step. custom_tpu_train.py:127-144.
 
     Args:
         fresh: (k,) scores of the computed segment.
@@ -144,7 +144,7 @@ def estimate(fresh: torch.Tensor, stale: torch.Tensor, kept: torch.Tensor) -> to
 
 
 def boundaries(nodes: int, segment_nodes: int = Settings.segment_nodes) -> torch.Tensor:
-    """Where segments begin, and where the last ends, (J + 1,) int64. tpu_graphs.py:67-71."""
+    """Where segments begin, and where the last ends, (J + 1,) int64. tpu_graphs.py:69-73."""
     interval = nodes // (nodes // segment_nodes + 1)
     return torch.tensor([*range(0, nodes, interval + 1), nodes])
 
@@ -184,12 +184,12 @@ def prepare(graph: PackedGraph, scaling: Standard) -> Prepared:
 
 
 def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times (c,) in nanoseconds, int64; tpu_graphs.py:58."""
+    """Run times (c,) in nanoseconds, int64; tpu_graphs.py:60."""
     return np.array(graph.runtime)
 
 
 def loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over graphs of the sum over pairs of the hinge with margin 0.1; custom_tpu_train.py:20-29."""
+    """Mean over graphs of the sum over pairs of the hinge with margin 0.1; custom_tpu_train.py:21-30."""
     return hinges(scores, labels, MARGIN).sum() / len(scores)
 
 

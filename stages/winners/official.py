@@ -16,7 +16,7 @@ from stages.graphs.opcodes import OPCODES
 from stages.winners import parts
 from stages.winners.parts import LayoutInputs, TileInputs, Training
 
-PENALTY = 1e-4  # of kernels and of embedded opcodes; tiles/models.py:54 and 70
+PENALTY = 1e-4  # of kernels and of embedded opcodes; tiles/models.py:56 and 71
 SLOPE = 0.2  # of tf.nn.leaky_relu
 LEAST_SQUARE = 1e-12  # of tf.nn.l2_normalize
 
@@ -29,7 +29,7 @@ class Leaky(nn.Module):
 
 
 def mlp(inputs: int, widths: Sequence[int], bias: bool = True) -> nn.Sequential:
-    """Dense layers with leaky ReLU between them, and none behind the last. tiles/models.py:54-64."""
+    """Dense layers with leaky ReLU between them, and none behind the last. tiles/models.py:56-65."""
     layers: list[nn.Module] = []
     for before, width in zip([inputs, *widths], widths, strict=False):
         dense = nn.Linear(before, width, bias=bias)
@@ -64,7 +64,7 @@ class Network(parts.Network):
     table before it adds up the rows of equal opcodes, so the norm is that of the nodes' own gradients.
 
     Args:
-        opcode_width: Of the table. tiles/models.py:67-84.
+        opcode_width: Of the table. tiles/models.py:68-82.
     """
 
     def __init__(self, opcode_width: int):
@@ -132,5 +132,5 @@ class KerasAdam(torch.optim.Optimizer):
 
 
 def optimizer(network: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """Keras' Adam; layout/train_lib.py:125 and tiles/train_lib.py:121."""
+    """Keras' Adam; layout/train_lib.py:115 and tiles/train_lib.py:112."""
     return KerasAdam(network.parameters(), settings.learning_rate)

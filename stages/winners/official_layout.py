@@ -5,8 +5,8 @@ normalisation of the undirected graph with loops; the mean over nodes beside two
 go through one stretch of 5,000 nodes alone; what other nodes hold is computed on the whole graph, without gradients.
 
 What is theirs and not here:
-- After training, scores of test configurations fail on an argument's name (layout/train_lib.py:200).
-- The table of opcodes is as long as the largest opcode in the data (layout/data.py:478); here it has all 121.
+- After training, scores of test configurations fail on an argument's name (layout/train_lib.py:197).
+- The table of opcodes is as long as the largest opcode in the data (layout/data.py:484); here it has all 121.
 
 File names are of tpu_graphs/baselines/.
 """
@@ -26,7 +26,7 @@ from stages.winners import official, parts
 from stages.winners.official import mlp, neighbour_sums, unit
 from stages.winners.parts import LayoutInputs, MinMax, Training
 
-CONFIGURATION_SCALE = 100.0  # layout/models.py:94
+CONFIGURATION_SCALE = 100.0  # layout/models.py:95
 LABEL_UNIT = 1e7  # nanoseconds; layout/train_lib.py:52
 
 
@@ -40,23 +40,23 @@ class Settings(Training):
             None for all.
     """
 
-    opcode_width: int = 32  # layout/models.py:33
-    width: int = 32  # layout/models.py:36
-    layers: int = 2  # layout/models.py:34
-    dense: int = 2  # layout/models.py:34, mlp_layers
-    stretch: int | None = 5000  # layout/train_args.py:55
-    most_configurations: int | None = 1000  # README.md:199; the flag's default is none, layout/train_args.py:38
+    opcode_width: int = 32  # layout/models.py:32
+    width: int = 32  # layout/models.py:35
+    layers: int = 2  # layout/models.py:33
+    dense: int = 2  # layout/models.py:33, mlp_layers
+    stretch: int | None = 5000  # layout/train_args.py:51
+    most_configurations: int | None = 1000  # README.md:199; the flag's default is none, layout/train_args.py:37
 
-    graphs: int = 8  # layout/train_args.py:58
-    configurations: int | None = 16  # layout/train_args.py:36
-    drawn: str = "fast"  # layout/data.py:100-113
-    epochs: float | None = 50  # layout/train_args.py:26; README.md:199 says 10
-    learning_rate: float = 1e-3  # layout/train_args.py:32
-    clip: float | None = 1e-2  # layout/train_args.py:34
-    clip_each: bool = True  # clipnorm, layout/train_lib.py:126
+    graphs: int = 8  # layout/train_args.py:54
+    configurations: int | None = 16  # layout/train_args.py:35
+    drawn: str = "fast"  # layout/data.py:106-119
+    epochs: float | None = 50  # layout/train_args.py:25; README.md:199 says 10
+    learning_rate: float = 1e-3  # layout/train_args.py:31
+    clip: float | None = 1e-2  # layout/train_args.py:33
+    clip_each: bool = True  # clipnorm, layout/train_lib.py:116
     evaluate: float = 1
-    early_stop: int | None = 25  # layout/train_args.py:28
-    chunk: int | None = 500  # layout/train_lib.py:80; scores do not depend on it
+    early_stop: int | None = 25  # layout/train_args.py:27
+    chunk: int | None = 500  # layout/train_lib.py:77; scores do not depend on it
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Scaling:
 class Network(official.Network):
     """[configuration | columns | opcode] -> dense -> residual graph convolutions -> pooled parts -> dense.
 
-    layout/models.py:29-170.
+    layout/models.py:28-170.
     """
 
     def __init__(self, settings: Settings, scaling: Scaling):
@@ -98,7 +98,7 @@ class Network(official.Network):
         return self._scores(torch.where(chosen[:, None], states, around), inputs.config_nodes[configurable])
 
     def chosen(self, nodes: int) -> torch.Tensor:
-        """Which nodes gradients go through, (n,) bool: a stretch drawn by torch. layout/data.py:129-148."""
+        """Which nodes gradients go through, (n,) bool: a stretch drawn by torch. layout/data.py:137-162."""
         stretch = int(torch.randint(math.ceil(nodes / self.stretch), ()))
         place = torch.arange(nodes)
         return (place >= stretch * self.stretch) & (place < (stretch + 1) * self.stretch)
@@ -110,7 +110,7 @@ class Network(official.Network):
         edge_index: torch.Tensor | None = None,
         configurable: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """States (k, n, width), with these of the graph's edges and configurable nodes. layout/models.py:60-108."""
+        """States (k, n, width), with these of the graph's edges and configurable nodes. layout/models.py:62-105."""
         edge_index = inputs.edge_index if edge_index is None else edge_index
         configuration = self._configuration(inputs, configurable)
         degree = 1 + torch.bincount(edge_index.flatten(), minlength=len(nodes)).to(nodes.dtype)
@@ -147,7 +147,7 @@ def settings(collection: str) -> tuple[Settings, ...]:
 
 
 def fit(graphs: Iterable[PackedGraph]) -> Scaling:
-    """Ranges over train of the columns, and of the layouts in all configurations. layout/data.py:484-520."""
+    """Ranges over train of the columns, and of the layouts in all configurations. layout/data.py:492-525."""
     kept = list(graphs)
     nodes = parts.fit_min_max(graph.node_feat for graph in kept)
     return Scaling(nodes, parts.fit_min_max(graph.triples.astype(np.float32) for graph in kept))

@@ -2,7 +2,7 @@
 
 The tile joins every node; sums over consumers and producers; each layer ends in states of norm 1; a sum over nodes.
 
-What is theirs and not here: the table of opcodes is as long as the largest opcode in the data (tiles/data.py:318); here
+What is theirs and not here: the table of opcodes is as long as the largest opcode in the data (tiles/data.py:336); here
 it has all 121.
 
 File names are of tpu_graphs/baselines/.
@@ -22,8 +22,8 @@ from stages.winners import official, parts
 from stages.winners.official import mlp, neighbour_sums, unit
 from stages.winners.parts import MinMax, TileInputs, Training
 
-TEMPERATURE = 10.0  # of ListMLE; tiles/metrics.py:75
-SQUARED = 0.02  # weight of the squared error beside it; tiles/train_args.py:34
+TEMPERATURE = 10.0  # of ListMLE; tiles/metrics.py:71
+SQUARED = 0.02  # weight of the squared error beside it; tiles/train_args.py:33
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Settings(Training):
         least_configurations: A train kernel with fewer is left out.
     """
 
-    opcode_width: int = 64  # tiles/models.py:94
-    width: int = 64  # tiles/models.py:93
-    layers: int = 3  # tiles/models.py:92
-    dense: int = 2  # tiles/models.py:92, final_mlp_layers
-    least_configurations: int = 10  # tiles/train_lib.py:102
+    opcode_width: int = 64  # tiles/models.py:91
+    width: int = 64  # tiles/models.py:90
+    layers: int = 3  # tiles/models.py:89
+    dense: int = 2  # tiles/models.py:89, final_mlp_layers
+    least_configurations: int = 10  # tiles/train_lib.py:96
 
-    graphs: int = 10  # tiles/train_args.py:43
-    configurations: int | None = 10  # tiles/train_args.py:40; without replacement, tiles/data.py:92
+    graphs: int = 10  # tiles/train_args.py:42
+    configurations: int | None = 10  # tiles/train_args.py:40; without replacement, tiles/data.py:93
     epochs: float | None = 100  # tiles/train_args.py:25
-    learning_rate: float = 1e-3  # tiles/train_args.py:37
-    clip: float | None = 1e-3  # tiles/train_args.py:39
-    clip_each: bool = True  # clipnorm, tiles/train_lib.py:121
-    evaluate: float = 1  # tiles/train_lib.py:152; --eval_every does nothing, tiles/train_args.py:95
+    learning_rate: float = 1e-3  # tiles/train_args.py:36
+    clip: float | None = 1e-3  # tiles/train_args.py:38
+    clip_each: bool = True  # clipnorm, tiles/train_lib.py:113
+    evaluate: float = 1  # tiles/train_lib.py:140; --eval_every does nothing, tiles/train_args.py:79
     early_stop: int | None = 20  # tiles/train_args.py:27
 
 
@@ -61,7 +61,7 @@ class Scaling:
 class Network(official.Network):
     """[opcode | tile | columns] -> unit(leaky(dense([sum of neighbours | x]))) -> sum over nodes -> dense.
 
-    tiles/models.py:87-130 and 198-232.
+    tiles/models.py:85-126 and 192-221.
     """
 
     def __init__(self, settings: Settings, columns: int, configuration: int):
@@ -86,7 +86,7 @@ def settings(collection: str) -> tuple[Settings, ...]:
 
 
 def fit(graphs: Iterable[PackedGraph]) -> Scaling:
-    """Ranges over train. tiles/data.py:322-356."""
+    """Ranges over train. tiles/data.py:344-376."""
     kept = list(graphs)
     nodes = parts.fit_min_max(graph.node_feat for graph in kept)
     return Scaling(nodes, parts.fit_min_max(graph.config_feat for graph in kept))
@@ -99,12 +99,12 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> parts.Prepared:
 
 
 def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times over their normalisers (c,), float32. tiles/data.py:98."""
+    """Run times over their normalisers (c,), float32. tiles/data.py:101."""
     return (graph.runtime / graph.normalizer).astype(np.float32)
 
 
 def loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """ListMLE and a fiftieth of the squared error, over the sum of the weights. tiles/metrics.py:107-116."""
+    """ListMLE and a fiftieth of the squared error, over the sum of the weights. tiles/metrics.py:98-116."""
     squared = (scores - labels).square().mean()
     return (official.listmle(scores, labels, TEMPERATURE) + SQUARED * squared) / (1 + SQUARED)
 

@@ -8,7 +8,7 @@ loss. File names are of src/; diff: stands for ca55746.
 
 What is theirs and not here:
 - xla's train graphs with "unet" in their name are dropped, and so is mlperf_bert_batch_24_2x2 when xla:default is
-  validated (data.py:203, main.py:739): `Settings.without` names the first for who trains.
+  validated (data.py:227, main.py:697): `Settings.without` names the first for who trains.
 - Their table of opcodes has 120 rows, and opcode 120, tan, ends their program; here it has 121.
 """
 
@@ -39,10 +39,10 @@ from stages.winners.parts import (
     signed_log,
 )
 
-LARGEST_NORM = 500.0  # of a graph's scores, in ListMLE; main.py:385
+LARGEST_NORM = 500.0  # of a graph's scores, in ListMLE; main.py:389
 MARGIN_TILE = 0.1  # of run times over normalisers; diff:main.py:312
 MARGIN_XLA = 0.01  # seconds; diff:main.py:317
-SECONDS = 1e-3  # of a unit of the last layer; model.py:88
+SECONDS = 1e-3  # of a unit of the last layer; model.py:111
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,23 @@ class Settings(Training):
     """
 
     widths: tuple[int, ...] = (32, 64, 64, 128, 128, 256, 256)  # model.py:51-52
-    columns_width: int = 20  # model.py:35
-    opcode_width: int = 12  # model.py:36
+    columns_width: int = 20  # model.py:34
+    opcode_width: int = 12  # model.py:35
     residuals: bool = False  # model.py:55-59
     configuration_columns: int = LAYOUT_FEATURES
     unit: float = SECONDS
     negative: bool = False  # diff:model.py:118
     head_decay: float = 0.0
     decoupled: bool = False
-    without: str | None = "unet"  # data.py:203
+    without: str | None = "unet"  # data.py:227
 
-    pruning: Pruning = Pruning(duplicates="minimum")  # data.py:44-71
+    pruning: Pruning = Pruning(duplicates="minimum")  # data.py:41-69
     graphs: int = 10  # diff:main.py:130, DEFAULT_BATCH_SIZE
     configurations: int | None = 4  # diff:main.py:131
-    replacement: bool = True  # data.py:309-311
+    replacement: bool = True  # data.py:337-339
     steps: int | None = 400_000  # train_layout_xla_default_long.job
-    learning_rate: float = 1e-3  # main.py:315
-    schedule: str = "drops"  # main.py:319-322
+    learning_rate: float = 1e-3  # main.py:326
+    schedule: str = "drops"  # main.py:330-333
     kept: str = "last"  # README.md, "Training procedure"
 
 
@@ -85,30 +85,30 @@ _WIDE = (64, 256, 256, 256, 256, 512, 512, 512, 512)  # model.py:48-49
 _XLA = Settings()
 _NLP = Settings(
     widths=_WIDE,
-    residuals=True,  # model.py:56
+    residuals=True,  # model.py:57
     negative=True,  # model.py:124
-    head_decay=1e-4,  # main.py:307-313, bias included
-    decoupled=True,  # main.py:315
+    head_decay=1e-4,  # main.py:318-324, bias included
+    decoupled=True,  # main.py:326
     without=None,
-    graphs=4,  # main.py:154
-    configurations=10,  # main.py:155
-    clip=100.0,  # main.py:446-447; the clip of diff:main.py:449 does not reach its step
+    graphs=4,  # main.py:158
+    configurations=10,  # main.py:159
+    clip=100.0,  # main.py:453-454; the clip of diff:main.py:449 does not reach its step
 )
 _TILE = Settings(
     widths=_WIDE,  # diff:model.py:47-49
     configuration_columns=TILE_FEATURES,
-    unit=1.0,  # model.py:173
+    unit=1.0,  # model.py:171
     without=None,
     graphs=100,  # diff:main.py:130
     configurations=10,  # diff:main.py:131
-    pruning=Pruning(duplicates="minimum"),  # tiles too; data.py:44-71
+    pruning=Pruning(duplicates="minimum"),  # tiles too; data.py:41-69
 )
 
 
 class Network(parts.Network):
     """[linear(log columns) | opcode | configuration] -> linear, ReLU -> SAGE, ReLU -> linear, summed over nodes.
 
-    model.py:14-194.
+    model.py:13-194.
     """
 
     def __init__(self, settings: Settings):
@@ -149,17 +149,17 @@ def build(settings: Settings, scaling: None) -> Network:
 
 
 def seconds(graph: PackedGraph) -> np.ndarray:
-    """Run times (c,) in seconds, float32; data.py:293 and 327."""
+    """Run times (c,) in seconds, float32; data.py:313 and 350."""
     return graph.runtime.astype(np.float32) * np.float32(NANOSECOND)
 
 
 def ratios(graph: PackedGraph) -> np.ndarray:
-    """Run times over their normalisers (c,), float32; data.py:330-331."""
+    """Run times over their normalisers (c,), float32; data.py:368-369."""
     return graph.runtime.astype(np.float32) / graph.normalizer.astype(np.float32)
 
 
 def nlp_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """ListMLE, slowest first, of scores whose norm is cut at 500; main.py:383-387."""
+    """ListMLE, slowest first, of scores whose norm is cut at 500; main.py:386-391."""
     return parts.listmle(parts.clip_norm(scores, LARGEST_NORM), labels)
 
 
@@ -174,7 +174,7 @@ def tile_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def optimizer(network: Network, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW with decay of the last layer on nlp, main.py:306-315; Adam without elsewhere, diff:main.py:285-290."""
+    """AdamW with decay of the last layer on nlp, main.py:318-326; Adam without elsewhere, diff:main.py:285-290."""
     if not settings.decoupled:
         return torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     head = list(network.latency.parameters())

@@ -5,13 +5,13 @@ over the configurations of a step in the last layers. xla:default adds the score
 GATv2, the configuration joined late, ListMLE.
 
 What is theirs and not here:
-- xla:random starts from the weights of an early nlp:random network (res_graphsage4_layout_configuration.py:176). That
+- xla:random starts from the weights of an early nlp:random network (configuration:175). That
   is for who trains; `Settings.starts_from` names the collection.
-- Means and deviations are of whole train graphs (dataset.py:207-222), so `fit` wants graphs that are packed with
+- Means and deviations are of whole train graphs (dataset.py:206-232), so `fit` wants graphs that are packed with
   hops "all"; the networks see pruned ones. nlp:random has the statistics of nlp:default and xla:random those of
   xla:default (`Settings.statistics_of`).
-- Scales and shifts of their norms are parameters that reach nothing (model.py:30-31).
-- A graph with fewer configurations than a piece gives them an empty piece and no step (dataset.py:131-136); here it
+- Scales and shifts of their norms are parameters that reach nothing (model.py:29-30).
+- A graph with fewer configurations than a piece gives them an empty piece and no step (dataset.py:131-135); here it
   should give one piece.
 
 File names without a folder are in src/res-graphsage4-pair-hop5-layout; gin: and gat: stand for the other two folders,
@@ -42,9 +42,9 @@ from stages.winners.parts import (
     instance_norm,
 )
 
-OPCODES = 128  # rows of their table; dataset.py:12
-AGAINST_ZERO = 0.0001  # added to deviations; model.py:126
-LEAST_NORM = 1e-4  # of a pooled state; model.py:150
+OPCODES = 128  # rows of their table; dataset.py:14
+AGAINST_ZERO = 0.0001  # added to deviations; model.py:123
+LEAST_NORM = 1e-4  # of a pooled state; model.py:149
 
 
 @dataclass(frozen=True)
@@ -59,39 +59,39 @@ class Settings(Training):
     """
 
     messages: str = "sage"
-    width: int = 256  # model.py:63
-    opcode_width: int = 128  # model.py:64
-    layers: int = 4  # model.py:78-83
-    dropout: float = 0.2  # model.py:72; between the two early layers
+    width: int = 256  # model.py:60
+    opcode_width: int = 128  # model.py:61
+    layers: int = 4  # model.py:76-79
+    dropout: float = 0.2  # model.py:69; between the two early layers
     averaged: tuple[int, int] | None = None
     starts_from: str | None = None
     statistics_of: str | None = None
 
-    # dataset.py:45-92 and configuration:32: induced edges, steps from a tensor's producer to its consumers
+    # dataset.py:39-86 and configuration:36: induced edges, steps from a tensor's producer to its consumers
     pruning: Pruning = Pruning(hops=5, neighbour_edges=True, direction="consumers")
-    graphs: int = 32  # configuration:37; gradients of 32 pieces are added up, trainer.py:243-262
-    configurations: int | None = 80  # configuration:33
-    drawn: str = "passes"  # dataset.py:122-139
-    learning_rate: float = 5e-4  # configuration:42; AdamW, trainer.py:77
+    graphs: int = 32  # configuration:41; gradients of 32 pieces are added up, trainer.py:243-265
+    configurations: int | None = 80  # configuration:37
+    drawn: str = "passes"  # dataset.py:120-137
+    learning_rate: float = 5e-4  # configuration:46; AdamW, trainer.py:76
     schedule: str = "constant"  # trainer.py has none
-    weight_decay: float = 0.01  # torch's default, trainer.py:77
-    precision: str = "float16"  # trainer.py:249
-    kept: str = "average"  # submitter.py:115-157
-    evaluate: float = 0.1  # configuration:51, of an epoch
-    chunk: int | None = 100  # configuration:34
+    weight_decay: float = 0.01  # torch's default, trainer.py:76
+    precision: str = "float16"  # trainer.py:253
+    kept: str = "average"  # submitter.py:130-176
+    evaluate: float = 0.1  # configuration:55, of an epoch
+    chunk: int | None = 100  # configuration:38
 
 
 _COLLECTIONS = {
-    "layout:nlp:default": (Settings(epochs=2.5, averaged=(4980, 10458)),),  # configuration:49 and 60
-    "layout:nlp:random": (  # configuration:76, 92 and 103
+    "layout:nlp:default": (Settings(epochs=2.5, averaged=(4980, 10458)),),  # configuration:53, 64 and 65
+    "layout:nlp:random": (  # configuration:76, 94, 105 and 106
         Settings(epochs=1.2, averaged=(3675, 5775), statistics_of="layout:nlp:default"),
     ),
-    "layout:xla:default": (  # configuration:121, 137 and 148; scores are added, src/3_run_make_kaggle_submission.py:43
+    "layout:xla:default": (  # configuration:120, 136, 147 and 148; scores are added, src/3_run_make_kaggle_submission.py:45
         Settings(configurations=32, epochs=2.2, averaged=(3060, 5100)),
-        # src/res_gin4_layout_configuration.py:33, 49 and 60
+        # src/res_gin4_layout_configuration.py:31, 47, 49, 58 and 59
         Settings(messages="gin", configurations=32, epochs=7.5, evaluate=0.2, averaged=(3468, 4896)),
     ),
-    "layout:xla:random": (  # configuration:164, 180 and 191
+    "layout:xla:random": (  # configuration:159, 161, 162, 175, 177, 188 and 189
         Settings(
             configurations=100,
             epochs=2.2,
@@ -102,7 +102,7 @@ _COLLECTIONS = {
         ),
     ),
 }
-_TILE = Settings(  # src/res_gatconv4_tile_configuration.py:33, 34 and 49; step 10,013 of some 10,000, src/2_run_*.py:31
+_TILE = Settings(  # src/res_gatconv4_tile_configuration.py:31, 32 and 47; step 10,013 of some 10,000, src/2_run_*.py:31
     messages="gat", dropout=0.0, pruning=Pruning(), configurations=64, epochs=2.5, kept="last", chunk=100
 )
 
@@ -121,14 +121,14 @@ class Scaling:
 
 
 class Norm(nn.Module):
-    """Norm (k, n, f) over nodes, or (k, f) over configurations; without scale and shift. model.py:27-54."""
+    """Norm (k, n, f) over nodes, or (k, f) over configurations; without scale and shift. model.py:24-49."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return instance_norm(x) if x.ndim == 3 else instance_norm(x[None])[0]
 
 
 class Standardised(nn.Module):
-    """(x - mean) / (deviation + 0.0001), where mean and deviation are weights. model.py:61-62 and 126."""
+    """(x - mean) / (deviation + 0.0001), where mean and deviation are weights. model.py:58-59 and 123."""
 
     def __init__(self, mean: np.ndarray, deviation: np.ndarray):
         super().__init__()
@@ -145,19 +145,19 @@ def dense(inputs: int, width: int) -> list[nn.Module]:
 
 
 def head(inputs: int, width: int) -> nn.Sequential:
-    """Pooled states (k, inputs) to scores (k, 1), with the norm over configurations. model.py:92-100."""
+    """Pooled states (k, inputs) to scores (k, 1), with the norm over configurations. model.py:88-96."""
     return nn.Sequential(*dense(inputs, width), *dense(width, width // 2), nn.Linear(width // 2, 1))
 
 
 def joined(network: SageNetwork | GinNetwork, inputs: LayoutInputs) -> torch.Tensor:
-    """Embedded opcodes, columns and configurations (k, n, ...); 0 for other nodes. model.py:124-138."""
+    """Embedded opcodes, columns and configurations (k, n, ...); 0 for other nodes. model.py:121-135."""
     layouts = everywhere(inputs, 0).to(inputs.x.dtype)
     shared = network.opcodes(inputs.opcode), network.standardised(inputs.x)
     return torch.cat([*(part.expand(len(layouts), -1, -1) for part in shared), layouts], dim=-1)
 
 
 class SageNetwork(parts.Network):
-    """Two early layers -> four times GELU(norm(SAGE(x) + x)) -> normalised mean + maximum -> head. model.py:57-156."""
+    """Two early layers -> four times GELU(norm(SAGE(x) + x)) -> normalised mean + maximum -> head. model.py:52-156."""
 
     def __init__(self, settings: Settings, scaling: Scaling):
         super().__init__()
@@ -178,7 +178,7 @@ class SageNetwork(parts.Network):
 
 
 class GinNetwork(parts.Network):
-    """One early layer -> GIN: x1 of x0, x2 and x3 both of x1 -> the sum of the four means -> head. gin:model.py:58-195.
+    """One early layer -> GIN: x1 of x0, x2 and x3 both of x1 -> the sum of the four means -> head. gin:model.py:54-191.
 
     The fourth layer reads the second's states, so the third's are no input to anything but the pool (gin:model.py:179).
     """
@@ -206,7 +206,7 @@ class GinNetwork(parts.Network):
 class TileNetwork(parts.Network):
     """Two early layers -> four times GELU(norm(GATv2(x))) -> mean + maximum, with the configuration -> head.
 
-    gat:model.py:57-173.
+    gat:model.py:55-176.
     """
 
     def __init__(self, settings: Settings, scaling: Scaling):
@@ -229,7 +229,7 @@ class TileNetwork(parts.Network):
 
 
 def fit(graphs: Iterable[PackedGraph]) -> Scaling:
-    """Means, and deviations as the root of mean square less squared mean, in float32; dataset.py:196-228."""
+    """Means, and deviations as the root of mean square less squared mean, in float32; dataset.py:200-253."""
     kept = list(graphs)
     config = [graph.config_feat for graph in kept if graph.config_feat is not None]
     return Scaling(*_moments([graph.node_feat for graph in kept]), *(_moments(config) if config else ()))
@@ -241,12 +241,12 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
 
 
 def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times (c,) in float32, of tiles too: their normalisers are read and not used; gat:trainer.py:259-265."""
+    """Run times (c,) in float32, of tiles too: their normalisers are read and not used; gat:dataset.py:69-70."""
     return graph.runtime.astype(np.float32)
 
 
 def optimizer(network: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """AdamW with torch's decay, of means and deviations too; trainer.py:77."""
+    """AdamW with torch's decay, of means and deviations too; trainer.py:76."""
     return torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
