@@ -29,7 +29,8 @@ loss, gradients    of these scores; gradients of all weights
 step               all weights after a step of the optimiser, clipped; from equal weights
 estimate, pushed   of a step by segments: scores with stale ones, and what the table is given
 
-Each is computed in float32, and where the original can in float64 too, which tells rounding from difference. A step of
-Adam divides a gradient by its own size, so a gradient of 0 but for rounding moves a weight as far as any other: judge
-steps in float64.
+Each is computed in float32, and where the original can in float64 too, which tells rounding from difference: on the
+synthetic graph, on the graphs of networks that see few nodes, and with --wide on all. Both networks are given the
+original's features, so what follows is theirs alone. A step of Adam divides a gradient by its own size, so that one
+which is 0 but for rounding moves a weight as far as any other; steps are compared in float64 but for TensorFlow's.
 """

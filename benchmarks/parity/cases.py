@@ -152,6 +152,7 @@ CASES = (
         _SIXTH_FOLDER,
         "sixth_place",
         _SIXTH,
+        heavy=True,
         extra={"messages": "sage"},
     ),
     Case(
@@ -162,6 +163,7 @@ CASES = (
         "sixth_place",
         _SIXTH,
         member=1,
+        heavy=True,
         extra={"messages": "gin"},
     ),
     Case(
@@ -236,7 +238,7 @@ CASES = (
         configurations=8,
         extra={"config": "tile.yaml"},
     ),
-    Case("gst-paper layout", gst_paper.RECIPE, _XLA, "GST", "gst_paper", _GST, configurations=32),
+    Case("gst-paper layout", gst_paper.RECIPE, _XLA, "GST", "gst_paper", _GST, configurations=32, heavy=True),
     Case(
         "official layout",
         official_layout.RECIPE,

@@ -69,8 +69,10 @@ def folder(tmp_path, monkeypatch):
     drivers = tmp_path / "drivers"
     drivers.mkdir()
     (drivers / "made_up.py").write_text(DRIVER.format(exchange=str(command.DRIVERS)))
-    case = cases.Case("made up", RECIPE, "tile:xla", "original", "made_up", [(r"own\.", "theirs.")])
-    missing = cases.Case("not cloned", RECIPE, "tile:xla", "elsewhere", "made_up", case.names)
+    names = [(r"own\.", "theirs.")]
+    # As one that needs TensorFlow, because steps of those alone are compared in float32.
+    case = cases.Case("made up", RECIPE, "tile:xla", "original", "made_up", names, tensorflow=True)
+    missing = cases.Case("not cloned", RECIPE, "tile:xla", "elsewhere", "made_up", names)
     monkeypatch.setattr(command, "CASES", (case, missing))
     monkeypatch.setattr(command, "DRIVERS", drivers)
     (tmp_path / "clones" / "original").mkdir(parents=True)
@@ -82,7 +84,7 @@ def folder(tmp_path, monkeypatch):
 
 def run(folder, *more):
     out = folder / "parity.csv"
-    status = command.main([str(folder / "clones"), "--out", str(out), "--torch", sys.executable, *more])
+    status = command.main([str(folder / "clones"), "--out", str(out), "--tensorflow", sys.executable, *more])
     with open(out, newline="") as file:
         return status, {row["what"]: row for row in csv.DictReader(file)}
 

@@ -29,15 +29,9 @@ def results(original, case):
         "mean": network.node_feat_mean.detach().numpy(),
         "deviation": network.node_feat_std.detach().numpy(),
     }
-    single = torch.Tensor.float
-
     def forward(net, dtype):
-        torch.Tensor.float = lambda tensor: tensor.to(dtype)  # of which their forward makes much
-        try:
-            given = exchange.floats({key: graph[key] for key in dataset.tensor_key}, dtype)
-            return net.infer_one(given)
-        finally:
-            torch.Tensor.float = single
+        given = exchange.floats({key: graph[key] for key in dataset.tensor_key}, dtype)
+        return _in(dtype, lambda: net.infer_one(given))
 
     return found | exchange.torch_results(
         lambda: model.Net({"pickle_file": statistics}),
@@ -51,7 +45,20 @@ def results(original, case):
 
 def _loss(model, scores, graph):
     which = "F_listMLE" if "config_feat" in graph else "F_ordered_pair_loss"
-    return getattr(model, which)(scores[None], graph["config_runtime"][None].to(scores.dtype))
+    labels = graph["config_runtime"][None].to(scores.dtype)
+    return _in(scores.dtype, lambda: getattr(model, which)(scores[None], labels))
+
+
+def _in(dtype, function):
+    """What a function gives that makes float32 of much by name, in another type."""
+    import torch
+
+    single = torch.Tensor.float
+    torch.Tensor.float = lambda tensor: tensor.to(dtype)
+    try:
+        return function()
+    finally:
+        torch.Tensor.float = single
 
 
 exchange.main(results)
