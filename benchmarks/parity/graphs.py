@@ -104,6 +104,9 @@ def _nodes(rng: np.random.Generator, nodes: int) -> dict[str, np.ndarray]:
     opcode = rng.choice([number for number in OPCODE_NUMBERS.values() if number < 100], nodes).astype(np.uint8)
     opcode[opcode == CONVOLUTION] = DOT
     opcode[1] = CONVOLUTION
+    columns[1, SHAPE.start + 3] = 8  # batch, two spatial dimensions, features
+    columns[1, ELEMENTS] *= 8
+    columns[1, LAYOUT.start : LAYOUT.start + 4] = [3, 2, 1, 0]
     columns[1, CONVOLUTION_NUMBERS] = [0, 3, 1, 2, 0, 0, 2, 3, 0, 1, 0, 0, 0, 3]
     # A consumer comes after its producers; most nodes have two.
     edges = {(int(node), int(rng.integers(0, node))) for node in rng.integers(1, nodes, 2 * nodes)}

@@ -86,7 +86,7 @@ _COLLECTIONS = {
     "layout:nlp:random": (  # configuration:76, 94, 105 and 106
         Settings(epochs=1.2, averaged=(3675, 5775), statistics_of="layout:nlp:default"),
     ),
-    "layout:xla:default": (  # scores are added, src/3_run_make_kaggle_submission.py:45; configuration:120, 136, 147, 148
+    "layout:xla:default": (  # scores are added: src/3_run_make_kaggle_submission.py:45; configuration:120, 136, 147
         Settings(configurations=32, epochs=2.2, averaged=(3060, 5100)),
         # src/res_gin4_layout_configuration.py:31, 47, 49, 58 and 59
         Settings(messages="gin", configurations=32, epochs=7.5, evaluate=0.2, averaged=(3468, 4896)),

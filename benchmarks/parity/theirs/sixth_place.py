@@ -29,6 +29,7 @@ def results(original, case):
         "mean": network.node_feat_mean.detach().numpy(),
         "deviation": network.node_feat_std.detach().numpy(),
     }
+
     def forward(net, dtype):
         given = exchange.floats({key: graph[key] for key in dataset.tensor_key}, dtype)
         return _in(dtype, lambda: net.infer_one(given))
