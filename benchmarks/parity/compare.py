@@ -257,7 +257,8 @@ def _network_rows(made: Trial, theirs: dict[str, np.ndarray]) -> Iterator[Row]:
 def chosen_labels(made: Trial) -> np.ndarray:
     """Labels of the chosen configurations alone, as the original has a file with no others."""
     normalizer = None if made.whole.normalizer is None else made.whole.normalizer[made.indices]
-    return made.case.recipe.labels(replace(made.whole, runtime=made.whole.runtime[made.indices], normalizer=normalizer))
+    chosen = replace(made.whole, runtime=made.whole.runtime[made.indices], normalizer=normalizer)
+    return made.case.recipe.labels(chosen, made.fitted)
 
 
 def _same_features(

@@ -9,7 +9,7 @@ A module ends in one or more `parts.Recipe`s, which all have the same functions:
     recipe.prepare(graph, fitted)  `parts.Prepared`, whose `inputs(indices)` are a network's inputs for these
                                    configurations of the graph
     recipe.build(settings, fitted) the network, `parts.Network`; `network(inputs)` gives (k,) scores, smaller is faster
-    recipe.labels(graph)           (c,) what the loss compares, in the original's unit and type
+    recipe.labels(graph, fitted)   (c,) what the loss compares, in the original's unit and type
     recipe.loss(scores, labels)    of (b, k), b graphs with k configurations each. Where k differs, a step's loss is the
                                    mean of the losses of its graphs, each with b = 1.
     recipe.optimizer(network, settings)

@@ -278,7 +278,7 @@ def prepare(graph: PackedGraph, scaling: None) -> Prepared:
     return Prepared(graph, columns(graph.node_feat), own, opcodes(graph.node_opcode), tile)
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
+def labels(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Milliseconds (c,), float32; of tiles divided by their normaliser over its mean. dataset.py:82-83 and 169."""
     if graph.normalizer is None:
         return (graph.runtime / MILLISECOND).astype(np.float32)

@@ -89,6 +89,14 @@ _COLLECTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """Of the nodes' columns and of the run times."""
+
+    nodes: Standard
+    runtimes: Standard
+
+
 class InputLayer(nn.Module):
     """Linear -> norm -> channel attention -> [plain half, compared half] -> GELU. (k, n, inputs) to (k, n, width).
 
@@ -178,19 +186,24 @@ def columns(graph: PackedGraph) -> np.ndarray:
     return published
 
 
-def fit(graphs: Iterable[PackedGraph]) -> Standard:
-    """Mean and deviation of the columns over the pruned train graphs' nodes; dataset.py:177."""
-    return parts.fit_standard(columns(graph) for graph in graphs)
+def fit(graphs: Iterable[PackedGraph]) -> Scaling:
+    """Means and deviations over the pruned train graphs' nodes and configurations; dataset.py:177 and 181."""
+    kept = list(graphs)
+    nodes = parts.fit_standard(columns(graph) for graph in kept)
+    return Scaling(nodes, parts.fit_standard(graph.runtime[:, None] for graph in kept))
 
 
-def prepare(graph: PackedGraph, scaling: Standard) -> Prepared:
+def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
     """Standardised columns, without logarithms or limits; dataset.py:298."""
-    return Prepared(graph, scaling(columns(graph)), pad.own_layout(graph.node_feat))
+    return Prepared(graph, scaling.nodes(columns(graph)), pad.own_layout(graph.node_feat))
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times (c,) in float32, where some equal one another that do not in nanoseconds; dataset.py:239."""
-    return graph.runtime.astype(np.float32)
+def labels(graph: PackedGraph, scaling: Scaling) -> np.ndarray:
+    """Standardised run times (c,) in float32, where some equal one another that do not in nanoseconds.
+
+    The order is all that counts, so the scale is no matter but for this. dataset.py:239 and 300.
+    """
+    return scaling.runtimes(graph.runtime[:, None])[:, 0]
 
 
 def loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -203,8 +216,8 @@ def optimizer(network: nn.Module, settings: Training) -> torch.optim.Optimizer:
     return torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
-def build(settings: Settings, scaling: Standard) -> Network:
-    return Network(settings, columns=len(scaling.mean))
+def build(settings: Settings, scaling: Scaling) -> Network:
+    return Network(settings, columns=len(scaling.nodes.mean))
 
 
 RECIPE = parts.Recipe("first-place layout", settings, fit, prepare, build, labels, loss, optimizer)

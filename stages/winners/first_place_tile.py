@@ -63,10 +63,11 @@ class Settings(Training):
 
 @dataclass(frozen=True)
 class Scaling:
-    """Of the nodes' columns and of the configurations'."""
+    """Of the nodes' columns, of the configurations' and of the ratios that are the labels."""
 
     nodes: Standard
     configurations: Standard
+    ratios: Standard
 
 
 class Network(parts.Network):
@@ -115,10 +116,11 @@ def settings(collection: str) -> tuple[Settings, ...]:
 
 
 def fit(graphs: Iterable[PackedGraph]) -> Scaling:
-    """Means and deviations over the train kernels; dataset.py:96 and 104."""
+    """Means and deviations over the train kernels; dataset.py:96-104."""
     kept = list(graphs)
     nodes = parts.fit_standard(graph.node_feat[:, :COLUMNS] for graph in kept)
-    return Scaling(nodes, parts.fit_standard(graph.config_feat for graph in kept))
+    configurations = parts.fit_standard(graph.config_feat for graph in kept)
+    return Scaling(nodes, configurations, parts.fit_standard(ratios(graph)[:, None] for graph in kept))
 
 
 def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
@@ -127,9 +129,14 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
     return Prepared(graph, nodes, pad.own_layout(graph.node_feat, layout_padding=0), config=configurations)
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
-    """Run times over their normalisers (c,), in float32; dataset.py:88-90 and 117."""
-    return (graph.runtime / (graph.normalizer + AGAINST_ZERO)).astype(np.float32)
+def ratios(graph: PackedGraph) -> np.ndarray:
+    """Run times over their normalisers (c,), float64; dataset.py:88-90."""
+    return graph.runtime / (graph.normalizer + AGAINST_ZERO)
+
+
+def labels(graph: PackedGraph, scaling: Scaling) -> np.ndarray:
+    """Standardised ratios (c,) in float32; dataset.py:117 and 128."""
+    return scaling.ratios(ratios(graph)[:, None])[:, 0]
 
 
 def build(settings: Settings, scaling: Scaling) -> Network:

@@ -9,6 +9,8 @@ a table, half of them dropped, and the computed one counts more in turn.
 What is theirs and not here:
 - Their table is written and read with the configurations drawn for the last graph of a step (custom_tpu_train.py:56
   and 106); here each graph has its own.
+- Stale scores are read segment by segment and added up configuration by configuration (custom_tpu_train.py:104-106 and
+  131-136), so that graphs of three segments and more get those of other configurations; here each gets its own.
 - Columns are standardised over train, valid and test (tpu_graphs.py:31-34); `fit` sees train.
 - Finetuning the head, 100 epochs, is for MalNet: configs/tpugraphs.yaml has no such phase.
 
@@ -183,7 +185,7 @@ def prepare(graph: PackedGraph, scaling: Standard) -> Prepared:
     return Prepared(graph, scaling(graph.node_feat), graph.node_feat[:, LAYOUT])
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
+def labels(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times (c,) in nanoseconds, int64; tpu_graphs.py:60."""
     return np.array(graph.runtime)
 

@@ -158,7 +158,7 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> parts.Prepared:
     return parts.Prepared(graph, scaling.nodes(graph.node_feat), graph.node_feat[:, LAYOUT])
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
+def labels(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times (c,) in units of 1e7 ns, float32. layout/train_lib.py:49-53."""
     return graph.runtime.astype(np.float32) / np.float32(LABEL_UNIT)
 

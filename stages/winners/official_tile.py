@@ -98,7 +98,7 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> parts.Prepared:
     return parts.Prepared(graph, scaling.nodes(graph.node_feat), graph.node_feat[:, LAYOUT], config=config)
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
+def labels(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times over their normalisers (c,), float32. tiles/data.py:101."""
     return (graph.runtime / graph.normalizer).astype(np.float32)
 

@@ -192,7 +192,7 @@ class Recipe:
         fit: From the packed graphs of train to what `prepare` and `build` know of them.
         prepare: From a packed graph and what was fitted to `Prepared`.
         build: From settings and what was fitted to a network with new weights.
-        labels: From a packed graph to (c,) labels, in the type that the loss compares them in.
+        labels: From a packed graph and what was fitted to (c,) labels, in the type that the loss compares them in.
         loss: From scores and labels, both (b, k), to a scalar.
         optimizer: From a network and its settings to an optimiser.
     """
@@ -202,7 +202,7 @@ class Recipe:
     fit: Callable[[Iterable[PackedGraph]], object]
     prepare: Callable[[PackedGraph, object], Prepared]
     build: Callable[[Training, object], Network]
-    labels: Callable[[PackedGraph], np.ndarray]
+    labels: Callable[[PackedGraph, object], np.ndarray]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     optimizer: Callable[[nn.Module, Training], torch.optim.Optimizer]
 
@@ -219,9 +219,10 @@ class Standard:
     deviation: np.ndarray
 
     def __call__(self, columns: np.ndarray) -> np.ndarray:
-        """Standardises (rows, F); returns float32."""
-        centred = (columns.astype(np.float32) - self.mean).astype(np.float32)
-        return (centred / self.deviation).astype(np.float32)
+        """Standardises (rows, F) in float32, as scikit-learn does."""
+        single = (part.astype(np.float32) for part in (columns, self.mean, self.deviation))
+        values, mean, deviation = single
+        return (values - mean) / deviation
 
 
 def fit_standard(blocks: Iterable[np.ndarray]) -> Standard:

@@ -148,12 +148,12 @@ def build(settings: Settings, scaling: None) -> Network:
     return Network(settings)
 
 
-def seconds(graph: PackedGraph) -> np.ndarray:
+def seconds(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times (c,) in seconds, float32; data.py:313 and 350."""
     return graph.runtime.astype(np.float32) * np.float32(NANOSECOND)
 
 
-def ratios(graph: PackedGraph) -> np.ndarray:
+def ratios(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times over their normalisers (c,), float32; data.py:368-369."""
     return graph.runtime.astype(np.float32) / graph.normalizer.astype(np.float32)
 

@@ -240,7 +240,7 @@ def prepare(graph: PackedGraph, scaling: Scaling) -> Prepared:
     return Prepared(graph, graph.node_feat, graph.node_feat[:, LAYOUT], config=graph.config_feat)
 
 
-def labels(graph: PackedGraph) -> np.ndarray:
+def labels(graph: PackedGraph, scaling: object) -> np.ndarray:
     """Run times (c,) in float32, of tiles too: their normalisers are read and not used; gat:dataset.py:69-70."""
     return graph.runtime.astype(np.float32)
 

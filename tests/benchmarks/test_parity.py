@@ -57,7 +57,7 @@ RECIPE = Recipe(
         graph, graph.node_feat, np.zeros((graph.nodes, 6)), config=graph.config_feat
     ),
     build=lambda settings, fitted: Linear(),
-    labels=lambda graph: graph.target.astype(np.float32),
+    labels=lambda graph, fitted: graph.target.astype(np.float32),
     loss=lambda scores, labels: scores.mean(),
     optimizer=lambda network, settings: torch.optim.SGD(network.parameters(), lr=0.1),
 )

@@ -95,12 +95,13 @@ def test_order_of_nodes_does_not_matter(name):
 
 def test_gradients_reach_every_weight(name):
     recipe, graph, prepared, network, settings = made(name, wide=True)
+    fitted = recipe.fit([graph])
     network.train()
     network.start_step()
     indices = [np.arange(5), np.arange(5, 10)]
     batch = [prepared.inputs(some).double() for some in indices]
     scores = torch.stack([network(inputs) for inputs in batch])
-    labels = torch.from_numpy(np.stack([recipe.labels(graph)[some] for some in indices]))
+    labels = torch.from_numpy(np.stack([recipe.labels(graph, fitted)[some] for some in indices]))
     (recipe.loss(scores, labels) + network.penalty(batch)).backward()
     idle = (*IDLE.get(name, ()), *SHARED)
     for weight, parameter in network.named_parameters():
@@ -181,7 +182,7 @@ def test_keras_clips_each_gradient_by_its_own_norm():
     network.train()
     network.start_step()
     inputs = prepared.inputs(np.arange(5))
-    loss = recipe.loss(network(inputs)[None], torch.from_numpy(recipe.labels(graph)[:5])[None])
+    loss = recipe.loss(network(inputs)[None], torch.from_numpy(recipe.labels(graph, recipe.fit([graph]))[:5])[None])
     (1000 * (loss + network.penalty([inputs]))).backward()
     rows = torch.cat([vectors.grad for vectors in network._embedded])
     table = network.opcodes.weight.grad.norm() / rows.norm()

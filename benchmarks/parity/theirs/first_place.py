@@ -45,23 +45,26 @@ def _layout(case):
     import pandas as pd
     from sklearn.preprocessing import StandardScaler
 
-    def row(path, compressed=True):
+    def row(path, distinct):
+        """As data_compression.py's main part has it, which leaves no equal configurations in train."""
         data = data_compression.prune_graph(dict(np.load(path)))
-        if compressed:
-            data["node_config_feat"] = data_compression.compress_configs(data["node_config_feat"])
+        if distinct:
+            data = data_compression.remove_dupplicated_node_configs(data)
+        data["node_config_feat"] = data_compression.compress_configs(data["node_config_feat"])
         return data | {"file": os.path.basename(path), "search": "default"}
 
     np.random.seed(0)
-    distinct = data_compression.remove_dupplicated_node_configs(row(case.path("whole"), compressed=False))
+    distinct = row(case.path("whole"), True)
     train = dataset.LayoutDataset(
-        pd.DataFrame.from_dict([row(path) for path in case.paths("train")]),
+        pd.DataFrame.from_dict([row(path, True) for path in case.paths("train")]),
         scaler=StandardScaler(),
         tgt_scaler=StandardScaler(),
     )
-    chosen = dataset.LayoutDataset(pd.DataFrame.from_dict([row(case.path("chosen"))]), split="valid", max_configs=10**6)
+    frame = pd.DataFrame.from_dict([row(case.path("chosen"), False)])
+    chosen = dataset.LayoutDataset(frame, split="valid", max_configs=10**6)
     chosen.scaler, chosen.tgt_scaler = train.scaler, train.tgt_scaler
     batch = dataset.layout_collate_fn([chosen[0]])
-    pruned = row(case.path("chosen"))
+    pruned = row(case.path("chosen"), False)
     item = {
         "x_node_cfg": batch["node_config_feat"],
         "x_feat": batch["node_feat"],
@@ -93,6 +96,7 @@ def _layout(case):
         "edges": pruned["edge_index"],
         "distinct": distinct["config_runtime"],
         "features": item["x_feat"].numpy(),
+        "labels": item["target"].numpy(),
     }
 
 
@@ -133,6 +137,7 @@ def _tile(case):
         "item": item,
         "network": network,
         "features": item["x_feat"].numpy(),
+        "labels": item["target"].numpy(),
         "configurations": item["x_cfg"].numpy(),
     }
 

@@ -137,32 +137,32 @@ class Logger:
 
 
 class Table:
-    """Scores (k, J - 1) are read configuration by configuration."""
+    """Scores (k, J - 1), in the order in which their sums take them, configuration by configuration.
+
+    They are read segment by segment, which is another order: in theirs, sums of a graph with three segments and more
+    have scores of other configurations.
+    """
 
     def __init__(self, stale, dtype):
         import torch
 
-        self.stale = [torch.tensor([[value]], dtype=dtype) for value in np.asarray(stale).T.reshape(-1)]
-        columns = np.asarray(stale).shape[1]
-        rows = np.asarray(stale).shape[0]
-        # Their loops: segments outside, configurations inside.
-        self.order = iter([self.stale[j * rows + k] for j in range(columns) for k in range(rows)])
+        self.stale = iter(torch.tensor(np.asarray(stale).reshape(-1, 1, 1), dtype=dtype))
         self.pushed = []
 
     def pull(self, place):
-        return next(self.order)
+        return next(self.stale)
 
     def push(self, value, place):
         self.pushed.append(value.detach().clone())
 
 
 class Kept:
-    """A draw of which scores are kept, (k, J - 1), in the order in which they were read."""
+    """A draw of which scores are kept, (k, J - 1), in the order of their sums."""
 
     def __init__(self, kept, dtype):
         import torch
 
-        self.kept = torch.tensor(np.asarray(kept).T.reshape(-1, 1), dtype=dtype)
+        self.kept = torch.tensor(np.asarray(kept).reshape(-1, 1), dtype=dtype)
 
     def sample(self, shape):
         return self.kept
