@@ -38,6 +38,7 @@ class Settings(Training):
         stretch: Nodes that gradients go through, in a training step; None for all.
         most_configurations: Of a train or valid graph: a third of the fastest, a third of the slowest, the rest drawn;
             None for all.
+        least_configurations: A train graph with fewer is left out.
     """
 
     opcode_width: int = 32  # layout/models.py:32
@@ -46,6 +47,7 @@ class Settings(Training):
     dense: int = 2  # layout/models.py:33, mlp_layers
     stretch: int | None = 5000  # layout/train_args.py:51
     most_configurations: int | None = 1000  # README.md:199; the flag's default is none, layout/train_args.py:37
+    least_configurations: int = 16  # layout/train_lib.py:99
 
     graphs: int = 8  # layout/train_args.py:54
     configurations: int | None = 16  # layout/train_args.py:35
