@@ -2,7 +2,9 @@
 
 reports/parity.csv was made by
 
-    python -m benchmarks.parity FOLDER --real TPUGRAPHS_DIR --torch PYTHON --tensorflow PYTHON
+    python -m benchmarks.parity FOLDER --real TPUGRAPHS_DIR --wide --torch PYTHON --tensorflow PYTHON
+
+some recipes at a time, by --only.
 
 FOLDER holds clones of the originals, a subfolder each; what is missing is named in a line and left out:
 
