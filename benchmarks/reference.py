@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import dropout, gelu
-from torch.nn.functional import instance_norm as channels_first_norm
 from torch_geometric.nn import SAGEConv
 
 from stages.gnn.loss import pairwise_hinge
@@ -23,40 +22,17 @@ from stages.graphs.dataset import ModelGraph
 from stages.graphs.npz import LAYOUT_FEATURES
 from stages.graphs.opcodes import OPCODES
 from stages.scoring.metrics import collection_score, kendall
+from stages.winners.parts import ChannelAttention, CrossConfigurationAttention, instance_norm
 
 OPCODE_CHANNELS = 16
 LAYOUT_CHANNELS = 4
 NOT_CONFIGURABLE = -2  # stands for the layouts of nodes that are not configurable; -1 is "no such dimension"
 VOCABULARY = 8  # -2 to 5
-SQUEEZE = 8
 DROPOUT = 0.2
 MARGIN = 1.0
 WEIGHT_DECAY = 0.00001
 CLIP = 1.0
 CHUNK = 128  # configurations scored at a time, as the first place did for layout:xla:default
-
-
-class ChannelAttention(nn.Module):
-    """x * sigmoid(W2 relu(W1 x)): squeeze and excitation of the channels of one node in one configuration."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        small = max(1, width // SQUEEZE)
-        self.gate = nn.Sequential(nn.Linear(width, small), nn.ReLU(), nn.Linear(small, width), nn.Sigmoid())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.gate(x)
-
-
-class CrossConfigurationAttention(nn.Module):
-    """x * softmax(x / T) over the configurations, dimension 0, of every node's channel; T learned."""
-
-    def __init__(self):
-        super().__init__()
-        self.temperature = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * (x / self.temperature).softmax(dim=0)
 
 
 class Layer(nn.Module):
@@ -145,16 +121,6 @@ class FirstPlace(nn.Module):
 
     def _embedded(self, layout: torch.Tensor) -> torch.Tensor:
         return self.layouts(layout.int() - NOT_CONFIGURABLE).flatten(-2)
-
-
-def instance_norm(x: torch.Tensor) -> torch.Tensor:
-    """Normalises (c, n, f) to mean 0 and variance 1 over the nodes, for each configuration and channel.
-
-    It transposes for torch's own function, which takes half the time of mean, variance and product written out.
-    """
-    if x.shape[1] == 1:
-        return torch.zeros_like(x)  # torch refuses a single node
-    return channels_first_norm(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Inputs:
