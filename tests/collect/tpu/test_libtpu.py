@@ -168,5 +168,5 @@ def test_jax_function_becomes_a_module(simulator):
 
 
 def test_requirements_pin_the_compiler_that_the_code_wants():
-    pinned = Path("requirements-collect.txt").read_text().splitlines()
+    pinned = Path("requirements-libtpu.txt").read_text().splitlines()
     assert f"libtpu=={libtpu.VERSION}" in pinned
