@@ -45,6 +45,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=Path, default=SAMPLE, help="the data set (%(default)s)")
     parser.add_argument("--again", action="store_true", help="also the programs that the data set holds")
     parser.add_argument("--check", type=count, metavar="N", help="only compare N programs and N kernels, made anew")
+    parser.add_argument("--part", type=count, metavar="K", help="with --check: of a program only K configurations")
     parser.add_argument("--seed", type=count, help="of what --check draws (default: another one each time)")
     parser.add_argument("--dry-run", action="store_true", help="list the programs in their order, and stop")
     return parser.parse_args(words)

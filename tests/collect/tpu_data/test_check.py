@@ -12,6 +12,7 @@ from stages.collect.tpu_data.export import export
 from stages.collect.tpu_data.plan import Job
 from stages.collect.tpu_data.store import Store
 from stages.engine.errors import InputError
+from tests.support import samples
 from tests.support import tpu_records as made
 
 KERNEL = made.kernel("a kernel")
@@ -31,7 +32,7 @@ def sample(tmp_path):
 
 
 def options(sample, **changed):
-    given = {"check": 3, "sample": sample, "programs": ["*"], "seed": 1, "workers": 1, "cache": None}
+    given = {"check": 3, "sample": sample, "programs": ["*"], "seed": 1, "workers": 1, "cache": None, "part": None}
     return Namespace(**(given | changed))
 
 
@@ -46,6 +47,29 @@ def maker(times, jobs_seen=None):
             yield job, "done", None
 
     return run
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_part_is_found_in_the_whole(split):
+    whole = samples.layout_arrays(configurations=9)
+    part = whole | {name: whole[name][[5, 2]] for name in ("node_config_feat", "config_runtime")}
+    committed = whole
+    if split == "test":
+        line = ";".join(map(str, whole["config_runtime"]))
+        committed = whole | {"config_runtime": np.zeros(9, np.int64), "solution": np.array(line)}
+    assert check.missing(committed, part) is None
+    assert check.missing(committed, part | {"config_runtime": part["config_runtime"] + 1}) == "a run time"
+    assert check.missing(committed, part | {"node_config_feat": part["node_config_feat"] + 1}) == "a configuration"
+    assert check.missing(committed, part | {"node_opcode": part["node_opcode"] + 1}) == "node_opcode"
+
+
+def test_of_a_part_the_random_search_alone_is_made_anew(sample, monkeypatch, capsys):
+    jobs = []
+    monkeypatch.setattr(work, "run", maker(made.spread(36), jobs))
+    assert check.run(options(sample, part=7)) == 0
+    assert jobs[0].configurations == 7 and not hasattr(jobs[0], "kernels")
+    shown = capsys.readouterr().out
+    assert "the same in 36 configurations" in shown and "default" not in shown  # as many as the played maker makes
 
 
 def test_what_is_made_alike_is_the_same(sample, monkeypatch, capsys):
