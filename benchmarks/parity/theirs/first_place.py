@@ -5,6 +5,19 @@ import os
 import exchange
 import numpy as np
 
+#: of both networks
+SIZES = {
+    "hidden_channels": [256, 256],
+    "graph_in": 256,
+    "graph_out": 256,
+    "hidden_dim": 256,
+    "dropout": 0.2,
+    "gat_droprate": 0.2,
+    "op_embedding_dim": 16,
+    "layout_embedding_dim": 4,
+    "norm": "instance",
+}
+
 
 def results(original, case):
     exchange.on_path(original, os.path.join(original, "data"))
@@ -77,15 +90,7 @@ def _layout(case):
 
     def network():
         return model.LayoutModel(
-            hidden_channels=[256, 256],
-            graph_in=256,
-            graph_out=256,
-            hidden_dim=256,
-            dropout=0.2,
-            gat_droprate=0.2,
-            op_embedding_dim=16,
-            layout_embedding_dim=4,
-            norm="instance",
+            **SIZES,
             use_cross_attn=bool(case["attention"]),
         )
 
@@ -121,15 +126,7 @@ def _tile(case):
 
     def network():
         return model.TileModel(
-            hidden_channels=[256, 256],
-            graph_in=256,
-            graph_out=256,
-            hidden_dim=256,
-            dropout=0.2,
-            gat_droprate=0.2,
-            op_embedding_dim=16,
-            layout_embedding_dim=4,
-            norm="instance",
+            **SIZES,
             use_cross_attn=True,
         )
 

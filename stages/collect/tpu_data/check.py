@@ -110,13 +110,19 @@ def committed(sample: Path, collection: str, split: str, identifier: str) -> dic
 
 def remade(store: Store, collection: str, split: str, identifier: str) -> dict[str, np.ndarray]:
     """The same of the graph that was made anew."""
+    arrays = _with_times(store, collection, identifier)
+    if split == "test":
+        arrays = official.hidden(arrays) | {"solution": np.array(official.solution_line(collection, arrays))}
+    return arrays
+
+
+def _with_times(store: Store, collection: str, identifier: str) -> dict[str, np.ndarray]:
+    """Arrays of the graph that was made anew, run times and all."""
     if is_tile(collection):
         arrays, *_ = export.tile_graph(store, identifier.rpartition("_")[2])
     else:
         proto = Compiled.read(store.program(identifier)).proto
         arrays, *_ = export.layout_graph(store, PROGRAMS[identifier], collection, proto)
-    if split == "test":
-        arrays = official.hidden(arrays) | {"solution": np.array(official.solution_line(collection, arrays))}
     return arrays
 
 
@@ -195,7 +201,7 @@ def _compared(sample: Path, store: Store, row: dict, faults: dict[str, str], par
         return False
     standing = committed(sample, collection, split, name)
     if part and not is_tile(collection):
-        arrays, *_ = export.layout_graph(store, PROGRAMS[name], collection, Compiled.read(store.program(name)).proto)
+        arrays = _with_times(store, collection, name)
         same = f"the same in {len(arrays['config_runtime'])} configurations"
         differs = missing(standing, arrays)
     else:
