@@ -41,7 +41,7 @@ from stages.scoring import submission
 
 PROJECT = Path(__file__).parents[1]
 #: tracked files that the copy does not need: links, graphs of the data sets, reports and tests
-LEFT = ("data/inputs/", "data/sample/npz_all/", "data/sample-tpu/", "reports/", "tests/", "dvc.lock")
+LEFT = ("data/inputs/", "data/sample/npz_all/", "data/sample-cpu/", "reports/", "tests/", "dvc.lock")
 #: the parameters that differ from params.yaml's. Segments are as large as in the published code of Graph Segment
 #: Training on TpuGraphs, because the 40 nodes of params.yaml suit graphs of hundreds of nodes and would cut the largest
 #: pruned graph into 270 segments. The stand-in has no solution and no table of programs.

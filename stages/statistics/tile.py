@@ -88,7 +88,7 @@ def tile_statistics(graph: PackedGraph, rows: np.ndarray | None = None) -> tuple
     """Statistics of configurations of a packed tile graph.
 
     TpuGraphs: output bounds follow the physical layout, major dimension first, and count registers of 8 x 128
-    elements along the two minor ones. data/sample: they follow the dimensions and count elements.
+    elements along the two minor ones. XLA:CPU (data/sample-cpu): they follow the dimensions and count elements.
     `tile_tensor.windowed` tells which. All columns but the raw bounds and their volumes are of elements.
     Source: the bounds of the windows that libtpu writes to `window_config`.
     Idea: configuration columns with means of the node columns from the 11th place of the TpuGraphs competition.

@@ -1,6 +1,6 @@
 """Ranks the few real TPU measurements that we have: `python -m stages.tpu [FOLDER]`, $TPUGRAPHS_DIR by default.
 
-Kernels: the trees rank each kernel of FOLDER/pb/op_tuning_data.pb after training on kernels of data/sample-tpu, whose
+Kernels: the trees rank each kernel of FOLDER/pb/op_tuning_data.pb after training on kernels of data/sample, whose
 times are simulated, with no real run in training; and after training on the other real ones. Layouts: the members train
 on one program, train/unet3d of layout:xla:default, and rank the official 1000 configurations of another,
 valid/unet_3d.4x4.bf16. The settings are those of params.yaml; these measurements did not choose them.
@@ -36,7 +36,7 @@ TILE, LAYOUT = "tile:xla", "layout:xla:default"
 TRAIN, VALID = "unet3d", "unet_3d.4x4.bf16"
 TOPS = (1, 5)
 #: the data set of simulated times
-SIMULATED = Path("data/sample-tpu/npz_all")
+SIMULATED = Path("data/sample/npz_all")
 REPORT = Path("reports/real-tpu.json")
 #: columns of a table of kernels
 SLOWDOWNS = ["kernel", "configurations", "member", *(f"top{top}" for top in TOPS)]

@@ -70,7 +70,7 @@ def test_the_copy_is_the_project_with_another_root_and_the_parameters_named(tmp_
     assert found == given
     for name in ("dvc.yaml", "stages/prune/stage.py", "notebooks/gnn.ipynb", "data/sample/solution.csv"):
         assert (tmp_path / name).read_bytes() == (PROJECT / name).read_bytes()
-    for name in ("dvc.lock", "data/sample-tpu", "data/sample/npz_all", "reports", "tests"):
+    for name in ("dvc.lock", "data/sample-cpu", "data/sample/npz_all", "reports", "tests"):
         assert not (tmp_path / name).exists()
     assert scale.copy(PROJECT, tmp_path, ROOT, scale.PARAMETERS) == digest
     assert scale.copy(PROJECT, tmp_path, ROOT, {}) != digest

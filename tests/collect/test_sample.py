@@ -12,7 +12,7 @@ from stages.leaderboard.inputs import PROGRAM_COLUMNS
 from stages.scoring import score
 
 DATA = Path(__file__).parents[2] / "data"
-TPU, CPU = DATA / "sample-tpu", DATA / "sample"
+TPU, CPU = DATA / "sample", DATA / "sample-cpu"
 TIMES = {TPU: "simulated from the TPU compiler's schedule", CPU: "measured on XLA:CPU"}
 LARGEST = {TPU: 40 * 1000**2, CPU: 10 * 1000**2}  # bytes: a clone must stay small
 #: by rule, of layout graphs and of all: distinct configurations or costs, slowest/fastest

@@ -19,7 +19,7 @@ from tests.support import networks
 from tests.support.graphs import LAYOUT, TINY, prepared, sample, untrained
 from tests.support.networks import REAL, WAYS, dense, double, real_graphs
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "npz_all"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample-cpu" / "npz_all"
 
 LAYOUTS = [collection for collection in COLLECTIONS if not is_tile(collection)]
 
@@ -164,9 +164,9 @@ def test_states_found_for_a_sample_alone_give_the_same_scores(size, chosen_setti
 
 @pytest.fixture(scope="module")
 def sample_data(tmp_path_factory):
-    """data/sample, pruned and padded: many small graphs."""
+    """data/sample-cpu, pruned and padded: many small graphs."""
     if not SAMPLE.is_dir():
-        pytest.skip("data/sample/npz_all is not there")
+        pytest.skip("data/sample-cpu/npz_all is not there")
     data = tmp_path_factory.mktemp("data")
     for collection in LAYOUTS:
         prune.run(collection=collection, root=str(SAMPLE), data=str(data))

@@ -234,7 +234,7 @@ def main() -> int:
     parser.add_argument(
         "--records", type=Path, default=Path("data/records-cpu"), help="folder that the collector filled"
     )
-    parser.add_argument("--sample", type=Path, default=Path("data/sample"), help="folder of the data set")
+    parser.add_argument("--sample", type=Path, default=Path("data/sample-cpu"), help="folder of the data set")
     options = parser.parse_args()
     try:
         result = export(options.records, options.sample, planned)

@@ -21,8 +21,8 @@ from stages.collect.tpu_data import tiles
 from stages.engine.errors import InputError
 from stages.graphs.collection import folder
 
-#: where the data set grows until it is large enough to be the pipeline's
-SAMPLE = Path("data/sample-tpu")
+#: where the data set stands, and grows
+SAMPLE = Path("data/sample")
 FILE = "collected.csv"
 COLUMNS = {"program": polars.String, "asked": polars.Int64, "libtpu": polars.String, "kernels": polars.String}
 #: of a failed program's line in dropped.csv: its collection names no search

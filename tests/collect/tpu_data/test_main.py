@@ -58,7 +58,7 @@ def test_what_failed_is_not_tried_again_and_what_is_unfinished_is_told(tmp_path,
     monkeypatch.setattr(export, "export", lambda records, sample: exported.append(sample) or export.DataSet(sample))
     assert main.main(["vgg16_b32_train", "capsnet_mnist_b128_train", "--records", str(tmp_path)]) == 1
     assert seen == ["capsnet_mnist_b128_train"]
-    assert exported == [Path("data/sample-tpu")]  # what is finished
+    assert exported == [Path("data/sample")]  # what is finished
     assert "1 programs are not finished; start again for them: capsnet_mnist_b128_train" in capsys.readouterr().err
 
 
@@ -76,17 +76,17 @@ def test_what_the_data_set_holds_is_not_collected_again(tmp_path, monkeypatch, c
     store = Store(tmp_path / "records")
     made.write_program(store, made.TRAIN, asked=40)
     made.write_layouts(store, made.TRAIN, made.spread(40))
-    export.export(store, tmp_path / "data" / "sample-tpu")
+    export.export(store, tmp_path / "data" / "sample")
     arguments = [made.TRAIN, "vgg16_b32_train", "--configs"]
     assert [line[3] for line in listed(capsys, *arguments, "40")] == ["vgg16_b32_train"]
     assert len(listed(capsys, *arguments, "41")) == len(listed(capsys, *arguments, "40", "--again")) == 2
     monkeypatch.setattr(work, "run", lambda jobs, workers: pytest.fail("nothing is left to do"))
     assert main.main([made.TRAIN, "--configs", "40"]) == 0
-    assert "data/sample-tpu holds all of them" in capsys.readouterr().out
+    assert "data/sample holds all of them" in capsys.readouterr().out
 
 
 def test_a_data_set_of_the_other_target_is_left_alone(tmp_path, capsys):
-    (tmp_path / "data" / "sample").mkdir(parents=True)
-    (tmp_path / "data" / "sample" / "programs.csv").write_text("collection\n")
-    assert main.main(["vgg16_b32_train", "--sample", "data/sample"]) == 1
-    assert "data/sample: is a data set of another collector, it has no collected.csv" in capsys.readouterr().err
+    (tmp_path / "data" / "sample-cpu").mkdir(parents=True)
+    (tmp_path / "data" / "sample-cpu" / "programs.csv").write_text("collection\n")
+    assert main.main(["vgg16_b32_train", "--sample", "data/sample-cpu"]) == 1
+    assert "data/sample-cpu: is a data set of another collector, it has no collected.csv" in capsys.readouterr().err
