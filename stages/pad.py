@@ -22,6 +22,7 @@ from stages.graphs import dataset
 from stages.graphs.collection import SPLITS, is_tile
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
 from stages.graphs.tensors import CONVOLUTION_NUMBERS, DIMENSIONS, LAYOUT, MAX_RANK, SHAPE, TILE_FEATURES
+from stages.statistics import assignment_columns
 from stages.statistics.columns import standardised
 from stages.statistics.tile import DESCRIPTIONS
 from stages.statistics.tile import tile_statistics as statistics_of_tiles
@@ -29,7 +30,12 @@ from stages.statistics.tile import tile_statistics as statistics_of_tiles
 INPUT_SPATIAL, KERNEL_SPATIAL = slice(95, 99), slice(101, 105)
 NUMERIC = 134  # columns before the layout
 #: columns of each group before scaling
-COLUMNS = {"node": NUMERIC, "tile": TILE_FEATURES, "statistics": len(DESCRIPTIONS)}
+COLUMNS = {
+    "node": NUMERIC,
+    "tile": TILE_FEATURES,
+    "statistics": len(DESCRIPTIONS),
+    "assigned": len(assignment_columns.COLUMNS),
+}
 # Sizes and counts, from 1 to 1e8: shapes, tuple size and parameter number, windows, group counts, slices and pads.
 SIZES = np.r_[21:31, 37:91, 107:133]
 # Instructions that name at least one dimension.
@@ -77,7 +83,7 @@ class Scaler:
 
 @checks.entry("pad", writes=True)
 def run(
-    *, collection: str, layout_padding: int = -1, tile_statistics: bool = True, data: str | Path = "data"
+    *, collection: str, layout_padding: int = -1, statistics: bool = True, data: str | Path = "data"
 ) -> pl.DataFrame:
     """Writes the model-ready features of every packed graph of a collection to DATA/pad/SLUG, with scaler.json.
 
@@ -86,12 +92,13 @@ def run(
     Args:
         collection: Official name.
         layout_padding: -1, or 0 for the data as published.
-        tile_statistics: Whether tiles have the handcrafted statistics beside their bounds.
+        statistics: Whether tiles have the handcrafted statistics beside their bounds, and configurations of layouts
+            what layout assignment makes of them beside theirs.
         data: The folder of all outputs.
 
     Returns:
-        A row per column: group ("node", "tile" or "statistics"), column, mean, deviation (of the transformed values on
-        train) and kept.
+        A row per column: group ("node", "tile", "statistics" or "assigned"), column, mean, deviation (of the
+        transformed values on train) and kept.
 
     Raises:
         InputError: Prune has not run, or a parameter is faulty.
@@ -104,8 +111,10 @@ def run(
     scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
-        if tile_statistics:
+        if statistics:
             scalers["statistics"] = fit(lambda: (tile_columns(g) for g in train))
+    elif statistics:
+        scalers["assigned"] = fit(lambda: (layout_columns(g) for g in train))
     keys = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
     parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
     write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
@@ -206,7 +215,12 @@ def fit(blocks: Callable[[], Iterable[np.ndarray]]) -> Scaler:
 
 
 def _write(
-    key: tuple[str, str], *, collection: str, layout_padding: int, scalers: dict[str, Scaler], data: str
+    key: tuple[str, str],
+    *,
+    collection: str,
+    layout_padding: int,
+    scalers: dict[str, Scaler],
+    data: str | Path,
 ) -> None:
     """Writes the features of one graph, by split and id."""
     graph = dataset.graph(data, collection, *key)
@@ -224,13 +238,18 @@ def tile_columns(graph: dataset.PackedGraph) -> np.ndarray:
     return standardised(values)
 
 
+def layout_columns(graph: dataset.PackedGraph) -> np.ndarray:
+    """What layout assignment makes of a graph's configurations (c, 14), each with mean 0 and deviation 1 among them."""
+    return standardised(assignment_columns.assigned(graph, np.arange(graph.configurations)))
+
+
 def tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:
     """The tensors of a graph as `dataset.write_padded` takes them.
 
     Args:
         graph: As packed.
         layout_padding: As of `run`.
-        scalers: Of the groups "node" and, of tiles, "tile" and perhaps "statistics".
+        scalers: Of the groups "node", of tiles "tile" and perhaps "statistics", of layouts perhaps "assigned".
     """
     result = {
         "x": scalers["node"].apply(features(graph.node_feat, graph.node_opcode, layout_padding)),
@@ -242,6 +261,9 @@ def tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, 
         if "statistics" in scalers:
             parts.append(scalers["statistics"].apply(tile_columns(graph)))
         result["tile_config"] = np.concatenate(parts, axis=1)
+    else:
+        columns = scalers["assigned"].apply(layout_columns(graph)) if "assigned" in scalers else None
+        result["layout_config"] = np.empty((graph.configurations, 0), np.float32) if columns is None else columns
     return result
 
 

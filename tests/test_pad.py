@@ -130,6 +130,8 @@ def test_features_on_train_have_mean_0_and_deviation_1(tmp_path, collection):
         kept = frame.filter(pl.col("kept"), group="tile").height
         both = np.concatenate([graph.tile_config for graph in graphs])
         blocks |= {"tile": both[:, :kept], "statistics": both[:, kept:]}
+    else:
+        blocks["assigned"] = np.concatenate([graph.layout_config for graph in graphs])
     assert set(frame["group"]) == blocks.keys()
     for group, block in blocks.items():
         assert block.shape[1] == frame.filter(pl.col("kept"), group=group).height > 0
@@ -206,7 +208,7 @@ def test_tiles_have_their_statistics_beside_their_bounds(tmp_path):
     """Of each kernel's tiles mean 0 and deviation 1, then scaled; what tells of the kernel is dropped."""
     root = write_root(tmp_path)
     prune.run(collection="tile:xla", root=str(root), data=str(tmp_path))
-    alone = pad.run(collection="tile:xla", tile_statistics=False, data=str(tmp_path))
+    alone = pad.run(collection="tile:xla", statistics=False, data=str(tmp_path))
     bounds = [graph.tile_config for graph in dataset.model_graphs(tmp_path, "tile:xla", "test")]
     table = pad.run(collection="tile:xla", data=str(tmp_path)).filter(group="statistics")
     assert "statistics" not in alone["group"] and table.height == len(tile.DESCRIPTIONS)

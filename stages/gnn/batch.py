@@ -74,7 +74,8 @@ class Batch:
     a configuration, None for kernels, which are not read out so; unit (units,), graph (s,) int64: the graph of each
     unit, and of each state of level 0. nodes (b,): of the graphs as packed. order (b, k) int64; mask (b, k) bool or
     None where every graph has k; scale (b,); tile (b, k, G) or None; tile_row (s,) int64 row of tile, flat, of each
-    state of level 0 where nothing is shared.
+    state of level 0 where nothing is shared; assigned (b, k, L) or None: what layout assignment makes of each
+    configuration.
     """
 
     x: torch.Tensor
@@ -96,6 +97,7 @@ class Batch:
     scale: torch.Tensor
     tile: torch.Tensor | None = None
     tile_row: torch.Tensor | None = None
+    assigned: torch.Tensor | None = None
 
     def to(self, target: torch.device | torch.dtype) -> Batch:
         """The batch on a device, or in another floating-point type."""
@@ -162,6 +164,7 @@ def _joined(graphs: list[PreparedGraph], samples: list[np.ndarray], chosen: list
         scale=torch.tensor([prepared.scale for prepared in graphs]),
         tile=tile,
         tile_row=tile_row,
+        assigned=_assigned(graphs, padded),
     )
 
 
@@ -171,6 +174,15 @@ def _tiles(graphs: list[PreparedGraph], padded: list[np.ndarray]) -> torch.Tenso
         return None
     tiles = [np.asarray(one.graph.tile_config)[sample] for one, sample in zip(graphs, padded, strict=True)]
     return torch.from_numpy(np.stack(tiles).astype(np.float32))
+
+
+def _assigned(graphs: list[PreparedGraph], padded: list[np.ndarray]) -> torch.Tensor | None:
+    """(b, k, L) what layout assignment makes of the samples; None for kernels, and where that is left out."""
+    first = graphs[0].graph.layout_config
+    if first is None or not first.shape[1]:
+        return None
+    columns = [np.asarray(one.graph.layout_config)[sample] for one, sample in zip(graphs, padded, strict=True)]
+    return torch.from_numpy(np.stack(columns))
 
 
 def _inputs(parts: list[BatchPart]) -> SparseMatrix:

@@ -44,7 +44,8 @@ def of_training(collection: str, seed: int, settings: Settings, device: str, gra
     for graph in graphs:
         digest.update(f"{graph.split}/{graph.id}".encode())
         packed = graph.packed
-        _add_arrays(digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target, graph.tile_config])
+        _add_arrays(digest, [graph.x, graph.opcode, graph.layout, graph.edge_index, graph.target])
+        _add_arrays(digest, [graph.tile_config, graph.layout_config])
         _add_arrays(digest, [graph.config_nodes, graph.codes, graph.triples])
         _add_arrays(digest, [packed.node_feat, packed.node_split, packed.contracted, packed.config_operands])
     return digest.hexdigest()

@@ -84,5 +84,5 @@ def _scores(network: nn.Module, prepared: PreparedGraph, sample: np.ndarray) -> 
     total = np.zeros(len(sample))
     for segment in range(len(prepared.segments)):
         batch = join([prepared], [sample], [np.array([segment])]).to(device)
-        total += network(batch)[0].double().cpu().numpy()
+        total += network.scores(network.states(batch), batch, whole=segment == 0)[0].double().cpu().numpy()
     return total

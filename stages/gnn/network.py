@@ -234,15 +234,21 @@ class LayoutNetwork(nn.Module):
 
     A program's time is the sum of its nodes', so the score is a sum of one number per node, over the square root of
     the configurable nodes to give graphs of every size scores of one spread. The mean or the maximum of the nodes'
-    states before the last, linear layer are for comparison with published networks.
+    states before the last, linear layer are for comparison with published networks. Beside it stands what layout
+    assignment makes of the configuration, where there are such columns: a layout spreads farther than messages do.
     """
 
-    def __init__(self, columns: int, settings: Settings, view: GraphView):
+    def __init__(self, columns: int, assigned_columns: int, settings: Settings, view: GraphView):
         super().__init__()
         self.encoder = Encoder(columns, settings)
         self.blocks = nn.ModuleList(Block(view.relations, settings, layout=True) for _ in range(settings.layers))
         self.copies = CopyStates(settings) if view.copies else None
         self.head = nn.Linear(settings.width, 1, bias=False)
+        self.assigned = None
+        if assigned_columns:
+            self.assigned = nn.Sequential(
+                nn.Linear(assigned_columns, settings.width), nn.GELU(), nn.Linear(settings.width, 1, bias=False)
+            )
         self.readout = settings.readout
 
     def states(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -261,6 +267,7 @@ class LayoutNetwork(nn.Module):
         batch: Batch,
         weight: torch.Tensor | None = None,
         stale: torch.Tensor | None = None,
+        whole: bool = True,
     ) -> torch.Tensor:
         """Scores (b, k) of the last level's states.
 
@@ -269,16 +276,23 @@ class LayoutNetwork(nn.Module):
             batch: that they are of.
             weight: (units,) of each segment in its graph's sum.
             stale: (b, k, width) what the embeddings of segments that are not in the batch add up to.
+            whole: whether to add what is of the whole graph, which one of several batches of its segments does.
         """
         graphs, k = batch.order.shape
         if self.readout == "max":
-            return self.head(_largest(states[0], batch)).view(graphs, k)
+            score = self.head(_largest(states[0], batch)).view(graphs, k)
+            return score + self.of_assigned(batch) if whole else score
         heads = [None if state is None else self.head(state) for state in states]
         units = self.sums(*heads, batch).view(-1, k)
         if weight is not None:
             units = units * weight[:, None]
         score = units.new_zeros(graphs, k).index_add(0, batch.unit, units) / self.divisor(batch)[:, None]
-        return score if stale is None else score + self.head(stale).squeeze(-1)
+        score = score if stale is None else score + self.head(stale).squeeze(-1)
+        return score + self.of_assigned(batch) if whole else score
+
+    def of_assigned(self, batch: Batch) -> torch.Tensor | float:
+        """(b, k) what layout assignment adds to the scores."""
+        return 0.0 if self.assigned is None else self.assigned(batch.assigned).squeeze(-1)
 
     def embeddings(self, states: tuple[torch.Tensor, torch.Tensor | None], batch: Batch) -> torch.Tensor:
         """What each segment adds to its graph, before the head: (units, k, width)."""
@@ -335,7 +349,9 @@ class TileNetwork(nn.Module):
         ]
         return dropout(self.kernel(torch.cat(pooled, dim=1)), self.dropout, self.training)
 
-    def scores(self, states: torch.Tensor, batch: Batch, weight: None = None, stale: None = None) -> torch.Tensor:
+    def scores(
+        self, states: torch.Tensor, batch: Batch, weight: None = None, stale: None = None, whole: bool = True
+    ) -> torch.Tensor:
         """Scores (b, k); a kernel is never cut into segments, so there is nothing to weigh."""
         tile = self.tile(batch.tile)
         kernel = states.view(len(tile), -1, states.shape[1]).expand_as(tile)
@@ -347,7 +363,7 @@ def build(collection: str, prepared: PreparedGraph, settings: Settings) -> nn.Mo
     graph, view = prepared.graph, prepared.view
     if is_tile(collection):
         return TileNetwork(graph.x.shape[1], graph.tile_config.shape[1], settings, view)
-    return LayoutNetwork(graph.x.shape[1], settings, view)
+    return LayoutNetwork(graph.x.shape[1], graph.layout_config.shape[1], settings, view)
 
 
 def _sent(

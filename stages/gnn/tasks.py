@@ -102,7 +102,7 @@ def some_configurations(graph: ModelGraph, most: int) -> ModelGraph:
     rows = np.sort(generator(graph).choice(count, most, replace=False))
     taken = {
         name: None if (array := getattr(graph, name)) is None else array[rows]
-        for name in ("codes", "tile_config", "target", "config_index")
+        for name in ("codes", "tile_config", "layout_config", "target", "config_index")
     }
     packed = {
         name: None if (array := getattr(graph.packed, name)) is None else array[rows]

@@ -36,9 +36,13 @@ PACKED_LAYOUT = PACKED | {
     "triples": np.int8,
     "contracted": np.int32,
     "config_operands": np.int32,
+    "whole_nodes": np.int32,
+    "whole_edges": np.int32,
+    "whole_slots": np.int32,
 }
 PACKED_TILE = PACKED | {"config_feat": np.float32, "normalizer": np.int64}
 PADDED = {"x": np.float32, "opcode": np.uint8, "layout": np.int8}
+PADDED_LAYOUT = PADDED | {"layout_config": np.float32}
 PADDED_TILE = PADDED | {"tile_config": np.float32}
 
 
@@ -68,6 +72,10 @@ class PackedGraph:
         runtime: (c,) int64 in nanoseconds; zeros in test.
         config_index: (c,) int64; the number of each configuration in the npz file.
         whole_opcodes: (121,) int64; counts of the opcodes of the unpruned graph.
+        whole_nodes: (N, 21) int32; what `whole_program` says of the unpruned graph's nodes. Layout graphs.
+        whole_edges: (M, 2) int32; its edges, without those to the roots of called computations. Layout graphs.
+        whole_slots: (nc, 3) int32; its nodes that compute each configurable node's output, input and kernel, -1 for
+            none. Layout graphs.
         whole: The other statistics of the unpruned graph, by name.
     """
 
@@ -88,6 +96,9 @@ class PackedGraph:
     runtime: np.ndarray
     config_index: np.ndarray
     whole_opcodes: np.ndarray
+    whole_nodes: np.ndarray | None
+    whole_edges: np.ndarray | None
+    whole_slots: np.ndarray | None
     whole: dict[str, float]
 
     @property
@@ -130,6 +141,7 @@ class ModelGraph:
         config_nodes: (nc,) int64. Layout graphs.
         codes: (c, nc) uint16, memory-mapped; indices into triples. Layout graphs.
         triples: (t, 18) int8. Layout graphs.
+        layout_config: (c, L) float32; what layout assignment makes of each configuration, scaled. Layout graphs.
         tile_config: (c, G) float32, scaled. Tile graphs.
         target: (c,) float64 as in `PackedGraph`; zeros in test.
         config_index: (c,) int64, as in `PackedGraph`.
@@ -146,6 +158,7 @@ class ModelGraph:
     config_nodes: np.ndarray | None
     codes: np.ndarray | None
     triples: np.ndarray | None
+    layout_config: np.ndarray | None
     tile_config: np.ndarray | None
     target: np.ndarray
     config_index: np.ndarray
@@ -251,8 +264,8 @@ def write_packed(path: str | Path, tensors: Mapping[str, np.ndarray | Pieces], w
 
 
 def write_padded(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes the model-ready features of one graph: x, opcode, layout and, for tile graphs, tile_config."""
-    write_tensors(path, tensors, PADDED_TILE if "tile_config" in tensors else PADDED, {})
+    """Writes the model-ready features of one graph: x, opcode, layout, and tile_config or layout_config."""
+    write_tensors(path, tensors, PADDED_TILE if "tile_config" in tensors else PADDED_LAYOUT, {})
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -272,8 +285,9 @@ def remove_stale(folder: str | Path, ids: Mapping[str, Collection[str]]) -> None
 def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
     path = graph_file(pad_folder(data, packed.collection), packed.split, packed.id)
     tile = is_tile(packed.collection)
-    padded, _ = _read(path, PADDED_TILE if tile else PADDED, mapped=not tile)
-    if len(padded["x"]) != packed.nodes or (tile and len(padded["tile_config"]) != packed.configurations):
+    padded, _ = _read(path, PADDED_TILE if tile else PADDED_LAYOUT, mapped=not tile)
+    configured = padded["tile_config" if tile else "layout_config"]
+    if len(padded["x"]) != packed.nodes or len(configured) != packed.configurations:
         raise InputError(f"{path}: was made from another pruned graph; run the pad stage again")
     return ModelGraph(
         id=packed.id,
@@ -286,7 +300,8 @@ def _model_graph(data: str | Path, packed: PackedGraph) -> ModelGraph:
         config_nodes=None if tile else packed.config_nodes.astype(np.int64),
         codes=packed.codes,
         triples=None if tile else packed.triples.copy(),
-        tile_config=padded["tile_config"] if tile else None,
+        layout_config=None if tile else configured,
+        tile_config=configured if tile else None,
         target=packed.target,
         config_index=packed.config_index.copy(),
         packed=packed,

@@ -66,7 +66,11 @@ def _chosen(node_feat: np.ndarray, opcode: int, node: int, producers: np.ndarray
     numbers = node_feat[node, _CONVOLUTION_COLUMNS].astype(int).tolist()
     for pair in permutations(producers, 2):
         left, right = (shapes[producer] for producer in pair)
-        fits = _convolves(output, left, right, numbers) if opcode == CONVOLUTION else _multiplies(output, left, right)
+        fits = (
+            _convolves(output, left, right, numbers)
+            if opcode == CONVOLUTION
+            else dot_split(output, left, right) is not None
+        )
         if fits:
             return pair
     return producers[:2]
@@ -84,10 +88,14 @@ def _convolves(output: tuple, input: tuple, kernel: tuple, numbers: list[int]) -
     )
 
 
-def _multiplies(output: tuple, left: tuple, right: tuple) -> bool:
-    """Whether `output` can be a dot's: batch dimensions of both sides, then free ones of the left, then of the right.
+def dot_split(output: tuple, left: tuple, right: tuple) -> tuple[int, int] | None:
+    """Where a dot's output goes over from batch dimensions to the left's free ones, and from those to the right's.
 
-    What is left of the two sides is contracted, and so of the same sizes. Free dimensions keep their order.
+    A dot has batch dimensions of both sides, then free ones of the left, then of the right. What is left of the two
+    sides is contracted, and so of the same sizes. Free dimensions keep their order.
+
+    Returns:
+        The two places in the output, the first that fit; None where the shapes are not those of a dot.
     """
     for first in range(len(output) + 1):
         for second in range(first, len(output) + 1):
@@ -96,8 +104,8 @@ def _multiplies(output: tuple, left: tuple, right: tuple) -> bool:
                 continue
             rest = Counter(left) - Counter(free)
             if rest == Counter(right) - Counter(other) and Counter(batch) <= rest:
-                return True
-    return False
+                return first, second
+    return None
 
 
 def _within(part: tuple, whole: tuple) -> bool:

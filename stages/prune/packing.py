@@ -12,6 +12,7 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset, npz
 from stages.graphs.opcodes import OPCODES
 from stages.graphs.topology import topological_order
+from stages.graphs.whole_program import whole_program
 from stages.prune import whole_graph
 from stages.prune.coding import DUPLICATES, Configurations, changes
 from stages.prune.cut import cut
@@ -123,6 +124,7 @@ def _pack_layout(source: Path, target: Path, split: str, options: Options) -> Si
         tensors = cut(layout, options.hops, options.neighbour_edges, options.direction)
         tensors["whole_opcodes"] = np.bincount(layout.node_opcode, minlength=OPCODES)
         tensors["contracted"] = contracted
+        tensors |= whole_program(layout)
         statistics = whole_graph.statistics(layout, order, layout.node_config_ids, len(contracted))
         configurations = Configurations(len(layout.node_config_ids), scratch, layout.check)
         for layouts, changed in changes(layout.blocks()):

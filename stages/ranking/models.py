@@ -77,7 +77,7 @@ class Models:
         collection: official name.
         options: how its graphs are pruned; None for tiles, which are not.
         padding: -1 or 0, see `pad.run`.
-        scalers: of the columns, by "node" and, of tiles, "tile" and perhaps "statistics".
+        scalers: of the columns, by "node", of tiles "tile" and perhaps "statistics", of layouts perhaps "assigned".
         rule: of `blend.rules.RULES`.
         weights: member -> its weight in the blend, in the blend's order.
         network: of the member gnn; None where it is none.
@@ -229,7 +229,8 @@ def _scalers(content: Mapping, collection: str) -> tuple[int, dict[str, pad.Scal
     if content["layout_padding"] not in (-1, 0):
         raise ValueError
     groups = ["node", "tile"] if is_tile(collection) else ["node"]
-    groups += [name for name in ("statistics",) if is_tile(collection) and name in content]
+    beside = "statistics" if is_tile(collection) else "assigned"
+    groups += [beside] if beside in content else []
     return content["layout_padding"], {group: _scaler(content[group], pad.COLUMNS[group]) for group in groups}
 
 
@@ -285,8 +286,9 @@ def _weights_fault(
     claimed, there = max(1, settings.layers) * settings.width**2, sum(tensor.numel() for tensor in tensors.values())
     if settings.layers > len(tensors) or claimed > 4 * there + SMALL_NETWORK:
         return f"has {there} numbers, too few for {settings.layers} layers {settings.width} wide"
-    tile = sum(len(scaler.columns) for group, scaler in scalers.items() if group != "node")
-    graph = SimpleNamespace(x=np.empty((0, len(scalers["node"].columns))), tile_config=np.empty((0, tile)))
+    configured = np.empty((0, sum(len(scaler.columns) for group, scaler in scalers.items() if group != "node")))
+    node = np.empty((0, len(scalers["node"].columns)))
+    graph = SimpleNamespace(x=node, tile_config=configured, layout_config=configured)
     network = build(collection, SimpleNamespace(graph=graph, view=settings.view(collection)), settings)
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.named_parameters()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from stages.graphs.dataset import PackedGraph
 from stages.statistics import (
+    assignment_columns,
     copies,
     copy_columns,
     default_distance,
@@ -37,11 +38,12 @@ GROUPS = {
     "orders": tuple(inversions.COLUMNS),
     "kinds": tuple(node_kinds.COLUMNS),
     "default": tuple(default_distance.COLUMNS),
+    "assigned": tuple(assignment_columns.COLUMNS),
     "search": tuple(occurrences.COLUMNS),
 }
 _COPY_COLUMNS = copy_columns.COLUMNS | copy_columns.BETWEEN_COLUMNS
 _NODE_COLUMNS = inversions.COLUMNS | node_kinds.COLUMNS | default_distance.COLUMNS
-DESCRIPTIONS = _COPY_COLUMNS | _NODE_COLUMNS | occurrences.COLUMNS | PROGRAM_COLUMNS
+DESCRIPTIONS = _COPY_COLUMNS | _NODE_COLUMNS | occurrences.COLUMNS | assignment_columns.COLUMNS | PROGRAM_COLUMNS
 
 
 def layout_statistics(
@@ -67,12 +69,14 @@ def layout_statistics(
     constants = program.program_values(
         graph, graph_layouts.tensors, len(graph_layouts.copies.kind), graph_layouts.defaults.operations
     )
-    names = [*_COPY_COLUMNS, *node_columns, *constants]
+    names = [*_COPY_COLUMNS, *node_columns, *assignment_columns.COLUMNS, *constants]
     values = np.zeros((len(rows), len(names)))
-    first_node, first_constant = len(_COPY_COLUMNS), len(_COPY_COLUMNS) + len(node_columns)
+    first_node, first_assigned = len(_COPY_COLUMNS), len(_COPY_COLUMNS) + len(node_columns)
+    first_constant = first_assigned + len(assignment_columns.COLUMNS)
     values[:, first_constant:] = list(constants.values())
     _write_copies(graph, rows, graph_layouts, values[:, :first_node])
-    _add_nodes(graph, rows, graph_layouts, node_columns, values[:, first_node:first_constant])
+    _add_nodes(graph, rows, graph_layouts, node_columns, values[:, first_node:first_assigned])
+    values[:, first_assigned:first_constant] = assignment_columns.assigned(graph, rows)
     column = {name: number for number, name in enumerate(names)}
     values[:, column["copies_share"]] = values[:, column["copies_bytes"]]
     for name, divisor in _divisors(graph, graph_layouts, searched).items():

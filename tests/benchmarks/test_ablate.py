@@ -32,7 +32,7 @@ TREES = {"seeds": 2, "trees": 3, "leaves": 4, "objectives": ["ridge", "pairwise"
 PARAMS = {
     "data": {"root": "sample/npz_all"},
     "prune": {"hops": 1, "neighbour_edges": False, "direction": "both", "duplicates": "first"},
-    "pad": {"layout_padding": -1, "tile_statistics": True},
+    "pad": {"layout_padding": -1, "statistics": True},
     "gnn": networks.DEFAULTS | NETWORK | SEGMENTS,
     "gbdt": trees.DEFAULTS | TREES | {"searched": {"layout:*:default": True, "*": False}},
     "blend": {"members": ["gnn", "gbdt"], "rule": "rank"},

@@ -26,7 +26,7 @@ def test_chunks_of_embeddings_are_those_of_prediction(monkeypatch):
     found, network, statics = recorder([sample(LAYOUT, nodes=12, configurations=8)], chosen)
     table = torch.from_numpy(found.history.read(0, np.arange(8), np.arange(len(statics[0].segments))))
     with torch.no_grad():
-        scores = network.head(table)[:, 0].numpy()
+        scores = (network.head(table)[:, 0] + network.of_assigned(join([statics[0]], [np.arange(8)]))[0]).numpy()
     np.testing.assert_allclose(scores, predict(network, statics[0]), rtol=1e-2, atol=1e-2)
     assert len({len(chunk) for chunk in inference.chunks(statics[0])}) == 2
 

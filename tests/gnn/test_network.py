@@ -216,8 +216,8 @@ def test_the_readout_by_hand(readout):
     network = untrained(static, chosen)
     state = network.states(double(dense([static]), [np.arange(5)]))[0].view(10, 5, 8)
     pooled = {"sum": state.sum(0) / 2, "mean": state.mean(0), "max": state.amax(0)}[readout]
-    expected = network.head(pooled)[:, 0]
     batch = double([static], [np.arange(5)])
+    expected = network.head(pooled)[:, 0] + network.of_assigned(batch)[0]
     found = network(batch)[0]
     if readout != "max":  # without the nodes that are the same in all configurations
         found, expected = found - found.mean(), expected - expected.mean()

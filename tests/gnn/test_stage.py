@@ -151,14 +151,17 @@ def test_graphs_with_nothing_to_rank_train_and_score(tmp_path, collection):
 
 
 def test_graphs_whose_configurations_are_all_alike_train_and_score(tmp_path):
-    """No node has two states then, so nothing is left to compute: every configuration gets the same score."""
+    """No node has two states then, so nothing is left to compute: every configuration gets the same score.
+
+    But for the last digits, in which a matrix product's rows differ by where they stand.
+    """
     alike = sample(LAYOUT, 1, choices=1, configurations=6)
     assert len(np.unique(alike.target)) > 1
     write_data(tmp_path, LAYOUT, {split: [alike] for split in SPLITS})
     knobs = TINY | TINY_SEGMENTS | {"gst": "gst+efd", "messages": "gatv2"}
     networks.run(collection=LAYOUT, seeds=1, data=str(tmp_path), **knobs)
     table = scores.read(tmp_path / "gnn" / slug(LAYOUT) / "scores.parquet")
-    assert table.height == 12 and table["score"].n_unique() == 1
+    assert table.height == 12 and np.ptp(table["score"]) < 1e-6
 
 
 def test_divergence_is_an_input_error_that_says_where(tmp_path):

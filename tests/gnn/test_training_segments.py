@@ -49,7 +49,7 @@ def reference_loss(network, statics, chosen, fresh, weights, stale):
         every = np.arange(static.graph.configurations)
         parts = [join([static], [every], [np.array([number])]) for number in numbers]
         total = added + sum(weight * network.embeddings(network.states(part), part)[0] for part in parts)
-        score = network.head(total)[:, 0]
+        score = network.head(total)[:, 0] + network.of_assigned(parts[0])[0]
         losses.append(LOSSES[chosen.loss](score[None], torch.from_numpy(static.order)[None], chosen.margin))
     return sum(losses) / len(losses)
 

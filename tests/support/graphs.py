@@ -60,6 +60,7 @@ def model_graph(
         config_nodes=None if is_tile(collection) else packed.config_nodes.astype(np.int64),
         codes=packed.codes,
         triples=packed.triples,
+        layout_config=pad.layout_columns(packed).astype(np.float32) if tile is None else None,
         tile_config=tile,
         target=packed.target,
         config_index=packed.config_index,
@@ -124,6 +125,8 @@ def write_data(data: Path, collection: str, graphs: Mapping[str, list[ModelGraph
             if tile:
                 tensors["normalizer"] = np.full(graph.configurations, _NORMALIZER)
                 padded["tile_config"] = graph.tile_config
+            else:
+                padded["layout_config"] = graph.layout_config
             write_packed(graph_file(prune_folder(data, collection), split, graph.id), tensors, graph.packed.whole)
             write_padded(graph_file(pad_folder(data, collection), split, graph.id), padded)
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from stages.graphs import dataset
+from stages.graphs import dataset, npz
+from stages.graphs.whole_program import whole_program
 from stages.statistics.columns import statistics
 from tests.support.samples import F32_COLUMN
 
@@ -48,6 +49,17 @@ def packed(nodes, configured, operands, contracted, layouts):
         runtime=np.arange(1, len(layouts) + 1),
         config_index=np.arange(len(layouts)),
         whole_opcodes=np.bincount(opcodes, minlength=121),
+        **whole_program(
+            npz.LayoutArrays(
+                node_feat=features(nodes),
+                node_opcode=opcodes,
+                edge_index=np.zeros((0, 2), np.int32),
+                node_config_ids=np.array(configured, np.int32),
+                node_config_feat=rows,
+                config_runtime=np.arange(1, len(layouts) + 1),
+                node_splits=np.array([[0, len(nodes)]]),
+            )
+        ),
         whole={"nodes": float(len(nodes)), "log_bytes": 3.0},
     )
 

@@ -26,4 +26,7 @@ def layout_tensors(configurations: int = 3, configurable: int = 2) -> dict[str, 
         "triples": rng.integers(-1, 6, (3, 18)).astype(np.int8),
         "contracted": np.empty((0, 2), np.int32),
         "config_operands": np.array([[0, -1], [1, 0]][:configurable], np.int32),
+        "whole_nodes": rng.integers(0, 9, (5, 21)).astype(np.int32),
+        "whole_edges": np.array([[1, 0], [4, 3]], np.int32),
+        "whole_slots": np.array([[1, 0, -1], [2, 1, 0]][:configurable], np.int32),
     }
