@@ -40,8 +40,8 @@ rank: $(RUN) ## rank the configurations of your files by the trained models: FIL
 bundle: $(RUN) ## put the trained models into one file, data/bundle.zip, which needs no pipeline; ARGS="--out FILE"
 	$(VENV)/bin/python -m stages.bundle $(ARGS)
 
-recipe: $(RUN) ## run a winner's solution beside the default: NAME=first-place; an unknown name lists them
-	$(VENV)/bin/python -m stages.studies.recipes $(NAME)
+recipe: $(RUN) ## train a winner's networks to a submission: NAME=first-place SIZE=full; NETWORK=ours has its ideas in ours
+	$(VENV)/bin/python -m stages.studies.recipes $(NAME) $(SIZE:%=--size %) $(NETWORK:%=--network %) $(ARGS)
 
 ablate: $(RUN) ## what each choice is worth on valid, three seeds each; goes on where it was; writes reports/ablation.csv
 	$(VENV)/bin/python -m benchmarks.ablate $(ARGS)

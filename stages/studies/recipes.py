@@ -1,4 +1,7 @@
-"""The winners' solutions as parameters of this pipeline: `python -m stages.studies.recipes NAME …`.
+"""The winners' solutions: `python -m stages.studies.recipes NAME …`.
+
+A solution that has networks in `stages.winners` trains these: `stages.winners.training`. With `--network ours`, and
+where a solution has none, this project's pipeline runs with the solution's parameters:
 
 recipes/NAME.yaml holds the parameters in which a solution differs from params.yaml, in the structure of that file. A
 recipe runs in a copy of the project below .dvc/tmp/recipes, as an experiment of DVC. `dvc exp show` lists it beside the
@@ -12,6 +15,7 @@ checkpoints, and `-S` refuses a value per collection (Hydra has no key like "lay
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -19,15 +23,21 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 
 from stages import inputs
-from stages.engine import elapsed_times, files, params
+from stages.engine import elapsed_times, files, lifetime, params
 from stages.engine.errors import InputError
+from stages.gnn.device import device_of
+from stages.graphs import roots
 from stages.graphs.collection import COLLECTIONS, slug
 from stages.runner import failures
 from stages.studies import recipe_table
+from stages.winners.training import NAMES
+
+THEIRS, OURS = "theirs", "ours"
 
 
 def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> int:
@@ -39,18 +49,95 @@ def main(arguments: Sequence[str] | None = None, project: str | Path = ".") -> i
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def work() -> int | None:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(f"usage: python -m stages.studies.recipes NAME …; recipes: {', '.join(names(project))}")
+        parser = _parser(project)
+        if not arguments or {"-h", "--help"} & set(arguments):
+            parser.print_help()
             return 0 if arguments else 1
-        for name in arguments:
+        asked = parser.parse_args(arguments)
+        for name in asked.names:
             parameters(name, project)
-        for name in arguments:
-            rows = run(name, project)
+        for name in asked.names:
+            if asked.network == THEIRS and name in NAMES:
+                show = _train(name, asked, project)
+            else:
+                _check_options(name, asked)
+                show = run(name, project)
             with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=120, float_precision=3):
-                print(rows)
+                print(show)
         return None
 
     return failures.exit_status(work, "interrupted; run it again, it goes on where it was")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"recipes: {message}; --help tells what can be given")
+
+
+def _parser(project: str | Path) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m stages.studies.recipes",
+        description=f"Runs winners' solutions. Recipes: {', '.join(names(project))}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of a recipe")
+    own = ", ".join(NAMES)
+    parser.add_argument(
+        "--network",
+        default=THEIRS,
+        help=f"theirs: the solution's own networks ({own} have some); ours: its ideas in this project's network",
+    )
+    parser.add_argument("--size", help="of their networks: sample, the default, takes minutes; full is the original's")
+    parser.add_argument("--root", help="folder that holds npz/; by default data.root of params.yaml")
+    parser.add_argument("--scale", type=float, help="share of steps and networks, for a rehearsal")
+    parser.add_argument("--hours", type=float, help="what their training may take; more is refused before it begins")
+    parser.add_argument("--workers", type=int, help="networks trained at a time on a CPU; by default one a core")
+    parser.add_argument("--seed", type=int, help="of the first of their networks, 0 by default")
+    return parser
+
+
+def _check_options(name: str, asked: argparse.Namespace) -> None:
+    """Raises InputError for options of the solutions' own networks where this project's is trained."""
+    if asked.network not in (THEIRS, OURS):
+        raise InputError(f"network: {asked.network!r} is neither {THEIRS} nor {OURS}; give one of them")
+    for option in ("size", "root", "scale", "hours", "workers", "seed"):
+        if getattr(asked, option) is not None:
+            raise InputError(
+                f"{option}: {name} trains this project's network, whose sizes and data stand in params.yaml and "
+                f"recipes/{name}.yaml; leave --{option} out"
+            )
+
+
+def _train(name: str, asked: argparse.Namespace, project: str | Path) -> pl.DataFrame:
+    """Trains a solution's own networks and returns their scores."""
+    from stages.winners.training import needs, network_run, solutions  # torch takes seconds
+    from stages.winners.training import run as training
+
+    project, size = Path(project), asked.size or "sample"
+    values = params.read(project / "params.yaml")
+    collections, root = inputs.collections(values), asked.root or values["data"]["root"]
+    solutions.models(name, size, collections, scale := 1.0 if asked.scale is None else asked.scale)
+    roots.check(root, collections, project)
+    folder = project / "data" / "recipes"
+    request = network_run.Request(
+        name=name,
+        size=size,
+        collections=tuple(collections),
+        root=project / root,
+        folder=folder / name / (size if scale == 1 else f"{size}-x{scale:g}"),
+        packed=folder / "packed",
+        device=device_of(values["engine"]["device"]),
+        scale=scale,
+        seed=asked.seed or 0,
+    )
+    busy = "{}: process {} trains a recipe there; wait until it has ended"
+    lock = lifetime.lock(folder / "lock", lambda holder: busy.format(folder, holder))  # recipes share packed graphs
+    try:
+        scores = training.run(request, training.Limits(asked.hours, asked.workers), project / needs.RATES)
+    finally:
+        os.close(lock)
+    print(f"{request.folder / training.SUBMISSION}: the submission")
+    return pl.DataFrame([{"split": split, **of} for split, of in scores.items()])
 
 
 def names(project: str | Path = ".") -> list[str]:

@@ -313,13 +313,13 @@ def _log(node_feat: np.ndarray, columns: range | list[int], least: list[int]) ->
     return np.log(np.maximum(node_feat[:, list(columns)] + (1 - np.array(least, np.float32)), np.float32(1)))
 
 
+_SHARED = {"fit": fit_nothing, "prepare": prepare, "build": build, "labels": labels, "optimizer": optimizer}
+# Half of the loss is between graphs, so a step needs all of its graphs at once.
 LAYOUT_RECIPE = parts.Recipe(
-    "fifth-place layout", lambda collection: (_LAYOUT,), fit_nothing, prepare, build, labels, layout_loss, optimizer
+    "fifth-place layout", lambda collection: (_LAYOUT,), loss=layout_loss, apart=False, **_SHARED
 )
 #: the same network's steps with tiles
 JOINT_TILE_RECIPE = parts.Recipe(
-    "fifth-place joint tile", lambda collection: (_LAYOUT,), fit_nothing, prepare, build, labels, tile_loss, optimizer
+    "fifth-place joint tile", lambda collection: (_LAYOUT,), loss=tile_loss, apart=False, **_SHARED
 )
-TILE_RECIPE = parts.Recipe(
-    "fifth-place tile", lambda collection: (_TILE,), fit_nothing, prepare, build, labels, tile_loss, optimizer
-)
+TILE_RECIPE = parts.Recipe("fifth-place tile", lambda collection: (_TILE,), loss=tile_loss, apart=False, **_SHARED)

@@ -120,18 +120,22 @@ class Network(parts.Network):
 
 
 class Table:
-    """Last known scores of all segments in all configurations of the train graphs; 0 at first. graphgps/history.py."""
+    """Last known scores of all segments in all configurations of the train graphs; 0 at first. graphgps/history.py.
+
+    Attributes:
+        known: Graph id -> (c, J) float32, of the graphs that were asked for.
+    """
 
     def __init__(self, segment_nodes: int = Settings.segment_nodes) -> None:
         self._segment_nodes = segment_nodes
-        self._scores: dict[str, torch.Tensor] = {}
+        self.known: dict[str, torch.Tensor] = {}
 
     def scores(self, graph: PackedGraph) -> torch.Tensor:
         """(c, J) float32 of a graph, to read and to write."""
-        if graph.id not in self._scores:
+        if graph.id not in self.known:
             segments = len(boundaries(graph.nodes, self._segment_nodes)) - 1
-            self._scores[graph.id] = torch.zeros(graph.configurations, segments)
-        return self._scores[graph.id]
+            self.known[graph.id] = torch.zeros(graph.configurations, segments)
+        return self.known[graph.id]
 
 
 def estimate(fresh: torch.Tensor, stale: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

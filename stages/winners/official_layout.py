@@ -169,4 +169,7 @@ def build(settings: Settings, scaling: Scaling) -> Network:
     return Network(settings, scaling)
 
 
-RECIPE = parts.Recipe("official layout", settings, fit, prepare, build, labels, official.listmle, official.optimizer)
+# The penalty is of a step's graphs together, so `apart` is false.
+RECIPE = parts.Recipe(
+    "official layout", settings, fit, prepare, build, labels, official.listmle, official.optimizer, apart=False
+)

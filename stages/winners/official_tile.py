@@ -113,4 +113,5 @@ def build(settings: Settings, scaling: Scaling) -> Network:
     return Network(settings, int(scaling.nodes.varies.sum()), int(scaling.configurations.varies.sum()))
 
 
-RECIPE = parts.Recipe("official tile", settings, fit, prepare, build, labels, loss, official.optimizer)
+# The penalty is of a step's graphs together, so `apart` is false.
+RECIPE = parts.Recipe("official tile", settings, fit, prepare, build, labels, loss, official.optimizer, apart=False)

@@ -159,6 +159,12 @@ class Prepared:
         if config is None:
             self._fixed["config_nodes"] = torch.from_numpy(np.array(graph.config_nodes, np.int64))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        held = [*self._fixed.values(), *([] if self._config is None else [self._config])]
+        return sum(part.nbytes for part in held)
+
     def inputs(self, indices: np.ndarray | slice = slice(None)) -> LayoutInputs | TileInputs:
         """The network's inputs for these of the graph's configurations."""
         if self._config is not None:
@@ -195,6 +201,8 @@ class Recipe:
         labels: From a packed graph and what was fitted to (c,) labels, in the type that the loss compares them in.
         loss: From scores and labels, both (b, k), to a scalar.
         optimizer: From a network and its settings to an optimiser.
+        apart: Whether a step's loss is the mean of its graphs' own losses, so that a step may go through one graph
+            after the other and add up the gradients, which takes the memory of one.
     """
 
     name: str
@@ -205,6 +213,7 @@ class Recipe:
     labels: Callable[[PackedGraph, object], np.ndarray]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     optimizer: Callable[[nn.Module, Training], torch.optim.Optimizer]
+    apart: bool = True
 
 
 def fit_nothing(graphs: Iterable[PackedGraph]) -> None:

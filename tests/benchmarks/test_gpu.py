@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_hours, gpu_profile, reference, synthesize
+from benchmarks import gpu, gpu_hours, gpu_profile, gpu_winners, reference, synthesize
+from stages.winners.training import needs
 from tests.support import graphs
 
 
@@ -123,6 +124,36 @@ def test_all_parts_on_the_cpu(tmp_path, monkeypatch, capfd):
         *((graph, network) for graph in ("pruned", "whole") for network in ("ours", "first place")),
         ("kernel", "ours"),
     }
+
+
+def test_the_winners_networks_alone_keep_the_other_rows(tmp_path, monkeypatch):
+    out = tmp_path / "gpu.json"
+    out.write_text(json.dumps({"gpu": {"rows": [1]}}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu_winners, "NAMES", ("official-baseline", "gst-paper"))
+    gpu_winners.main(["--quick", "--out", str(out)])
+    content = json.loads(out.read_text())
+    assert content["gpu"] == {"rows": [1]}
+    networks = {}
+    for row in content["winners"]["rows"]:
+        networks.setdefault(row["network"], []).append(row["work"])
+    assert networks == {
+        name: ["step", "step", "inference", "inference", "agreement"]
+        for name in ("official tile", "official layout", "gst-paper")
+    }
+    assert all(row.get("largest_difference", 0) == 0 for row in content["winners"]["rows"])
+    _, lines = needs.gpu_rates(out)
+    assert lines.keys() == networks.keys() and all(step(1000) > 0 for step, _ in lines.values())
+
+
+def test_a_network_that_fails_is_a_row(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such operation\nand its trace")
+
+    monkeypatch.setattr(gpu_winners, "graph", fails)
+    place = gpu.Place(gpu.QUICK, torch.device("cpu"), tmp_path)
+    rows = list(gpu_winners.rows(place))
+    assert len(rows) == 14 and {row["error"] for row in rows} == {"RuntimeError: no such operation"}
 
 
 def test_the_reference_scores_the_configurations_it_is_asked_for():
