@@ -36,6 +36,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_core():
+    """Stages that a test runs in its own process do all work there: others would load all libraries for tiny work.
+
+    Tests of several processes give themselves more cores. Processes that tests start have those of the machine.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory):
     """(folder, what the console showed) of a run of the tiny pipeline from nothing.

@@ -167,7 +167,6 @@ def test_a_network_trained_by_two_workers_of_a_cluster_ranks_like_one(ray, tmp_p
     graphs = {
         split: [sample(LAYOUT, 10 * place + k, nodes=9 + k) for k in range(4)] for place, split in enumerate(SPLITS)
     }
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # what is not the cluster's is done in this process
     found = {}
     for name, place in {"one": Engine(), "two": Engine(ray.kind, ray.address, workers=2)}.items():
         monkeypatch.setattr(engine, "configured", lambda place=place: place)
