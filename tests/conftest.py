@@ -3,19 +3,22 @@
 # ruff: noqa: E402
 
 import os
+import sys
 
 #: A worker of pytest-xdist works on each core, and sums depend on the number of threads. NumPy and torch read these
 #: variables when they are loaded, the processes that tests start inherit them.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-#: Processes that tests start compile a module once, and leave __pycache__ behind, as a user's do.
+#: A module is compiled once, and __pycache__ is left behind, as a user's is: by tests and by processes that they start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import fcntl
 import shutil
 
 import pytest
 
+import stages  # noqa: F401 (before nbformat, whose import it makes quicker)
 from tests.support import pipeline
 
 #: The files whose tests take longest, so that the workers end at about the same time; first the one whose worker makes
