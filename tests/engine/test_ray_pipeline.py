@@ -13,7 +13,7 @@ def other(tmp_path_factory):
     folder = pipeline.copy(tmp_path_factory.mktemp("other") / "project")
     if not cluster.INSTALLED:
         return folder, pipeline.dvc_alone(folder, "repro")
-    with cluster.started(nodes=1, cpus=2) as place:
+    with cluster.started(nodes=1) as place:  # one worker: each more loads all libraries again in every stage
         pipeline.change(folder, "engine", kind="ray", address=place.address)
         return folder, pipeline.dvc_alone(folder, "repro")
 

@@ -18,10 +18,10 @@ ENVIRONMENT = {"RAY_worker_niceness": "0", "PYTHONPATH": str(Path(__file__).with
 
 
 @contextlib.contextmanager
-def started(nodes, cpus=1):
-    """Yields the engine of a new cluster, whose nodes have so many `cpus` each; skips the test where Ray is missing."""
+def started(nodes):
+    """Yields the engine of a new cluster of nodes with a core each; skips the test where Ray is missing."""
     utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: make cluster")
-    node = {"num_cpus": cpus, "object_store_memory": 100 * 2**20}
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
