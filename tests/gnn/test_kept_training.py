@@ -29,6 +29,7 @@ result = gnn.run(collection="layout:xla:random", knobs=json.loads(sys.argv[1]), 
 report.curves(result), report.introduction(result), report.findings(result), report.attention_map(result)
 if "stages.gnn.page_tables" in sys.modules:
     print("tables are computed", file=sys.stderr)
+assert "torch_geometric" not in sys.modules  # to load it takes longer than all that is done here
 """
 
 
