@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -50,12 +51,13 @@ def spread(
 
 
 def _processes(function: Callable, workers: int) -> ProcessPoolExecutor:
-    """A pool of processes that have imported the function's module.
+    """A pool of processes that have imported the function's module, and what its `PRELOAD` names.
 
     They are not forks of this process, because a notebook's kernel has threads, which a fork would lose.
     """
+    module = getattr(function, "func", function).__module__
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    context.set_forkserver_preload([module, *getattr(sys.modules[module], "PRELOAD", ())])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 

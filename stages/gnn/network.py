@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn.functional import dropout, gelu, linear
-from torch_geometric.nn import GATv2Conv, InstanceNorm, global_max_pool, global_mean_pool
 
 from stages.gnn.batch import Batch, Copies, Layer
 from stages.gnn.graph_view import GraphView
@@ -46,6 +45,8 @@ class GatMessages(nn.Module):
     """GATv2 (Brody et al. 2022) over all kinds of messages, PyG's, on the bipartite graph of two levels."""
 
     def __init__(self, width: int, out: int, kinds: int):
+        from torch_geometric.nn import GATv2Conv  # to load it takes as long as torch, and few networks need it
+
         super().__init__()
         heads = GAT_HEADS if out % GAT_HEADS == 0 else 1
         self.conv = GATv2Conv((width, width), out // heads, heads, add_self_loops=False, edge_dim=kinds)
@@ -140,7 +141,13 @@ class ChannelAttention(nn.Module):
         return x * self.gate(x)
 
 
-NORMS = {"layer": nn.LayerNorm, "instance": InstanceNorm, "none": nn.Identity}
+def _instance_norm(width: int) -> nn.Module:
+    from torch_geometric.nn import InstanceNorm  # to load it takes as long as torch, and few networks need it
+
+    return InstanceNorm(width)
+
+
+NORMS = {"layer": nn.LayerNorm, "instance": _instance_norm, "none": nn.Identity}
 
 
 class Block(nn.Module):
@@ -157,13 +164,14 @@ class Block(nn.Module):
         attends = settings.cross_attention and layout
         out = width // 2 if attends else width
         self.norm = NORMS[settings.norm](width)
+        self.norm_by_row = settings.norm == "instance"
         self.messages = MESSAGES[settings.messages](width, out, kinds)
         self.channels = ChannelAttention(out) if settings.channel_attention else None
         self.attention = CrossConfigurationAttention() if attends else None
         self.dropout = settings.dropout
 
     def forward(self, x: torch.Tensor, layer: Layer) -> torch.Tensor:
-        state = self.norm(x, layer.row) if isinstance(self.norm, InstanceNorm) else self.norm(x)
+        state = self.norm(x, layer.row) if self.norm_by_row else self.norm(x)
         state = self.messages(state, layer)
         if self.channels is not None:
             state = self.channels(state)
@@ -344,10 +352,8 @@ class TileNetwork(nn.Module):
         state = gelu(state)
         for block, layer in zip(self.blocks, batch.layers, strict=True):
             state = block(state, layer)
-        pooled = [
-            pool(state, row, size=graphs * (k if self.early else 1)) for pool in (global_mean_pool, global_max_pool)
-        ]
-        return dropout(self.kernel(torch.cat(pooled, dim=1)), self.dropout, self.training)
+        pooled = _pooled(state, row, graphs * (k if self.early else 1))
+        return dropout(self.kernel(pooled), self.dropout, self.training)
 
     def scores(
         self, states: torch.Tensor, batch: Batch, weight: None = None, stale: None = None, whole: bool = True
@@ -397,6 +403,15 @@ def _dropout_mask(state: torch.Tensor, group: torch.Tensor, groups: int, p: floa
     bits = words.view(torch.int16)[:size].view(groups, state.shape[1])
     mask = (bits >= round(p * 2**16) - 2**15).to(state.dtype).div_(1 - p)
     return mask.index_select(0, group)
+
+
+def _pooled(state: torch.Tensor, row: torch.Tensor, rows: int) -> torch.Tensor:
+    """(rows, 2 * width) mean and maximum of the states (s, width) of each row (s,), as PyG's global pools have them."""
+    index = row[:, None].expand_as(state)
+    empty = state.new_zeros(rows, state.shape[1])
+    count = state.new_zeros(rows).scatter_add_(0, row, state.new_ones(len(state))).clamp(min=1)
+    mean = empty.scatter_add(0, index, state) / count[:, None].expand_as(empty)
+    return torch.cat([mean, empty.scatter_reduce(0, index, state, "amax", include_self=False)], dim=1)
 
 
 def _largest(state: torch.Tensor, batch: Batch) -> torch.Tensor:

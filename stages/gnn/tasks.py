@@ -28,6 +28,8 @@ from stages.graphs.collection import slug
 from stages.graphs.dataset import ModelGraph, model_graph, model_graphs
 from stages.scoring import scores
 
+#: modules that AdamW loads at its first step, which takes as long as torch: workers have them once for all
+PRELOAD = ("torch._dynamo",)
 WATCHED = 1000  # configurations of a valid graph that choose the epoch: the official protocol has so many a graph
 SCORED = ("valid", "test")
 

@@ -1,6 +1,5 @@
 """A Ray cluster of two nodes that the tests start, with the same results as this machine; and where there is none."""
 
-import contextlib
 import importlib.util
 import os
 import socket
@@ -16,13 +15,11 @@ from stages.collect import pool
 from stages.engine import engine, ray_cluster
 from stages.engine.engine import Engine
 from stages.engine.errors import InputError
-from tests.support import pipeline
+from tests.support import cluster, pipeline
+from tests.support.cluster import RAY
 from tests.support.tasks import Large, broken, inside, killed, marked, measured, refused, slow, square
 
-INSTALLED = importlib.util.find_spec("ray") is not None
-RAY = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: make cluster")
 LOWER = "gnn.configurations"
-TRIES = 4  # to start a node
 
 
 def stage_run(folder, **section):
@@ -66,24 +63,10 @@ def test_without_ray_the_line_says_how_to_install_it(monkeypatch):
     Engine().check()
 
 
-def added(nodes, **options):
-    """Adds a node. It gives up where its agents need more than 15 s to start: on a busy machine once or twice."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(Exception):  # Ray has no class for it
-            return nodes.add_node(**options)
-    return nodes.add_node(**options)
-
-
 @pytest.fixture(scope="module")
 def ray():
-    utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: make cluster")
-    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    nodes = utils.Cluster()
-    added(nodes, **node, include_dashboard=False, no_monitor=True)  # nobody looks on, and it does not grow
-    added(nodes, **node)
-    yield Engine("ray", nodes.address)
-    importlib.import_module("ray").shutdown()
-    nodes.shutdown()
+    with cluster.started(nodes=2) as place:
+        yield place
 
 
 def test_a_cluster_gives_the_same_results(ray):
@@ -168,32 +151,6 @@ def test_what_stands_for_a_lost_task_and_fresh_processes(ray, monkeypatch):
     assert ends[1][1] == "it died" and ends[2][1] == "ValueError: two"
     processes = [process for _, process in ray.ordered(square, range(3), memory_knob=LOWER, calls=1)]
     assert len(set(processes)) == 3
-
-
-@pytest.fixture(scope="module")
-def other(request, tmp_path_factory):
-    """(folder, what the console showed) of a second run from nothing: on the cluster, where Ray is there."""
-    folder = pipeline.copy(tmp_path_factory.mktemp("other") / "project")
-    if INSTALLED:
-        pipeline.change(folder, "engine", kind="ray", address=request.getfixturevalue("ray").address)
-    return folder, pipeline.dvc_alone(folder, "repro")
-
-
-def test_the_pipeline_in_another_folder_has_the_same_bytes(other, reproduced):
-    """All outputs are in dvc.lock by their hashes: an equal lock is equal bytes of everything, reports too."""
-    (folder, _), (first, _) = other, reproduced
-    assert (folder / "dvc.lock").read_text() == (first / "dvc.lock").read_text()
-    for name in ("data/leaderboard/submission.csv", "reports/metrics.json"):
-        assert (folder / name).read_bytes() == (first / name).read_bytes()
-
-
-@RAY
-def test_the_pipeline_on_a_cluster_has_the_same_bytes(other, reproduced):
-    """The engine is in no output."""
-    folder, shown = other
-    assert yaml.safe_load((folder / "params.yaml").read_text())["engine"]["kind"] == "ray"
-    assert "Running stage 'gnn@layout-xla-random'" in shown
-    assert (folder / "dvc.lock").read_text() == (reproduced[0] / "dvc.lock").read_text()
 
 
 def test_a_network_trained_by_two_workers_of_a_cluster_ranks_like_one(ray, tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ result = gnn.run(collection="layout:xla:random", knobs=json.loads(sys.argv[1]), 
 report.curves(result), report.introduction(result), report.findings(result), report.attention_map(result)
 if "stages.gnn.page_tables" in sys.modules:
     print("tables are computed", file=sys.stderr)
+assert "torch_geometric" not in sys.modules  # to load it takes longer than all that is done here
 """
 
 
@@ -111,7 +112,7 @@ def test_a_kept_result_that_was_cut_short_is_not_used(tmp_path, trained):
 @pytest.fixture
 def project(tmp_path):
     """The project's stages and the data of a tiny collection, with a line on the console for every epoch."""
-    shutil.copytree(PROJECT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__", "collect"))
+    shutil.copytree(PROJECT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("collect"))
     print_every_epoch(tmp_path / "stages" / "gnn" / "training.py")
     write_data(tmp_path / "data", LAYOUT, made_up(LAYOUT))
     return tmp_path

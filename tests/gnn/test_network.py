@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import gelu
-from torch_geometric.nn import GCNConv, SAGEConv
+from torch_geometric.nn import GCNConv, SAGEConv, global_max_pool, global_mean_pool
 
 from stages.gnn import layout_columns
-from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages
+from stages.gnn.network import CrossConfigurationAttention, GcnMessages, Layer, SageMessages, _pooled
 from stages.gnn.prepared_graph import prepare
 from tests.support import networks, samples
 from tests.support.graphs import LAYOUT, TILE, TINY, layout_arrays, model_graph, prepared, sample, untrained
@@ -341,6 +341,23 @@ def test_dropout_is_the_same_in_all_configurations(shared):
     torch.testing.assert_close(score[[0, 0]], score[[2, 4]], rtol=1e-10, atol=1e-12)
     torch.manual_seed(1)
     assert not torch.allclose(network(batch)[0], score)
+
+
+def test_a_kernel_is_pooled_as_by_pyg():
+    """To the last bit, gradients too; a row may be empty, and states may be equal."""
+    torch.manual_seed(0)
+    state, row = torch.randn(40, 6).round(decimals=1), torch.randint(0, 9, (40,))
+    row[row == 4] = 5
+    slope, found = torch.randn(9, 12), []
+    for pooled in (
+        _pooled,
+        lambda *given: torch.cat([pool(*given) for pool in (global_mean_pool, global_max_pool)], 1),
+    ):
+        given = state.clone().requires_grad_()
+        result = pooled(given, row, 9)
+        result.backward(slope)
+        found.append((result.detach(), given.grad))
+    assert all(map(torch.equal, *found))
 
 
 def test_early_fusion_ranks_tiles_in_the_kernels_own_states():

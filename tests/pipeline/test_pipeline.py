@@ -100,7 +100,7 @@ def test_a_changed_knob_reruns_nothing_before_its_stage(project):
 
 def test_bad_input_stops_in_one_line_with_nothing_half_written(tmp_path):
     """A truncated file ends the first stage; the line names it."""
-    shutil.copytree(PROJECT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__", "collect"))
+    shutil.copytree(PROJECT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("collect"))
     (tmp_path / "notebooks").mkdir()
     shutil.copy(PROJECT / "notebooks" / "prune.ipynb", tmp_path / "notebooks")
     root = samples.write_root(tmp_path / "data" / "sample")

@@ -139,9 +139,10 @@ def everything(folder):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The tiny pipeline of one collection, its pages without pictures, as a git clone with two recipes."""
+    """The tiny pipeline of one collection, as a git clone with two recipes: what none of them changes is left out."""
     folder = pipeline.copy(tmp_path_factory.mktemp("project"), [COLLECTION])
-    pipeline.leave_out_pictures(folder, "prune", "configuration", "pad", "gnn", "gbdt", "blend", "leaderboard")
+    pipeline.leave_out_stage(folder, "configuration")
+    pipeline.leave_out_pictures(folder, "prune", "pad", "gnn", "gbdt", "blend", "leaderboard")
     shutil.rmtree(folder / ".dvc")
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "recipes").mkdir()

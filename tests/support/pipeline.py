@@ -38,10 +38,8 @@ def copy(folder, collections=CHOSEN):
 
     The sample has all five collections; `collections` go through the pipeline.
     """
-    for name in ("stages", "notebooks"):
-        shutil.copytree(
-            PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "collect", "collect.ipynb")
-        )
+    for name in ("stages", "notebooks"):  # with the bytecode, or the copy's first stages would compile all of it
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("collect", "collect.ipynb"))
     print_every_epoch(folder / "stages" / "gnn" / "training.py")
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(PROJECT / name, folder)
@@ -74,6 +72,13 @@ def add_page_collect(folder):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "stages" / "collect", folder / "stages" / "collect", ignore=ignored)
     shutil.copy(PROJECT / "notebooks" / "collect.ipynb", folder / "notebooks")
+
+
+def leave_out_stage(folder, stage):
+    """Takes a stage on whose outputs no other depends out of dvc.yaml."""
+    given = yaml.safe_load((folder / "dvc.yaml").read_text())
+    del given["stages"][stage]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
 
 
 def leave_out_pictures(folder, *stages):

@@ -1,0 +1,3 @@
+"""Stands before the package of this name in Ray's processes: see `cluster.started`."""
+
+raise ImportError("jsonschema does without it")
