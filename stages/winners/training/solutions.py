@@ -103,16 +103,16 @@ def rate_name(model: Model) -> str:
     return f"{model.recipe.name}, GIN" if getattr(model.settings, "messages", None) == "gin" else model.recipe.name
 
 
-#: how SIZE=sample shrinks a recipe's networks, so that all collections of the sample take minutes on two cores. Graphs
-#: there have some 300 nodes and 40 configurations; the originals' have 10,000 and up to 100,000.
+#: how SIZE=sample shrinks a recipe's networks, so that all collections of the sample take minutes on two cores: its
+#: graphs are fewer, and have a hundredth or less of the configurations
 _WIDTHS = (32, 32, 64, 64, 64)
 _SMALL: dict[str, dict[str, object]] = {
     "first-place layout": {"width": 64, "steps": 800, "evaluate": 80},
     "first-place tile": {"width": 64, "steps": 2000, "evaluate": 200},
-    "second-place nlp": {"widths": _WIDTHS, "steps": 500},
-    "second-place xla": {"widths": _WIDTHS, "graphs": 4, "configurations": 10, "steps": 500},
+    "second-place nlp": {"widths": _WIDTHS, "steps": 300},
+    "second-place xla": {"widths": _WIDTHS, "graphs": 4, "configurations": 10, "steps": 300},
     "second-place tile": {"widths": _WIDTHS, "graphs": 20, "steps": 300},
-    "fifth-place layout": {"width": 128, "tile_graphs": 16, "tile_configurations": 16, "steps": 600},
+    "fifth-place layout": {"width": 128, "tile_graphs": 16, "tile_configurations": 16, "steps": 400},
     "fifth-place tile": {"width": 64, "token_width": 32, "graphs": 16, "configurations": 16, "steps": 300},
     "sixth-place layout": {"width": 64, "graphs": 4, "configurations": 32, "steps": 250, "evaluate": 25},
     "sixth-place tile": {"width": 64, "graphs": 8, "configurations": 32, "steps": 300},
@@ -139,9 +139,9 @@ WHY = {
     "evaluate": "as often as before, for fewer steps",
     "graphs": "the sample has few",
     "tile_graphs": "the sample has few",
-    "tile_configurations": "the sample has 34 tiles of a kernel",
-    "configurations": "the sample has some 40 of a graph",
-    "segment_nodes": "the sample's graphs have some 300 nodes, and are to have segments",
+    "tile_configurations": "the sample has few tiles of a kernel",
+    "configurations": "the sample has few of a graph",
+    "segment_nodes": "the sample's graphs are smaller, and are to have segments",
 }
 
 
