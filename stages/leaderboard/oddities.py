@@ -11,7 +11,7 @@ from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.reporting.words import counted
 
 #: baselines that a graph's best one is taken of
-BASELINES = ("ridge", "copy_count", "row_major", "largest_tile", "random")
+BASELINES = ("ridge", "estimate", "copy_count", "row_major", "largest_tile", "random")
 #: what the column of words says of a family that nothing was trained on
 UNSEEN = "family never trained on"
 

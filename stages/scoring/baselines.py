@@ -23,10 +23,15 @@ STRENGTH = 0.1
 #: seed column of members that are not trained
 SEED = 0
 #: rankings by one column: member -> column and its sign, so that smaller is faster. Copies that the layouts force,
-#: inversions of row-major over all configured layouts, how much is taken out of the compiler's hands, volume of the
-#: output tile
-LAYOUT_COLUMNS = {"copy_count": ("copies", 1), "row_major": ("inversions", 1), "default": ("stated_tensors", 1)}
-TILE_COLUMNS = {"largest_tile": ("output_volume", -1)}
+#: inversions of row-major over all configured layouts, how much is taken out of the compiler's hands, bytes that
+#: layout assignment makes of it; volume of the output tile, what its copies and its arithmetic take
+LAYOUT_COLUMNS = {
+    "copy_count": ("copies", 1),
+    "row_major": ("inversions", 1),
+    "default": ("stated_tensors", 1),
+    "estimate": ("assigned_estimate", 1),
+}
+TILE_COLUMNS = {"largest_tile": ("output_volume", -1), "estimate": ("estimate", 1)}
 
 
 def random(graph: dataset.PackedGraph) -> np.ndarray:
@@ -72,8 +77,8 @@ def ridge(tables: Iterable[tuple[list[str], np.ndarray, np.ndarray]]) -> Ridge:
 def table(data: str | Path, collection: str) -> pl.DataFrame:
     """Scores of every baseline for the valid and test graphs of a collection, as `scores.frame` has them.
 
-    Members: random, ridge, and copy_count, row_major and default (layout) or largest_tile (tile). `default` puts the
-    compiler's own choice first; it is left out where all configurations of each graph state equally many layouts.
+    Members: random, ridge, estimate, and copy_count, row_major and default (layout) or largest_tile (tile). `estimate`
+    is what is known of the machine, trained on nothing. `default` puts the compiler's own choice first; it is left out where all configurations of each graph state equally many layouts.
     """
     columns = TILE_COLUMNS if is_tile(collection) else LAYOUT_COLUMNS
     train = dataset.graphs(data, collection, "train")

@@ -95,7 +95,7 @@ def carried_over(root: Path, knobs: Settings, simulated: Path = SIMULATED) -> pl
         simulated: folder that holds npz/ of the data set; the train kernels are trained on.
 
     Returns:
-        As `kernels`, and the member estimate.
+        As `kernels`.
 
     Raises:
         InputError: the data set is not there.
@@ -104,10 +104,9 @@ def carried_over(root: Path, knobs: Settings, simulated: Path = SIMULATED) -> pl
         prune.run(collection=TILE, root=str(simulated), data=data)
         train = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
     ensemble = fit(train, knobs)
-    columns = baselines.TILE_COLUMNS | {"estimate": ("estimate", 1)}
     rows = []
     for judged in _real_kernels(root, knobs):
-        rows += _slowdowns(judged, _members(ensemble, train, judged, columns))
+        rows += _slowdowns(judged, _members(ensemble, train, judged, baselines.TILE_COLUMNS))
     return pl.DataFrame(rows, schema=SLOWDOWNS, orient="row")
 
 
