@@ -78,7 +78,8 @@ def table(data: str | Path, collection: str) -> pl.DataFrame:
     """Scores of every baseline for the valid and test graphs of a collection, as `scores.frame` has them.
 
     Members: random, ridge, estimate, and copy_count, row_major and default (layout) or largest_tile (tile). `estimate`
-    is what is known of the machine, trained on nothing. `default` puts the compiler's own choice first; it is left out where all configurations of each graph state equally many layouts.
+    is what is known of the machine, trained on nothing. `default` puts the compiler's own choice first; it is left out
+    where all configurations of each graph state equally many layouts.
     """
     columns = TILE_COLUMNS if is_tile(collection) else LAYOUT_COLUMNS
     train = dataset.graphs(data, collection, "train")
