@@ -59,7 +59,22 @@ def test_kernels_by_models_that_saw_no_real_run(tmp_path):
 def test_the_report_holds_fractions_by_member():
     rows = [("k", 9, "gbdt", 0.5, 0.0), ("l", 9, "gbdt", 0.25, 0.1), ("k", 9, "random", 2.0, 1.0)]
     table = pl.DataFrame(rows, schema=tpu.SLOWDOWNS, orient="row")
-    assert tpu.report(table) == {"kernels": {"gbdt": {"first": 0.375, "five": 0.05}, "random": {"first": 2, "five": 1}}}
+    taus = pl.DataFrame([("unet3d", "gbdt", 0.25)], schema=["graph", "member", "tau"], orient="row")
+    kernels = {"gbdt": {"first": 0.375, "five": 0.05}, "random": {"first": 2, "five": 1}}
+    assert tpu.report(table, taus) == {"kernels": kernels, "unet3d": {"gbdt": 0.25}}
+
+
+@real
+def test_layouts_by_models_that_saw_no_real_run(tmp_path):
+    """All runs of both programs are ranked, and what needs no training is the same whatever was trained on."""
+    knobs = replace(tpu.settings(tpu.LAYOUT), **SMALL)
+    tables = [tpu.layouts_carried_over(Path(REAL), knobs, write_root(tmp_path / name)) for name in "ab"]
+    members = {"gbdt", "ridge", "copy_count", "row_major", "default", "estimate"}
+    for graph in (tpu.TRAIN, tpu.VALID):
+        one, other = (table.filter(graph=graph) for table in tables)
+        assert set(one["member"]) == members and one["tau"].fill_nan(0).is_between(-1, 1).all()
+        untrained = ~pl.col("member").is_in(["gbdt", "ridge"])
+        assert one.filter(untrained).equals(other.filter(untrained))
 
 
 @real
