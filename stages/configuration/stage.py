@@ -13,11 +13,12 @@ import numpy as np
 
 from stages.engine import checks
 from stages.engine.errors import InputError
-from stages.graphs import dataset, npz
-from stages.graphs.collection import folder, is_tile
+from stages.graphs import dataset
+from stages.graphs.collection import is_tile
 from stages.graphs.opcodes import OPCODE_NAMES
 from stages.graphs.tensors import MAX_RANK, dimensions, shape
 from stages.graphs.topology import within
+from stages.graphs.whole_program import OPCODE, SHAPE
 from stages.statistics import copies, orders
 from stages.statistics.copies import slot_tensors
 from stages.statistics.layout import distinct_layouts
@@ -86,18 +87,17 @@ class Example:
 
 
 @checks.entry("configuration")
-def run(*, collection: str, program: str | None = None, root: str | Path, data: str | Path = "data") -> Example:
+def run(*, collection: str, program: str | None = None, data: str | Path = "data") -> Example:
     """A train program of a layout collection, or a train kernel.
 
     Args:
         collection: name of the collection.
         program: id of the program or kernel. None takes, of the `TRIED` smallest programs, the smallest that has a copy
             to show; of kernels, none of which has, the smallest.
-        root: the folder that holds npz/, with the programs as published.
-        data: the folder of the stages' outputs, with the programs as pruned.
+        data: the folder of the stages' outputs.
 
     Raises:
-        InputError: an unknown program, or one that was pruned from another file.
+        InputError: an unknown program.
     """
     manifest = dataset.manifest(dataset.prune_folder(data, collection))
     nodes = {entry["id"]: entry["whole_nodes"] for entry in manifest["graphs"]["train"]}
@@ -111,25 +111,20 @@ def run(*, collection: str, program: str | None = None, root: str | Path, data: 
         return _kernel(graphs[program or smallest[0]])
     candidates = [program] if program else smallest
     chosen = next((id for id in candidates if _copy(graphs[id]) is not None), candidates[0])
-    return _program(graphs[chosen], root, manifest["hops"], manifest["direction"])
+    return _program(graphs[chosen], manifest["hops"], manifest["direction"])
 
 
-def _program(graph: dataset.PackedGraph, root: str | Path, hops: int | str, direction: str) -> Example:
-    """A program, whole from its npz file and pruned as in the packed graph."""
-    path = folder(root, graph.collection, "train") / f"{graph.id}.npz"
-    with npz.LayoutFile(path) as file:
-        edges, configurable, opcodes = file.edge_index, file.node_config_ids, file.node_opcode
-        shapes = _shapes(file.node_feat)
+def _program(graph: dataset.PackedGraph, hops: int | str, direction: str) -> Example:
+    """A program, whole and pruned."""
+    edges, configurable, opcodes = graph.whole_edges, graph.whole_slots[:, 0], graph.whole_nodes[:, OPCODE]
     kept = within(len(opcodes), edges, configurable, hops, direction)
     kept_nodes = np.flatnonzero(kept)
-    if len(kept_nodes) != graph.nodes or (opcodes[kept_nodes] != graph.node_opcode).any():
-        raise InputError(f"{path}: is not what {graph.id} was pruned from; run the prune stage again")
     fastest, slowest = _ends(graph)
     return Example(
         id=graph.id,
         hops=hops,
         opcodes=_opcode_names(opcodes),
-        shapes=shapes,
+        shapes=_shapes(graph.whole_nodes[:, SHAPE]),
         edges=edges,
         configurable=configurable,
         kept=kept,
@@ -150,7 +145,7 @@ def _kernel(graph: dataset.PackedGraph) -> Example:
         id=graph.id,
         hops="all",
         opcodes=_opcode_names(graph.node_opcode),
-        shapes=_shapes(graph.node_feat),
+        shapes=_shapes(dimensions(graph.node_feat)),
         edges=graph.edge_index,
         configurable=np.zeros(0, np.int64),
         kept=np.ones(graph.nodes, bool),
@@ -200,9 +195,9 @@ def _opcode_names(numbers: np.ndarray) -> list[str]:
     return [OPCODE_NAMES.get(int(number), "other") for number in numbers]
 
 
-def _shapes(node_feat: np.ndarray) -> list[str]:
-    """Shapes of the nodes' outputs, such as 8×128, from their features (n, columns)."""
-    return ["×".join(map(str, shape(row))) or "scalar" for row in dimensions(node_feat)]
+def _shapes(dims: np.ndarray) -> list[str]:
+    """Shapes of the nodes' outputs, such as 8×128, from their dimensions (n, 6)."""
+    return ["×".join(map(str, shape(row))) or "scalar" for row in dims]
 
 
 def _layout_texts(layouts: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class PackedGraph:
         config_index: (c,) int64; the number of each configuration in the npz file.
         whole_opcodes: (121,) int64; counts of the opcodes of the unpruned graph.
         whole_nodes: (N, 21) int32; what `whole_program` says of the unpruned graph's nodes. Layout graphs.
-        whole_edges: (M, 2) int32; its edges, without those to the roots of called computations. Layout graphs.
+        whole_edges: (M, 2) int32; its edges. Layout graphs.
         whole_slots: (nc, 3) int32; its nodes that compute each configurable node's output, input and kernel, -1 for
             none. Layout graphs.
         whole: The other statistics of the unpruned graph, by name.

@@ -1,4 +1,4 @@
-"""What layout assignment needs of a whole program, kept beside its pruned graph."""
+"""What is kept of a whole program beside its pruned graph: what layout assignment needs, and its drawing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ROLE_COLUMNS = [93, 94, 99, 100, 105, 106]
 
 
 def whole_program(graph: npz.LayoutArrays | npz.LayoutFile) -> dict[str, np.ndarray]:
-    """Takes from a whole layout graph what layout assignment needs.
+    """Takes from a whole layout graph what is kept of it.
 
     Args:
         graph: Of n nodes and nc configurable ones.
 
     Returns:
-        whole_nodes (n, 21) int32, see the columns above; whole_edges (m, 2) int32, [consumer, producer], without those
-        to the roots of called computations; whole_slots (nc, 3) int32, the nodes that compute a configurable node's
-        output, input and kernel, -1 for none.
+        whole_nodes (n, 21) int32, see the columns above; whole_edges (m, 2) int32, [consumer, producer], some of which
+        lead to the roots of called computations; whole_slots (nc, 3) int32, the nodes that compute a configurable
+        node's output, input and kernel, -1 for none.
     """
     features = graph.node_feat
     nodes = np.zeros((len(features), COLUMNS), np.int32)
@@ -40,6 +40,6 @@ def whole_program(graph: npz.LayoutArrays | npz.LayoutFile) -> dict[str, np.ndar
     slots = np.concatenate([np.asarray(graph.node_config_ids)[:, None], operands], axis=1)
     return {
         "whole_nodes": nodes,
-        "whole_edges": edges[nodes[edges[:, 1], IS_ROOT] == 0].astype(np.int32),
+        "whole_edges": edges.astype(np.int32),
         "whole_slots": slots.astype(np.int32),
     }

@@ -29,7 +29,7 @@ class LeaderboardResult:
         label: what the numbers were measured on, or "" where that is not known.
         submission: path of the submission.
         rules_file: path of the CSV of `rules`.
-        reports: folder of metrics.json and leaderboard.csv.
+        reports: folder of metrics.json.
     """
 
     scores: pl.DataFrame

@@ -44,8 +44,8 @@ def run(
 
     DATA/leaderboard/submission.csv   the blend's ranking of every test graph
     DATA/leaderboard/rules.csv        what other rules of blending score, and the blend's lead over each
+    DATA/leaderboard/graphs.csv       the metric of every member, by graph
     REPORTS/metrics.json              the score of every member, by split and collection
-    REPORTS/leaderboard.csv           the metric of every member, by graph
 
     Test run times are used for nothing but the metrics. Where `collections` are not all five, a line on standard error
     names those that the submission lacks.
@@ -82,8 +82,9 @@ def run(
     scores, by_graph, rules = metrics.scores(board, drawn), graphs.metrics(board, described), metrics.rules(board, data)
     submission_path, rules_path = (data / "leaderboard" / name for name in ("submission.csv", "rules.csv"))
     submission.write(_rows(board), expected, submission_path)
-    _write_reports(reports, scores, by_graph)
+    _write_metrics(reports, scores)
     _write_csv(rules_path, rules)
+    _write_csv(rules_path.with_name("graphs.csv"), by_graph)
     return LeaderboardResult(
         scores=scores,
         versus=metrics.versus(board, drawn),
@@ -139,12 +140,11 @@ def _rows(board: Board) -> list[submission.Row]:
     ]
 
 
-def _write_reports(reports: Path, scores: pl.DataFrame, by_graph: pl.DataFrame) -> None:
+def _write_metrics(reports: Path, scores: pl.DataFrame) -> None:
     reports.mkdir(parents=True, exist_ok=True)
     # allow_nan: NaN and Infinity are no JSON, and no member's score.
     text = json.dumps(metrics.nested(scores), indent=2, sort_keys=True, allow_nan=False) + "\n"
     files.replace(reports / "metrics.json", text.encode())
-    _write_csv(reports / "leaderboard.csv", by_graph)
 
 
 def _write_csv(path: Path, table: pl.DataFrame) -> None:

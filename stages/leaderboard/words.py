@@ -1,6 +1,7 @@
 """What the leaderboard's page says in words, computed from the frames that its pictures show."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -208,8 +209,8 @@ def files(result: LeaderboardResult) -> str:
     """Where the outputs lie."""
     return (
         f"`{result.submission}` is the submission. `{result.reports}/metrics.json` holds the scores, "
-        f"`{result.reports}/leaderboard.csv` those of each graph, and `{result.rules_file}` those of other ways to "
-        "blend."
+        f"`{Path(result.rules_file).with_name('graphs.csv')}` those of each graph, and `{result.rules_file}` those of "
+        "other ways to blend."
     )
 
 

@@ -174,7 +174,8 @@ def program(graph: PackedGraph) -> Program:
     names = [OPCODE_NAMES.get(int(opcode), "") for opcode in nodes[:, OPCODE]]
     operands: list[list[int]] = [[] for _ in shapes]
     for consumer, producer in graph.whole_edges.tolist():
-        operands[consumer].append(producer)
+        if not nodes[producer, IS_ROOT]:  # nobody consumes a root: its computation is called
+            operands[consumer].append(producer)
     place, result, slots, source, of_slot = _places(len(shapes), graph.whole_slots)
     lists: list[list[int]] = [[] for _ in source]
     for node, producers in enumerate(operands):

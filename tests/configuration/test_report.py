@@ -36,7 +36,7 @@ def test_of_kernels_the_smallest_is_shown_with_its_tiles(made, tmp_path):
     for split in ("valid", "test"):
         samples.write_tile(tmp_path / "npz/tile/xla" / split, split, runtimes=split != "test")
     prune.run(collection="tile:xla", root=str(tmp_path), data=str(tmp_path / "data"))
-    example = configuration.run(collection="tile:xla", root="", data=str(tmp_path / "data"))
+    example = configuration.run(collection="tile:xla", data=str(tmp_path / "data"))
     assert example.id == "small" and len(example.opcodes) == 5 and example.kept.all()
     (packed,) = (graph for graph in dataset.graphs(tmp_path / "data", "tile:xla", "train") if graph.id == "small")
     table = report.table(example)
@@ -49,5 +49,5 @@ def test_of_kernels_the_smallest_is_shown_with_its_tiles(made, tmp_path):
     for say in ("introduction", "pruned", "chosen", "differing", "spread"):
         text = getattr(report, say)(example)
         assert text.endswith(".") and "None" not in text and "nan" not in text and "layout" not in text
-    large = configuration.run(collection="tile:xla", program="large", root="", data=str(tmp_path / "data"))
+    large = configuration.run(collection="tile:xla", program="large", data=str(tmp_path / "data"))
     assert large.id == "large" and len(large.opcodes) == 9

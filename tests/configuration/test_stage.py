@@ -11,7 +11,6 @@ from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.prune import stage as prune
 from stages.statistics.columns import statistics
-from tests.support import samples
 from tests.support.programs import LAYOUT, run_configuration
 
 
@@ -56,9 +55,6 @@ def test_layouts_as_xla_writes_them():
     assert configuration._layout_texts(layouts).tolist() == [[["{1,0}", "{2,0,1}", "–"]]]
 
 
-def test_faults_are_named(made, tmp_path):
+def test_faults_are_named(made):
     with pytest.raises(InputError, match="configuration.program: 'lost' is no train graph"):
         run_configuration(made, program="lost")
-    other = samples.write_root(tmp_path, nodes=25, configurable=6)
-    with pytest.raises(InputError, match="is not what train_0 was pruned from; run the prune stage again"):
-        configuration.run(collection=LAYOUT, program="train_0", root=str(other), data=str(made / "data"))

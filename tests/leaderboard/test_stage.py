@@ -80,8 +80,8 @@ def test_ids_other_than_the_sample_submissions_are_refused_before_anything_is_wr
 
 def test_same_input_same_bytes(run, made, tmp_path):
     run()
-    files = [tmp_path / "reports" / "metrics.json", tmp_path / "reports" / "leaderboard.csv"]
-    files += [made / "data" / "leaderboard" / name for name in ("submission.csv", "rules.csv")]
+    files = [tmp_path / "reports" / "metrics.json"]
+    files += [made / "data" / "leaderboard" / name for name in ("submission.csv", "rules.csv", "graphs.csv")]
     first = [file.read_bytes() for file in files]
     result = run()
     assert [file.read_bytes() for file in files] == first
