@@ -13,7 +13,7 @@ from stages.graphs import roots
 from stages.runner import failures, kernel, notebook, page, parameters, surroundings
 
 FRONT = "leaderboard"  # the stage to whose page all others link
-ROOTED = ("prune", "configuration")  # stages that read npz files
+ROOTED = "prune"  # the stage that reads npz files
 
 
 def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") -> Path:
@@ -40,7 +40,7 @@ def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") 
     name = f"{stage}-{collections.slug(collection)}" if collection else stage
     report, failed = (project / "reports" / f"{name}{suffix}" for suffix in (".html", ".failed.ipynb"))
     data = project / values.get("data", "data")
-    if stage in ROOTED:
+    if stage == ROOTED:
         roots.check(values["root"], [collection], project)
     for folder in (report.parent, data):
         failures.check_writable(folder)
