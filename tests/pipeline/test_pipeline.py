@@ -33,7 +33,7 @@ def outputs():
 def test_every_output_is_there(reproduced):
     folder, _ = reproduced
     missing = [path for path in outputs() if not (folder / path).exists()]
-    assert missing == [] and len(outputs()) == 3 + (4 * 2 + 1) * len(CHOSEN) + 2 + 4
+    assert missing == [] and len(outputs()) == 3 + (4 * 2 + 1) * len(CHOSEN) + 2 + 3
     assert not list(folder.rglob("*.failed.ipynb")) and not list(folder.rglob("*.partial"))
 
 
