@@ -84,14 +84,14 @@ def introduction(example: Example) -> str:
             f"`{example.id}` is a kernel of {len(example.opcodes)} instructions. They are the nodes of its graph; an "
             "edge leads from an operand down to what consumes it. A kernel is compiled as one loop over pieces of its "
             "output, the tiles, and their size can be chosen. One choice is a configuration: "
-            f"{len(example.runtime)} were compiled and timed. The fastest took {fastest}, the slowest {slowest}."
+            f"{len(example.runtime)} were tried. The fastest took {fastest}, the slowest {slowest}."
         )
     return (
         f"`{example.id}` is a program of {len(example.opcodes)} instructions. They are the nodes of its graph; an edge "
         f"leads from an operand down to what consumes it. At {len(example.configurable)} of the nodes, convolutions, "
         "dots, reshapes and the like, the compiler can choose in which order the dimensions of the output and of the "
         "operands lie in memory. One choice for all of them is a configuration: "
-        f"{len(example.runtime)} were compiled and timed. The fastest took {fastest}, the slowest {slowest}. Between "
+        f"{len(example.runtime)} were tried. The fastest took {fastest}, the slowest {slowest}. Between "
         f"these two, {len(_differing(example))} of the {len(example.configurable)} nodes have layouts that differ."
     )
 
