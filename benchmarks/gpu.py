@@ -34,9 +34,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import gnn, gpu_hours, gpu_profile, gst, measure, synthesize, synthetic
+from benchmarks import gnn, gpu_hours, gpu_profile, gst, synthesize, synthetic
 from benchmarks.gpu_networks import FirstPlace, Ours
-from benchmarks.gpu_place import CPU, FULL, QUICK, RESULTS, Place, difference, line_of, machine
+from benchmarks.gpu_place import CPU, FULL, QUICK, RESULTS, Place, difference, report
 from benchmarks.knobs import network_settings
 from stages import pad
 from stages.engine.errors import InputError
@@ -256,13 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows: list[dict] = []
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before cuBLAS starts: steps are deterministic
     with tempfile.TemporaryDirectory() as data:
-        for row in measured(Place(sizes, device, Path(data)), rows):
-            rows.append(row)
-            print(line_of(row), flush=True)
-            if out:
-                measure.write("gpu", {"device": machine(device), "rows": rows}, out)
-    if any("error" in row for row in rows):
-        sys.exit("gpu: not all could be measured; see the rows with `error`")
+        report("gpu", measured(Place(sizes, device, Path(data)), rows), rows, device, out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,30 @@ def difference(first: np.ndarray, second: np.ndarray) -> dict:
     """The difference of two arrays of scores (c,); `spread` is the standard deviation of the first."""
     largest = float(np.abs(first - second).max())
     return {"largest_difference": largest, "spread": float(first.std()), "tau": kendall(second, first)}
+
+
+def report(
+    benchmark: str, rows: Iterable[dict], found: list[dict], device: torch.device, out: str | Path | None
+) -> None:
+    """Adds each row to `found` as soon as it is measured, shows it, and writes all so far.
+
+    Args:
+        benchmark: Module of the benchmark; without its prefix `gpu_` the key in `out`.
+        rows: As they are measured.
+        found: An empty list; `rows` may look at it.
+        device: That is measured.
+        out: File of results; None for none.
+
+    Raises:
+        SystemExit: A row has an `error`; all others are there.
+    """
+    for row in rows:
+        found.append(row)
+        print(line_of(row), flush=True)
+        if out:
+            measure.write(benchmark.removeprefix("gpu_"), {"device": machine(device), "rows": found}, out)
+    if any("error" in row for row in found):
+        sys.exit(f"{benchmark}: not all could be measured; see the rows with `error`")
 
 
 def line_of(row: dict) -> str:

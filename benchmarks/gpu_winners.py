@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,13 +29,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import measure, synthesize
-from benchmarks.gpu_place import FULL, QUICK, RESULTS, Place, difference, line_of, machine
+from benchmarks import synthesize
+from benchmarks.gpu_place import FULL, QUICK, RESULTS, Place, difference, report
 from stages.graphs.collection import SPLITS, folder, is_tile
 from stages.graphs.dataset import PackedGraph
 from stages.winners.parts import Training
 from stages.winners.training import NAMES, needs, scoring, solutions
-from stages.winners.training.graphs import Source, some
+from stages.winners.training.graphs import Source
 from stages.winners.training.solutions import Model
 from stages.winners.training.trainer import Part, Trainer
 
@@ -108,14 +107,14 @@ def of_network(place: Place, network: str, model: Model, whole: PackedGraph) -> 
         step = place.attempt(lambda taken=taken: one_step(trainer, np.arange(taken)))
         size = needs.cells(settings, whole.nodes, taken)
         yield row | {"work": "step", "configurations": taken, "cells": size} | step
-    chunk = min(scoring.chunk(settings, whole, place.device), whole.configurations)
+    chunk = min(scoring.chunk(settings, whole.nodes, place.device), whole.configurations)
     for share in (1.0, SMALLER):
-        part = some(whole, np.arange(max(2, round(share * chunk))))
+        part = whole.taking(np.arange(max(2, round(share * chunk))))
         prepared = recipe.prepare(part, trainer.fitted)
         score = place.attempt(lambda prepared=prepared: scoring.predict(trainer.network, prepared, settings))
         size = whole.nodes * part.configurations
         yield row | {"work": "inference", "configurations": part.configurations, "cells": size} | score
-    few = recipe.prepare(some(whole, np.arange(min(8, whole.configurations))), trainer.fitted)
+    few = recipe.prepare(whole.taking(np.arange(min(8, whole.configurations))), trainer.fitted)
     on_device = scoring.predict(trainer.network, few, settings)
     on_cpu = scoring.predict(trainer.network.cpu(), few, settings)
     yield row | {"work": "agreement", "configurations": len(on_cpu)} | difference(on_cpu, on_device)
@@ -143,17 +142,10 @@ def main(arguments: list[str] | None = None) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     full = device.type == "cuda" and not options.quick
     out = options.out or (RESULTS if full else None)
-    found: list[dict] = []
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before cuBLAS starts, as a training has it
     torch.use_deterministic_algorithms(True, warn_only=True)
     with tempfile.TemporaryDirectory() as data:
-        for row in rows(Place(FULL if full else QUICK, device, Path(data))):
-            found.append(row)
-            print(line_of(row), flush=True)
-            if out:
-                measure.write("winners", {"device": machine(device), "rows": found}, out)
-    if any("error" in row for row in found):
-        sys.exit("gpu_winners: not all could be measured; see the rows with `error`")
+        report("gpu_winners", rows(Place(FULL if full else QUICK, device, Path(data))), [], device, out)
 
 
 if __name__ == "__main__":

@@ -289,13 +289,14 @@ class LayoutNetwork(nn.Module):
         graphs, k = batch.order.shape
         if self.readout == "max":
             score = self.head(_largest(states[0], batch)).view(graphs, k)
-            return score + self.of_assigned(batch) if whole else score
-        heads = [None if state is None else self.head(state) for state in states]
-        units = self.sums(*heads, batch).view(-1, k)
-        if weight is not None:
-            units = units * weight[:, None]
-        score = units.new_zeros(graphs, k).index_add(0, batch.unit, units) / self.divisor(batch)[:, None]
-        score = score if stale is None else score + self.head(stale).squeeze(-1)
+        else:
+            heads = [None if state is None else self.head(state) for state in states]
+            units = self.sums(*heads, batch).view(-1, k)
+            if weight is not None:
+                units = units * weight[:, None]
+            score = units.new_zeros(graphs, k).index_add(0, batch.unit, units) / self.divisor(batch)[:, None]
+            if stale is not None:
+                score = score + self.head(stale).squeeze(-1)
         return score + self.of_assigned(batch) if whole else score
 
     def of_assigned(self, batch: Batch) -> torch.Tensor | float:

@@ -106,11 +106,7 @@ def some_configurations(graph: ModelGraph, most: int) -> ModelGraph:
         name: None if (array := getattr(graph, name)) is None else array[rows]
         for name in ("codes", "tile_config", "layout_config", "target", "config_index")
     }
-    packed = {
-        name: None if (array := getattr(graph.packed, name)) is None else array[rows]
-        for name in ("codes", "config_feat", "normalizer", "runtime", "config_index")
-    }
-    return replace(graph, **taken, packed=replace(graph.packed, **packed))
+    return replace(graph, **taken, packed=graph.packed.taking(rows))
 
 
 def checkpoints(data: str | Path, collection: str) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,12 @@ class PackedGraph:
             (k, nc, 18) int8; the output, input and kernel layout of each configurable node.
         """
         return self.triples[self.codes[slice(None) if indices is None else indices]]
+
+    def taking(self, rows: np.ndarray) -> PackedGraph:
+        """The graph with these of its configurations alone, in memory."""
+        of_configurations = ("codes", "config_feat", "normalizer", "runtime", "config_index")
+        taken = {name: array[rows] for name in of_configurations if (array := getattr(self, name)) is not None}
+        return replace(self, **taken)
 
 
 @dataclass(frozen=True, eq=False)

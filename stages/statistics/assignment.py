@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from stages.statistics.assignment_program import KINDS, Program
-from stages.statistics.assignment_wishes import LANES, SUBLANES
+from stages.statistics.hardware import LANES, SUBLANES
 
 #: bytes from which on a copy counts as large
 LARGE = 1_000_000

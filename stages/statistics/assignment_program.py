@@ -20,8 +20,8 @@ from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NAMES, PARAMETER
 from stages.graphs.tensors import MAX_RANK, shape
 from stages.graphs.whole_program import AXES, BYTES, IS_ROOT, OPCODE, ROLES, SHAPE
 from stages.statistics.assignment_wishes import convolution_layouts, dot_layouts
+from stages.statistics.orders import Order
 
-Order = tuple[int, ...]
 #: opcodes whose operands and result need not agree
 _FREE = set(
     """batch-norm-grad batch-norm-inference batch-norm-training bitcast broadcast call constant convolution copy

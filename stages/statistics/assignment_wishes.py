@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from stages.graphs.operands import dot_split
-
-Order = tuple[int, ...]
-#: tiles of a TPU's memory: the second minor dimension is padded to 8, the minor one to 128
-SUBLANES, LANES = 8, 128
+from stages.statistics.hardware import LANES, SUBLANES
+from stages.statistics.orders import Order
 
 
 def row_major(rank: int) -> Order:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -152,15 +152,6 @@ def read(source: Source, split: str) -> list[PackedGraph]:
     return dataset.graphs(source.data, source.collection, split)
 
 
-def some(graph: PackedGraph, rows: np.ndarray) -> PackedGraph:
-    """A graph with these of its configurations alone."""
-    taken = {
-        name: None if (array := getattr(graph, name)) is None else np.asarray(array[rows])
-        for name in ("codes", "config_feat", "normalizer", "runtime", "config_index")
-    }
-    return replace(graph, **taken)
-
-
 def thirds(graph: PackedGraph, most: int) -> PackedGraph:
     """A graph with `most` configurations: a third of the fastest, a third of the slowest, others drawn.
 
@@ -170,7 +161,7 @@ def thirds(graph: PackedGraph, most: int) -> PackedGraph:
         return graph
     order, third = np.argsort(graph.runtime, kind="stable"), most // 3
     middle = np.random.default_rng(0).choice(order[third:-third], most - 2 * third, replace=False)
-    return some(graph, np.sort(np.concatenate([order[:third], middle, order[-third:]])))
+    return graph.taking(np.sort(np.concatenate([order[:third], middle, order[-third:]])))
 
 
 def drawn(graph: PackedGraph, most: int) -> PackedGraph:
@@ -178,7 +169,7 @@ def drawn(graph: PackedGraph, most: int) -> PackedGraph:
     if graph.configurations <= most:
         return graph
     seed = int.from_bytes(hashlib.sha256(graph.id.encode()).digest()[:8], "little")
-    return some(graph, np.sort(np.random.default_rng(seed).choice(graph.configurations, most, replace=False)))
+    return graph.taking(np.sort(np.random.default_rng(seed).choice(graph.configurations, most, replace=False)))
 
 
 def _read(job: Job, data: Path, collection: str, size: Size) -> PackedGraph:

@@ -272,7 +272,7 @@ def _scoring(score: Line, sizes: Sequence[Size], settings: parts.Training, devic
     """Seconds of scoring graphs once, chunk by chunk."""
     total = 0.0
     for size in sizes:
-        chunk = settings.chunk or max(1, scoring.CELLS[device.type] // size.nodes)
+        chunk = scoring.chunk(settings, size.nodes, device)
         whole, rest = divmod(size.configurations, chunk)
         total += whole * score(size.nodes * chunk) + (score(size.nodes * rest) if rest else 0)
     return total
@@ -286,7 +286,7 @@ def _memory(work: Work, settings: parts.Training, rates: Rates, device: torch.de
     )
     copies = 4 + (settings.kept != "last")  # weights, gradients, two moments; the best or their sum
     chunks = [
-        size.nodes * min(size.configurations, settings.chunk or max(1, scoring.CELLS[device.type] // size.nodes))
+        size.nodes * min(size.configurations, scoring.chunk(settings, size.nodes, device))
         for size in [*work.watched, *work.scored]
     ]
     step, score = WORKING * rates.kept * together, ALIVE * rates.widest * max(chunks, default=0)

@@ -195,10 +195,7 @@ def _part(request: Request, model: Model, stream: Stream) -> Part:
         every = {graph.id: graph for graph in graphs.read(request.source(model, name), "train")}
         ids = taken(model, {id: graph.configurations for id, graph in every.items()})
         found += [graphs.thirds(every[id], most) if most else every[id] for id in ids]
-    count, configurations = stream.graphs, stream.configurations
-    if count is None:
-        count, configurations = model.settings.graphs, model.settings.configurations
-    return Part(stream.recipe, found, count, configurations)
+    return Part(stream.recipe, found, *model.of_step(stream))
 
 
 def _watched(model: Model, graph: PackedGraph) -> PackedGraph:

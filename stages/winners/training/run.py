@@ -61,8 +61,9 @@ def run(request: Request, limits: Limits, rates: Path = needs.RATES) -> dict:
     print(said(request), flush=True)
     sizes = {(source.data, source.collection): source.survey() for source in request.sources()}
     measured: dict[str, needs.Rates] = {}  # networks that are the same are measured once
-    found = [_need(request, model, sizes, rates, measured) for model in request.models.values()]
-    workers = _told(request, found, limits, rates)
+    gpu, lines = needs.gpu_rates(rates)
+    found = [_need(request, model, sizes, lines, measured) for model in request.models.values()]
+    workers = _told(request, found, limits, gpu)
     _begin(request)
     for source in request.sources():
         source.pack()
@@ -105,8 +106,14 @@ def said(request: Request) -> str:
     return "\n".join(lines)
 
 
-def _need(request: Request, model: Model, sizes: Mapping, rates: Path, measured: dict[str, needs.Rates]) -> needs.Need:
-    """What a model takes, by its rates among those measured, to which they are added."""
+def _need(
+    request: Request,
+    model: Model,
+    sizes: Mapping,
+    lines: Mapping[str, tuple[needs.Line, needs.Line]],
+    measured: dict[str, needs.Rates],
+) -> needs.Need:
+    """What a model takes, by its rates among those measured, to which they are added, and by a GPU's lines."""
     of = {
         name: sizes[(source := request.source(model, name)).data, source.collection]
         for stream in model.streams
@@ -119,10 +126,7 @@ def _need(request: Request, model: Model, sizes: Mapping, rates: Path, measured:
             every = {size.id: size for size in of[name] if size.split == "train"}
             ids = network_run.taken(model, {id: size.configurations for id, size in every.items()})
             found += [(name, _capped(every[id], getattr(model.settings, "most_configurations", None))) for id in ids]
-        own = stream.graphs is None
-        count = model.settings.graphs if own else stream.graphs
-        configurations = model.settings.configurations if own else stream.configurations
-        train.append((found, count, configurations))
+        train.append((found, *model.of_step(stream)))
     work = needs.Work(
         [([size for _, size in found], count, configurations) for found, count, configurations in train],
         _watched(model, of),
@@ -131,7 +135,6 @@ def _need(request: Request, model: Model, sizes: Mapping, rates: Path, measured:
     )
     if (network := solutions.rate_name(model)) not in measured:
         measured[network] = _measured(request, model, *train[0])
-    _, there = needs.gpu_rates(rates)
     return needs.need(
         model.name,
         model.networks,
@@ -140,7 +143,7 @@ def _need(request: Request, model: Model, sizes: Mapping, rates: Path, measured:
         model.settings,
         model.scale,
         measured[network],
-        there.get(network) if model.shrunk == {} else None,
+        lines.get(network) if model.shrunk == {} else None,
         torch.device(request.device),
     )
 
@@ -180,10 +183,9 @@ def _scored(model: Model, size: Size) -> Size:
     return size if size.split == "test" else _capped(size, max(2, round(model.scale * network_run.VALID)))
 
 
-def _told(request: Request, found: list[needs.Need], limits: Limits, rates: Path) -> int:
+def _told(request: Request, found: list[needs.Need], limits: Limits, gpu: str | None) -> int:
     """Shows the needs, refuses what does not fit, and returns how many networks are trained at a time."""
-    told = any(need.gpu_hours is not None for need in found)
-    gpu = needs.gpu_rates(rates)[0] if told else None
+    gpu = gpu if any(need.gpu_hours is not None for need in found) else None
     device = torch.device(request.device)
     free, largest = needs.available(device), max(need.memory for need in found)
     fits = max(1, int(free // largest))

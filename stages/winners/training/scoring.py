@@ -16,9 +16,9 @@ CELLS = {"cpu": 2**18, "cuda": 2**21}
 FIRST = 50  # configurations whose mean run time the first place looks at; engine.py:691-699
 
 
-def chunk(settings: Training, graph: PackedGraph, device: torch.device) -> int:
-    """Configurations that are scored together; some networks compare them with one another."""
-    return settings.chunk or max(1, CELLS[device.type] // graph.nodes)
+def chunk(settings: Training, nodes: int, device: torch.device) -> int:
+    """Configurations of a graph that are scored together; some networks compare them with one another."""
+    return settings.chunk or max(1, CELLS[device.type] // nodes)
 
 
 @torch.inference_mode()
@@ -27,7 +27,7 @@ def predict(network: Network, prepared: Prepared, settings: Training) -> np.ndar
     device = next(network.parameters()).device
     network.eval()
     graph = prepared.graph
-    size = chunk(settings, graph, device)
+    size = chunk(settings, graph.nodes, device)
     pieces = (
         np.arange(start, min(start + size, graph.configurations)) for start in range(0, graph.configurations, size)
     )

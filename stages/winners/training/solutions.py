@@ -69,6 +69,12 @@ class Model:
     def recipe(self) -> parts.Recipe:
         return self.streams[0].recipe
 
+    def of_step(self, stream: Stream) -> tuple[int, int | None]:
+        """Graphs of a step of one of the streams, and configurations of each; None for all."""
+        if stream.graphs is None:
+            return self.settings.graphs, self.settings.configurations
+        return stream.graphs, stream.configurations
+
     @property
     def networks(self) -> int:
         """How many are trained, one at least."""
