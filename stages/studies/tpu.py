@@ -1,10 +1,10 @@
 """Ranks the few real TPU measurements that we have: `python -m stages.tpu [FOLDER]`, $TPUGRAPHS_DIR by default.
 
-Kernels: the trees rank each kernel of FOLDER/pb/op_tuning_data.pb after training on kernels of data/sample, whose
-times are simulated, with no real run in training; and after training on the other real ones. Layouts: the members train
-on one program, train/unet3d of layout:xla:default, and rank the official 1000 configurations of another,
-valid/unet_3d.4x4.bf16. The settings are those of params.yaml; these measurements did not choose them.
-notebooks/tpu.ipynb shows the same.
+First the pipeline's own models, as `make repro` left them: trained on simulated times, with no real run, they rank the
+15 kernels of FOLDER/pb/op_tuning_data.pb and the two real layout programs. Then models that train on real runs: the
+trees on the other kernels; all members on one program, train/unet3d of layout:xla:default, to rank the official 1000
+configurations of another, valid/unet_3d.4x4.bf16. The settings are those of params.yaml; these measurements did not
+choose them. notebooks/tpu.ipynb shows the same.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from stages.gbdt.settings import Settings
 from stages.graphs import collection, dataset
 from stages.hlo.__main__ import convert
 from stages.prune import stage as prune
+from stages.ranking import models, scoring
 from stages.scoring import baselines, metrics, scores
 
 TILE, LAYOUT = "tile:xla", "layout:xla:default"
 TRAIN, VALID = "unet3d", "unet_3d.4x4.bf16"
 TOPS = (1, 5)
-#: the data set of simulated times
-SIMULATED = Path("data/sample/npz_all")
+#: the pipeline's folder, and the time model's estimates of the real runs
+DATA, TIME_MODEL = Path("data"), Path("reports/time-model.csv")
 REPORT = Path("reports/real-tpu.json")
 #: columns of a table of kernels
 SLOWDOWNS = ["kernel", "configurations", "member", *(f"top{top}" for top in TOPS)]
@@ -82,32 +83,64 @@ def kernels(root: Path, knobs: Settings) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SLOWDOWNS, orient="row")
 
 
-def carried_over(root: Path, knobs: Settings, simulated: Path = SIMULATED) -> pl.DataFrame:
-    """Slowdowns of the tiles that members choose on each real kernel after training on simulated kernels alone.
+def carried_over(root: Path, data: str | Path = DATA, time_model: Path = TIME_MODEL) -> pl.DataFrame:
+    """Slowdowns of the tiles that the pipeline's models choose on each real kernel.
 
-    The simulated times' few constants were fitted to these same 15 kernels (stages/collect/tpu/time_model.py): they say
-    how fast memory and clock are, and know no window. `estimate` ranks by the one statistic that adds up computing and
-    copying, without training.
+    They were trained on the kernels of the data set in the pipeline's folder, whose times are simulated. The time
+    model's few constants were fitted to the real kernels: as a member, `time_model` judges each kernel by constants
+    fitted to the others. `estimate` ranks by the one statistic that adds up computing and copying, without training.
 
     Args:
         root: the folder of real files.
-        knobs: settings of the gbdt stage.
-        simulated: folder that holds npz/ of the data set; the train kernels are trained on.
+        data: the pipeline's data folder, after a run.
+        time_model: what `stages.collect.tpu.real_runs --out` wrote; the member is left out where it is not there.
 
     Returns:
-        As `kernels`.
+        As `kernels`, members blend, gnn, gbdt, ridge, baselines, time_model.
 
     Raises:
-        InputError: the data set is not there.
+        InputError: the pipeline has not run, or the estimates are of other runs.
     """
-    with tempfile.TemporaryDirectory() as data:
-        prune.run(collection=TILE, root=str(simulated), data=data)
-        train = [feature_table(graph, knobs) for graph in dataset.graphs(data, TILE, "train")]
-    ensemble = fit(train, knobs)
+    carried = _Carried(TILE, Path(data), baselines.TILE_COLUMNS)
     rows = []
-    for judged in _real_kernels(root, knobs):
-        rows += _slowdowns(judged, _members(ensemble, train, judged, baselines.TILE_COLUMNS))
+    with tempfile.TemporaryDirectory() as work:
+        files_of_kernels = convert(root / "pb" / "op_tuning_data.pb", Path(work, "npz"))
+        estimates = _estimates(time_model)
+        for number, file in enumerate(tqdm(files_of_kernels, "kernels", delay=5)):
+            table, members = carried.ranked(file, Path(work, str(number)))
+            if estimates is not None:
+                if len(estimates[number]) != table.rows:
+                    raise InputError(f"{time_model}: is of other runs; make it anew by stages.collect.tpu.real_runs")
+                members["time_model"] = estimates[number]
+            rows += _slowdowns(table, members)
     return pl.DataFrame(rows, schema=SLOWDOWNS, orient="row")
+
+
+class _Carried:
+    """The pipeline's trained models of a collection, which rank real files, beside the baselines."""
+
+    def __init__(self, collection: str, data: Path, columns: Mapping[str, tuple[str, int]]) -> None:
+        models.collections(data)  # says what to do where nothing was trained
+        self._models, self._columns, self._knobs = models.read(data, collection), columns, settings(collection)
+        train = dataset.graphs(data, collection, "train")
+        tables = (feature_table(graph, self._knobs, self._knobs.configurations) for graph in train)
+        self._ridge = baselines.ridge((table.names, table.values, table.target) for table in tables)
+
+    def ranked(self, file: Path, work: Path) -> tuple[FeatureTable, dict[str, np.ndarray]]:
+        """The statistics of an npz file's configurations, and member -> their scores (c,)."""
+        ranking = scoring.rank(file, self._models, work)
+        table = feature_table(ranking.graph, self._knobs)
+        blended = ranking.table.sort("configuration")["score"].to_numpy()
+        members = {"blend": blended, **ranking.members, "ridge": self._ridge.score(table.names, table.values)}
+        return table, members | _by_columns(table, self._columns)
+
+
+def _estimates(path: Path) -> list[np.ndarray] | None:
+    """The time model's nanoseconds of each kernel's runs; None where the file is not there."""
+    if not path.is_file():
+        return None
+    table = pl.read_csv(path)
+    return [part["estimate_ns"].to_numpy() for part in table.partition_by("kernel", maintain_order=True)]
 
 
 def _real_kernels(root: Path, knobs: Settings) -> list[FeatureTable]:
@@ -169,37 +202,25 @@ def layouts(root: Path, knobs: Settings, network: Mapping[str, object]) -> pl.Da
     return pl.DataFrame(taus, schema=["member", "tau"], orient="row")
 
 
-def layouts_carried_over(root: Path, knobs: Settings, simulated: Path = SIMULATED) -> pl.DataFrame:
-    """Kendall tau-b of each member on all configurations of the two real programs, after training on simulated ones.
+def layouts_carried_over(root: Path, data: str | Path = DATA, trained: str = LAYOUT) -> pl.DataFrame:
+    """Kendall tau-b of each member on all configurations of the two real programs, by the pipeline's models.
 
     Args:
         root: the folder of real files.
-        knobs: settings of the gbdt stage.
-        simulated: folder that holds npz/ of the data set; the train programs of the collection are trained on.
+        data: the pipeline's data folder, after a run on simulated programs.
+        trained: the collection whose models rank them.
 
     Returns:
         Columns: graph, member, tau.
     """
-    real = {TRAIN: "train", VALID: "valid"}
-    with tempfile.TemporaryDirectory() as data:
-        for split in ("train", "valid"):
-            for file in collection.folder(simulated, LAYOUT, split).glob("*.npz"):
-                _link(file, collection.folder(data, LAYOUT, split))
-        for name, split in real.items():  # as test graphs they keep all of their runs
-            _link(
-                collection.folder(root / "npz_all", LAYOUT, split) / f"{name}.npz",
-                collection.folder(data, LAYOUT, "test"),
-            )
-        prune.run(collection=LAYOUT, root=data, data=data)
-        train = [feature_table(graph, knobs, knobs.configurations) for graph in dataset.graphs(data, LAYOUT, "train")]
-        judged = [feature_table(graph, knobs) for graph in dataset.graphs(data, LAYOUT, "test")]
-    ensemble = fit(train, knobs)
-    rows = [
-        (table.id, member, metrics.kendall(score, table.target))
-        for table in judged
-        for member, score in _members(ensemble, train, table, baselines.LAYOUT_COLUMNS).items()
-    ]
-    return pl.DataFrame(rows, schema=["graph", "member", "tau"], orient="row").sort("graph", maintain_order=True)
+    carried = _Carried(trained, Path(data), baselines.LAYOUT_COLUMNS)
+    rows = []
+    for name, split in ((TRAIN, "train"), (VALID, "valid")):
+        with tempfile.TemporaryDirectory() as work:
+            file = collection.folder(root / "npz_all", LAYOUT, split) / f"{name}.npz"
+            table, members = carried.ranked(file, Path(work))
+            rows += [(name, member, metrics.kendall(score, table.target)) for member, score in members.items()]
+    return pl.DataFrame(rows, schema=["graph", "member", "tau"], orient="row")
 
 
 def network(path: str | Path = "params.yaml") -> dict:
@@ -247,9 +268,12 @@ def _members(
     seeds = [combined(ensemble.scores(held_out, seed)) for seed in range(ensemble.settings.seeds)]
     model = baselines.ridge((other.names, other.values, other.target) for other in train)
     members = {"gbdt": _together(seeds), "ridge": model.score(held_out.names, held_out.values)}
-    for member, (name, sign) in columns.items():
-        members[member] = sign * held_out.values[:, held_out.names.index(name)]
-    return members
+    return members | _by_columns(held_out, columns)
+
+
+def _by_columns(table: FeatureTable, columns: Mapping[str, tuple[str, int]]) -> dict[str, np.ndarray]:
+    """Scores (c,) of the baselines that rank by one column."""
+    return {member: sign * table.values[:, table.names.index(name)] for member, (name, sign) in columns.items()}
 
 
 def _together(seeds: list[np.ndarray]) -> np.ndarray:
@@ -266,8 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", help="holds pb/, npz_all/ and eval_indices/; TPUGRAPHS_DIR by default")
     root = folder(parser.parse_args(arguments).folder)
-    simulated, table = carried_over(root, settings(TILE)), kernels(root, settings(TILE))
-    programs = layouts_carried_over(root, settings(LAYOUT))
+    simulated, programs = carried_over(root), layouts_carried_over(root)
+    table = kernels(root, settings(TILE))
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, float_precision=3, fmt_str_lengths=60):
         print(f"{table['kernel'].n_unique()} kernels by models that trained on simulated ones alone: mean slowdown")
         print(means(simulated))

@@ -10,8 +10,9 @@ import pytest
 from stages.engine.errors import InputError
 from stages.graphs.collection import COLLECTIONS
 from stages.studies import tpu
-from tests.support.samples import write_root
+from tests.support.pipeline import CHOSEN
 
+PROJECT = Path(__file__).parents[2]
 REAL = os.environ.get("TPUGRAPHS_DIR")
 real = pytest.mark.skipif(not REAL, reason="TPUGRAPHS_DIR is not set")
 SMALL = {"seeds": 1, "folds": 2, "trees": 5, "pairs": 40}
@@ -43,17 +44,31 @@ def test_kernels_by_models_that_trained_on_the_others():
 
 
 @real
-def test_kernels_by_models_that_saw_no_real_run(tmp_path):
-    """Whatever they were trained on: the table has every kernel, and `estimate` needs no training."""
-    knobs = replace(tpu.settings(tpu.TILE), **SMALL)
-    tables = [tpu.carried_over(Path(REAL), knobs, write_root(tmp_path / name)) for name in "ab"]
-    assert tables[0]["kernel"].n_unique() == 15
-    assert tables[0]["member"].unique().sort().to_list() == ["estimate", "gbdt", "largest_tile", "random", "ridge"]
-    for member in ("estimate", "largest_tile", "random"):
-        one, other = (table.filter(member=member) for table in tables)
-        assert one.equals(other)
-    means = {row["member"]: row for row in tpu.means(tables[0]).iter_rows(named=True)}
+def test_kernels_by_models_that_saw_no_real_run(reproduced, tmp_path):
+    """The pipeline's models rank every kernel; what is trained on nothing does not depend on them."""
+    table = tpu.carried_over(Path(REAL), reproduced[0] / "data", PROJECT / tpu.TIME_MODEL)
+    assert table["kernel"].n_unique() == 15
+    members = {"blend", "gnn", "gbdt", "ridge", "estimate", "largest_tile", "random", "time_model"}
+    assert set(table["member"]) == members
+    assert (table["top1"] >= table["top5"] - 1e-12).all() and (table["top5"] >= 0).all()
+    means = {row["member"]: row for row in tpu.means(table).iter_rows(named=True)}
     assert means["estimate"]["top1"] < 0.05 and means["estimate"]["top5"] < 0.01
+    assert means["time_model"]["top1"] < 0.02 and means["time_model"]["top5"] == 0
+    without = tpu.carried_over(Path(REAL), reproduced[0] / "data", tmp_path / "missing.csv")
+    assert without.equals(table.filter(pl.col("member") != "time_model"))
+
+
+@real
+def test_estimates_of_other_runs_are_refused(reproduced, tmp_path):
+    other = tmp_path / "other.csv"
+    pl.read_csv(PROJECT / tpu.TIME_MODEL).filter(pl.col("run") > 0).write_csv(other)
+    with pytest.raises(InputError, match="other.csv: is of other runs; make it anew"):
+        tpu.carried_over(Path(REAL), reproduced[0] / "data", other)
+
+
+def test_without_a_pipeline_run_a_line_says_so(tmp_path):
+    with pytest.raises(InputError, match="holds no trained models; run make repro"):
+        tpu.layouts_carried_over(tmp_path, tmp_path)
 
 
 def test_the_report_holds_fractions_by_member():
@@ -65,16 +80,13 @@ def test_the_report_holds_fractions_by_member():
 
 
 @real
-def test_layouts_by_models_that_saw_no_real_run(tmp_path):
-    """All runs of both programs are ranked, and what needs no training is the same whatever was trained on."""
-    knobs = replace(tpu.settings(tpu.LAYOUT), **SMALL)
-    tables = [tpu.layouts_carried_over(Path(REAL), knobs, write_root(tmp_path / name)) for name in "ab"]
-    members = {"gbdt", "ridge", "copy_count", "row_major", "default", "estimate"}
+def test_layouts_by_models_that_saw_no_real_run(reproduced):
+    """All runs of both programs are ranked by all members."""
+    table = tpu.layouts_carried_over(Path(REAL), reproduced[0] / "data", CHOSEN[1])
+    members = {"blend", "gnn", "gbdt", "ridge", "copy_count", "row_major", "default", "estimate"}
     for graph in (tpu.TRAIN, tpu.VALID):
-        one, other = (table.filter(graph=graph) for table in tables)
+        one = table.filter(graph=graph)
         assert set(one["member"]) == members and one["tau"].fill_nan(0).is_between(-1, 1).all()
-        untrained = ~pl.col("member").is_in(["gbdt", "ridge"])
-        assert one.filter(untrained).equals(other.filter(untrained))
 
 
 @real
