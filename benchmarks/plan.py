@@ -1,8 +1,9 @@
 """Estimates hours and memory for the competition's data by machines: `python -m benchmarks.plan [--gpu 2 20]`.
 
-It prints the README's table and the sentences below it, and runs no stage. A model extrapolates the measured rates in
-reports/benchmarks.json to full size: those of benchmarks/scale.py, at a tenth of full size on two cores, and those of
-benchmarks/members.py, of the parts of gbdt. A simulation assigns the tasks to cores and GPUs as the engine does.
+It prints the table of benchmarks/README.md and the sentences below it, and runs no stage. A model extrapolates the
+measured rates in reports/benchmarks.json to full size: those of benchmarks/scale.py, at a tenth of full size on two
+cores, and those of benchmarks/members.py, of the parts of gbdt. A simulation assigns the tasks to cores and GPUs as the
+engine does.
 
 Tasks run in parallel as in stages/engine/engine.py: files in prune; seeds in gnn, then graphs, each scored with the
 networks of all seeds; (objective, seed) in gbdt, then graphs, each scored with all members, `IN_MEMORY` at a time on

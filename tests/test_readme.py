@@ -1,5 +1,8 @@
-"""The README's score table is that of the committed results, whatever a run on this machine wrote."""
+"""What the front page says: its tables are the committed results, its commands and links are there, and it is short."""
 
+import csv
+import importlib.util
+import io
 import json
 import re
 import subprocess
@@ -8,6 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("", "benchmarks", "data", "notebooks", "recipes", "stages/engine", "stages/gnn", "stages/ranking")
+    for path in (ROOT / folder).glob("*.md")
+)
 
 
 def committed(name):
@@ -18,20 +26,64 @@ def committed(name):
     return done.stdout.decode()
 
 
-def tables():
-    """{split: {member: {column: text}}} of the tables under the headings `### test` and `### valid`."""
-    found = {}
-    for split, text in re.findall(r"### (test|valid)\b.*?\n(\|.*?)\n\n", committed("README.md"), flags=re.DOTALL):
-        head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines())
-        found[split] = {row[0].strip("`*"): dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+def tables(text):
+    """Each table of a Markdown text: {first cell of a row: {column: cell}}, without quotes."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        head, _, *rows = ([cell.strip(" `*") for cell in line.strip("|").split("|")] for line in block.splitlines())
+        found.append({row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows})
     return found
 
 
-@pytest.mark.parametrize("split", ["test", "valid"])
-def test_the_score_table_is_that_of_metrics_json(split):
-    metrics = json.loads(committed("reports/metrics.json"))[split]
-    table = tables()[split]
-    assert set(table) == {member for scores in metrics.values() for member in scores}
-    for member, row in table.items():
-        shown = {column.strip("`"): text.strip("*") for column, text in row.items()}
-        assert shown == {name: f"{scores[member]:.3f}" if member in scores else "–" for name, scores in metrics.items()}
+def table(name, row):
+    """The first table of a committed page that has a row of this name."""
+    return next(each for each in tables(committed(name)) if row in each)
+
+
+def test_the_score_table_is_that_of_metrics_json():
+    metrics = json.loads(committed("reports/metrics.json"))["test"]
+    shown = table("README.md", "blend")
+    assert set(shown) == {member for scores in metrics.values() for member in scores}
+    for member, row in shown.items():
+        assert row == {name: f"{scores[member]:.3f}" if member in scores else "–" for name, scores in metrics.items()}
+
+
+def test_the_table_of_real_kernels_is_that_of_real_tpu_json():
+    kernels = json.loads(committed("reports/real-tpu.json"))["kernels"]
+    shown = table("README.md", "first choice")
+    for row, key in (("first choice", "first"), ("best of five", "five")):
+        assert set(shown[row]) == set(kernels)
+        for member, cell in shown[row].items():
+            slowdown = kernels[member][key]
+            assert cell == (f"{slowdown:.1%}" if slowdown >= 0.1 else f"{slowdown:.2%}")
+
+
+def test_the_table_of_own_networks_is_that_of_the_report():
+    rows = csv.DictReader(io.StringIO(committed("reports/own-networks.csv")))
+    scores = {row["recipe"]: row for row in rows if (row["size"], row["split"]) == ("sample", "test")}
+    shown = table("recipes/README.md", "gst-paper")
+    for recipe, row in shown.items():
+        if recipe != "blend":
+            assert row == {column: f"{float(scores[recipe][column]):.3f}" for column in row}
+
+
+def test_the_front_page_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 1200
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)\)", (ROOT / page).read_text()):
+        assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_there(page):
+    text = (ROOT / page).read_text()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE):
+        assert target in targets
+    for module in re.findall(r"python -m ((?:stages|benchmarks)[a-z_.]*[a-z_])", text):
+        assert importlib.util.find_spec(module), module

@@ -204,6 +204,6 @@ def test_what_was_not_measured_is_named(tmp_path):
 def test_the_readme_shows_what_is_computed(capsys):
     """Table and sentences stand there as `python -m benchmarks.plan` prints them."""
     plan.main(["--results", str(PROJECT / measure.RESULTS)])
-    readme = (PROJECT / "README.md").read_text()
+    readme = (PROJECT / "benchmarks" / "README.md").read_text()
     for block in capsys.readouterr().out.strip().split("\n\n"):
         assert block in readme
