@@ -68,26 +68,38 @@ def choice_dots(rules: pl.DataFrame, label: str = "", narrow: bool = False) -> F
     return figure
 
 
+def finding(result: BlendResult) -> str:
+    """The page's one finding: where the blend is ahead of its better member on valid."""
+    scores = _scores(result)
+    if not scores or result.weights["member"].n_unique() == 1:
+        return gain(result)
+    best_alone = dict(result.weights.group_by("collection").agg(pl.col("valid").max()).iter_rows())
+    ahead = [collection for collection in scores if round(scores[collection] - best_alone[collection], 12) > 0]
+    return f"On valid the blend is ahead of its better member on {listed(ahead) if ahead else 'no collection'}."
+
+
 def gain(result: BlendResult) -> str:
-    """What the weights gained on valid over the better member, and that test is where to judge it."""
-    scores = {collection: score for collection, score in result.blend.iter_rows() if not np.isnan(score)}
+    """Where the weights matter least, and that test is where to judge the blend."""
+    scores = _scores(result)
     if not scores:
         return "No valid graph has run times that differ: the members have equal weights."
     names = result.weights["member"].unique(maintain_order=True).to_list()
     if len(names) == 1:
         return f"{names[0]} is the only member: the blend is its ranking, and there are no weights to choose."
-    best_alone = dict(result.weights.group_by("collection").agg(pl.col("valid").max()).iter_rows())
-    ahead = [collection for collection in scores if round(scores[collection] - best_alone[collection], 12) > 0]
     flattest = _flattest(result.grid)
     judged = "" if result.eval_indices is None else "Layouts are judged by the official configurations alone. "
     chosen = "The valid graphs chose the weights, so valid is optimistic"
     if result.rule != "rank":
         chosen = f"Weights by `{result.rule}` are equal, whatever valid would choose"
     return (
-        f"{judged}On valid the blend is ahead of its better member on {listed(ahead) if ahead else 'no collection'}. "
-        f"The choice matters least on {flattest['collection']}, where all weights score within "
+        f"{judged}The choice matters least on {flattest['collection']}, where all weights score within "
         f"{flattest['range']:.3f}. {chosen}; the honest figure is the leaderboard's on test."
     )
+
+
+def _scores(result: BlendResult) -> dict[str, float]:
+    """The blend's score on valid of each collection where it has one."""
+    return {collection: score for collection, score in result.blend.iter_rows() if not np.isnan(score)}
 
 
 def choice(result: BlendResult) -> str:

@@ -139,13 +139,21 @@ def differing(example: Example) -> str:
     return f"They differ at {len(names)} of {len(example.configurable)} nodes: {', '.join(names)}."
 
 
-def spread(example: Example) -> str:
-    """What choosing one configuration or another is worth, in words."""
-    median = float(np.median(example.runtime))
+def finding(example: Example) -> str:
+    """The page's one finding: what choosing one configuration or another is worth."""
     fastest, slowest = example.runtime[[example.fastest, example.slowest]]
     return (
-        f"The slowest takes {slowest / fastest:.2f} times as long as the fastest, the median one "
-        f"{median / fastest:.2f} times: that is what a good ranking is worth on this program."
+        f"The slowest of {len(example.runtime)} configurations of `{example.id}` takes {slowest / fastest:.2f} times "
+        "as long as the fastest."
+    )
+
+
+def spread(example: Example) -> str:
+    """What a good ranking is worth, in words."""
+    median = float(np.median(example.runtime))
+    return (
+        f"The median one takes {median / example.runtime[example.fastest]:.2f} times as long as the fastest: that is "
+        "what a good ranking is worth on this program."
     )
 
 

@@ -64,24 +64,40 @@ def gain_bars(result: Result, narrow: bool = False) -> Figure:
     return figure
 
 
+def finding(result: Result) -> str:
+    """The page's one finding: the statistic that orders the configurations of a graph most."""
+    by_shap = _by_shap(result)
+    if not by_shap.height:
+        return "No statistic moves the configurations of a graph apart."
+    first = by_shap.row(0, named=True)
+    return (
+        f"Within a graph `{first['column']}` moves the predicted times most, {first['shap']:.0%} of all: "
+        f"{first['description']}; more of it ranks {'slower' if first['slower'] > 0 else 'faster'}."
+    )
+
+
 def looked_at(result: Result) -> str:
-    """Says which statistics the trees look at, by gain and by SHAP."""
+    """Says which statistics the trees look at by gain, and how many are the same by SHAP."""
     gains = result.gains
     if not gains.height or gains["gain"].sum() <= 0:
         return "The trees found nothing to split on."
     top = gains.row(0, named=True)
     half = 1 + int((gains["gain"].cum_sum() < gains["gain"].sum() / 2).sum())
     text = f"{half} of {gains.height} statistics bring half of the trees' gain, `{top['column']}` {top['gain']:.0%}."
-    by_shap = gains.drop_nulls("shap").filter(pl.col("shap") > 0).sort("shap", "column", descending=[True, False])
+    by_shap = _by_shap(result)
     if not by_shap.height:
         return text
-    first = by_shap.row(0, named=True)
     both = set(by_shap.head(TOP)["column"]) & set(gains.head(TOP)["column"])
     return text + (
-        f" Within a graph `{first['column']}` moves the predicted times most, {first['shap']:.0%} of all: "
-        f"{first['description']}; more of it ranks {'slower' if first['slower'] > 0 else 'faster'}. Gain also counts "
-        f"what tells programs apart: {len(both)} of the first {min(TOP, by_shap.height)} are the same by both."
+        f" Gain also counts what tells programs apart: {len(both)} of the first {min(TOP, by_shap.height)} are the "
+        "same by both."
     )
+
+
+def _by_shap(result: Result) -> pl.DataFrame:
+    """The statistics that move configurations apart, the strongest first."""
+    moving = result.gains.drop_nulls("shap").filter(pl.col("shap") > 0)
+    return moving.sort("shap", "column", descending=[True, False])
 
 
 def _scores(result: Result) -> str:

@@ -98,19 +98,26 @@ def training(result: Result) -> str:
     )
 
 
-def findings(result: Result) -> str:
-    """The metric on valid, what several seeds gain, and which graph is ranked worst, in words."""
+def finding(result: Result) -> str:
+    """The page's one finding: the metric on valid, and what several seeds gain."""
     valid, seeds = result.valid.drop_nans("all"), result.curves["seed"].n_unique()
     if not valid.height:
         return "No validation graph can be ranked."
-    worst = valid.row(0, named=True)
     gain = valid["all"].mean() - valid["mean"].mean()
     members = f"the mean rank of {seeds} seeds, {gain:+.3f} against a single seed" if seeds > 1 else "the one seed"
     graphs = f"{valid.height} validation graphs" if valid.height > 1 else "one validation graph"
+    return f"Over {graphs} the {result.metric} is {valid['all'].mean():.3f} for {members}."
+
+
+def worst(result: Result) -> str:
+    """How far to believe the metric on valid, and which graph is ranked worst, in words."""
+    valid = result.valid.drop_nans("all")
+    if not valid.height:
+        return "No validation graph can be ranked."
+    worst = valid.row(0, named=True)
     return (
-        f"Over {graphs} the {result.metric} is **{valid['all'].mean():.3f}** for {members}. These graphs chose the "
-        "epoch, so this flatters; the honest figure is that of test. Worst ranked is "
-        f"`{worst['graph']}` with {worst['all']:.3f} ({worst['nodes']} nodes, {worst['configurations']} "
+        "These graphs chose the epoch, so the score on them flatters; the honest figure is that of test. Worst ranked "
+        f"is `{worst['graph']}` with {worst['all']:.3f} ({worst['nodes']} nodes, {worst['configurations']} "
         f"configurations, standard deviation over seeds {worst['sd']:.3f})."
     )
 

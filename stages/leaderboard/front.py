@@ -18,6 +18,13 @@ PER_COLLECTION = {
     "gnn": "training, attention",
     "gbdt": "what the trees look at",
 }
+#: what to read first, of one collection: stage -> what its page tells
+STORY = {
+    "configuration": "what a configuration is",
+    "prune": "what is kept of a program",
+    "gnn": "what the network learns",
+    "gbdt": "what the trees learn",
+}
 #: pages that there is one of. `make repro` makes all but the first after the pipeline: they show no result of it
 SINGLE = {
     "blend": "weights and rules of blending",
@@ -62,12 +69,17 @@ def answers(result: LeaderboardResult) -> str:
 
 def links(result: LeaderboardResult) -> str:
     """Links to every other page as HTML; those of a collection are there where the pipeline has been run on it."""
+    layouts = [name for name in result.collections if not is_tile(name)]
+    first = slug((layouts or list(result.collections))[0])
+    story = " → ".join(f'<a href="{stage}-{first}.html">{text}</a>' for stage, text in STORY.items())
+    story += ' → <a href="blend.html">how both are blended</a> → the scores below'
+    begin = f'<p class="pages">New here? Read {story}.</p>'
     lines = []
     for stage, text in PER_COLLECTION.items():
         of_stage = " · ".join(f'<a href="{stage}-{slug(name)}.html">{name}</a>' for name in result.collections)
         lines.append(f"<dt>{stage}</dt><dd>{of_stage} – {text}</dd>")
     lines += [f'<dt>{name}</dt><dd><a href="{name}.html">{text}</a></dd>' for name, text in SINGLE.items()]
-    return f'<dl class="pages">{"".join(lines)}</dl>'
+    return f'{begin}<dl class="pages">{"".join(lines)}</dl>'
 
 
 def _how_well(result: LeaderboardResult, split: str) -> str:

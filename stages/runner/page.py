@@ -1,6 +1,7 @@
 """Renders an executed notebook as one HTML page that hides code, loads nothing, and has the same bytes every time."""
 
 import html as escape
+from collections.abc import Mapping
 
 import nbformat
 from nbconvert import HTMLExporter
@@ -52,7 +53,7 @@ th:first-child, td:first-child, .words { text-align: left; }
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) -> str:
+def html(notebook: nbformat.NotebookNode, title: str, links: Mapping[str, str] | None = None) -> str:
     """Renders markdown and results, without code, prompts, scripts or standard error.
 
     A notebook with the same results gives the same bytes, whenever and however long it ran. Standard error is left out
@@ -62,7 +63,7 @@ def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) 
     Args:
         notebook: executed.
         title: of the page.
-        front: name of the front page's file, beside this one, to which the first line links; None for no link.
+        links: to which the page's first line leads: what a link says -> name of a file beside the page.
 
     Returns:
         The page.
@@ -70,12 +71,13 @@ def html(notebook: nbformat.NotebookNode, title: str, front: str | None = None) 
     exporter = HTMLExporter(template_name="basic", exclude_input=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(_bare(notebook))
-    home = f'<nav><a href="{escape.escape(front)}">Front page</a></nav>\n' if front else ""
+    ways = [f'<a href="{escape.escape(file)}">{escape.escape(text)}</a>' for text, file in (links or {}).items()]
+    nav = f"<nav>{' · '.join(ways)}</nav>\n" if ways else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{home}<main>\n"
+        f"<title>{escape.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{nav}<main>\n"
         f"{body.strip()}\n</main>\n</body>\n</html>\n"
     )
 

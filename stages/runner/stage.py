@@ -13,6 +13,8 @@ from stages.graphs import roots
 from stages.runner import failures, kernel, notebook, page, parameters, surroundings
 
 FRONT = "leaderboard"  # the stage to whose page all others link
+#: pages of a collection in the order of the story, and what follows on them all
+STORY, AFTER = ("configuration", "prune", "pad", "gnn", "gbdt"), ("blend", FRONT)
 ROOTED = "prune"  # the stage that reads npz files
 
 
@@ -52,11 +54,35 @@ def run(stage: str, overrides: Mapping[str, object], project: str | Path = ".") 
         executed = notebook.execute(source, values, project, stage, failed)
         checks.made_by(stage, values | {"data": str(data)})
     title = f"{stage} · {collection}" if collection else stage
-    front = None if stage == FRONT else f"{FRONT}.html"
-    files.replace(report, page.html(executed, title, front).encode())
+    files.replace(report, page.html(executed, title, links(stage, collection)).encode())
     failed.unlink(missing_ok=True)
     elapsed_times.ran(project / "data", name, stage, collection, times.seconds, times.processor)
     return report
+
+
+def links(stage: str, collection: str | None) -> dict[str, str]:
+    """The links of a page's first line: the front page, and what comes before and after it in the story.
+
+    Args:
+        stage: of the page.
+        collection: of the page; None where there is one page of all.
+
+    Returns:
+        What a link says -> name of the file.
+    """
+    if stage == FRONT:
+        return {}
+    found = {"Front page": f"{FRONT}.html"}
+    story = [*STORY, *AFTER]
+    if stage not in story:
+        return found
+    place = story.index(stage)
+    before, after = story[max(place - 1, 0)], story[place + 1]
+    slug = f"-{collections.slug(collection)}" if collection else ""
+    if place and (collection or before in AFTER):
+        found[f"← {before}"] = f"{before}{slug}.html"
+    found[f"{after} →"] = f"{after}{'' if after in AFTER else slug}.html"
+    return found
 
 
 @contextmanager

@@ -144,6 +144,16 @@ def picture(table: pl.DataFrame) -> Figure:
     return figure
 
 
+def finding(table: pl.DataFrame) -> str:
+    """The page's one finding: the change that costs most of all that seeds can tell."""
+    rows = [row for group in groups(table) for row in list(summary(table, group).iter_rows(named=True))[1:]]
+    worse = [row for row in rows if row["error"] is not None and row["lead"] < -2 * row["error"]]
+    if not worse:
+        return "No change makes a difference that the seeds can show."
+    first = min(worse, key=lambda row: row["lead"])
+    return f"The change that costs most is {first['variant']}, {-first['lead']:.3f} of the score."
+
+
 def note(table: pl.DataFrame) -> str:
     """The numbers of trainings, seeds and collections behind the figures, in words."""
     layouts = [name for name in COLLECTIONS if name in set(table["collection"]) and not is_tile(name)]

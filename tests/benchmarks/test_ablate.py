@@ -216,7 +216,9 @@ def test_a_sentence_says_what_seeds_can_show():
         "Pruning of the graph, beside 1 hop: good (+0.020) is better than the default; bad (-0.103) is worse; "
         "same and alike make no difference that the seeds can show."
     )
+    assert ablation.finding(found) == "The change that costs most is bad, 0.103 of the score."
     one = found.filter(pl.col("seed") == 0, pl.col("variant") != "same")
+    assert ablation.finding(one) == "No change makes a difference that the seeds can show."
     assert "good, bad and alike make no difference" in ablation.meaning(one, "pruning")
 
 

@@ -32,7 +32,7 @@ def drawn(result):
     """The SVG of every figure and the sentences of the blend's page."""
     shown = [report.weight_lines(result), report.choice_dots(result.rules)]
     shown.append(disagreement.drawing(result.disagreement))
-    said = [report.gain(result), report.choice(result), report.preferred(result)]
+    said = [report.finding(result), report.choice(result), report.preferred(result)]
     said.append(disagreement.sentences(result.disagreement))
     return [figures.svg(figure) for figure in shown], said
 
@@ -82,7 +82,9 @@ def test_a_kernel_of_one_configuration_has_a_score_and_no_tau(tmp_path, packed):
 def test_the_page_says_that_valid_is_optimistic(tmp_path, packed):
     member(tmp_path, "gnn", packed, noise=1.0)
     member(tmp_path, "gbdt", packed, noise=2.0)
-    text = report.gain(run(tmp_path))
+    result = run(tmp_path)
+    assert report.finding(result).startswith("On valid the blend is ahead of its better member on ")
+    text = report.gain(result)
     assert "valid is optimistic; the honest figure is the leaderboard's on test." in text
     text = report.gain(run(tmp_path, rule="zscore"))
     assert "optimistic" not in text and "Weights by `zscore` are equal, whatever valid would choose;" in text

@@ -24,7 +24,7 @@ def test_every_picture_and_sentence_can_be_made(made):
         for draw in (report.drawing, report.times):
             shown = figures.responsive(draw, "a picture", example)
             assert shown == figures.responsive(draw, "a picture", example) and shown.count("base64,") == 2
-        for say in (report.introduction, report.pruned, report.differing, report.spread):
+        for say in (report.finding, report.introduction, report.pruned, report.differing, report.spread):
             text = say(example)
             assert text.endswith(".") and "None" not in text and "nan" not in text
         assert report.table(example).height == len(example.configurable)

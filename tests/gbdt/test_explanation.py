@@ -18,7 +18,8 @@ def test_shap_is_of_what_ranks_within_a_graph(data):
     assert constant.height and constant["slower"].abs().max() == 0
     first = gains.sort("shap").row(-1, named=True)
     assert first["slower"] > 0.5 and ("inversions" in first["column"] or "distance" in first["column"])
-    text = report.looked_at(result)
+    text = report.finding(result)
+    assert "the same by both" in report.looked_at(result)
     assert f"`{first['column']}` moves the predicted times most" in text and "more of it ranks slower" in text
     for draw in (report.gain_bars, report.graph_dots):
         assert figures.responsive(draw, "bars", result).count("base64,") == 2
@@ -27,6 +28,7 @@ def test_shap_is_of_what_ranks_within_a_graph(data):
 def test_pairs_and_ridges_have_no_shap(data):
     result = trees.run(collection=LAYOUT, data=data, objectives=["pairwise", "ridge"], **QUICK)
     assert result.gains["shap"].null_count() == result.gains.height > 0
+    assert report.finding(result) == "No statistic moves the configurations of a graph apart."
     assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
     none = trees.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
     assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)

@@ -26,7 +26,7 @@ os.cpu_count = lambda: 1  # all in this process
 from stages import gnn
 from stages.gnn import report
 result = gnn.run(collection="layout:xla:random", knobs=json.loads(sys.argv[1]), data="data")
-report.curves(result), report.introduction(result), report.findings(result), report.attention_map(result)
+report.curves(result), report.introduction(result), report.finding(result), report.attention_map(result)
 if "stages.gnn.page_tables" in sys.modules:
     print("tables are computed", file=sys.stderr)
 assert "torch_geometric" not in sys.modules  # to load it takes longer than all that is done here
@@ -62,7 +62,8 @@ def test_removed_outputs_come_back_without_training(tmp_path, trained, collectio
     for field in fields(first):
         mine, theirs = getattr(first, field.name), getattr(second, field.name)
         assert mine.equals(theirs) if isinstance(mine, pl.DataFrame) else mine == theirs, field.name
-    assert report.findings(first) == report.findings(second)
+    assert report.finding(first) == report.finding(second)
+    assert report.worst(first) == report.worst(second)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def test_report_counts_best_epochs_and_overfitted_trainings():
     assert "2 of 3, 1 of 3" in text and "in 2 of 2 trainings" in text
     text = report.training(made_up_result(valid=[0.5, 0.7, 0.6, 0.3, 0.4, 0.3]))
     assert "2 of 3, 2 of 3" in text and "in 1 of 2 trainings" in text
-    assert "**0.400**" in report.findings(result) and "+0.100" in report.findings(result)
-    assert "`a` with 0.200 (7 nodes, 9 configurations" in report.findings(result)
+    assert "0.400" in report.finding(result) and "+0.100" in report.finding(result)
+    assert "`a` with 0.200 (7 nodes, 9 configurations" in report.worst(result)
     nothing = made_up_result(valid=[float("nan")] * 6)
     assert "last epoch" in report.training(nothing) and report.curves(nothing)
 

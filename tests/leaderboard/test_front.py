@@ -14,6 +14,7 @@ def test_the_front_answers_and_links(board):
     assert f"<strong>{score:.3f}</strong>" in text
     links = front.links(result)
     assert 'href="gnn-tile-xla.html"' in links and 'href="configuration-layout-xla-random.html"' in links
+    assert links.startswith('<p class="pages">New here? Read <a href="configuration-layout-xla-random.html">')
     assert 'href="configuration-tile-xla.html"' in links and 'href="leaderboard.html"' not in links
 
 
