@@ -7,6 +7,8 @@ features again; here the padding is put back from each node's rank and opcode.
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +18,10 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from stages.engine import checks, engine
+from stages.engine import checks, engine, files
 from stages.engine.errors import InputError
 from stages.graphs import dataset
-from stages.graphs.collection import SPLITS, is_tile
+from stages.graphs.collection import SPLITS, is_tile, slug
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS, TRANSPOSE
 from stages.graphs.tensors import CONVOLUTION_NUMBERS, DIMENSIONS, LAYOUT, MAX_RANK, SHAPE, TILE_FEATURES
 from stages.statistics import assignment_columns
@@ -111,16 +113,26 @@ def run(
     scalers = {"node": fit(lambda: (features(g.node_feat, g.node_opcode, layout_padding) for g in train))}
     if is_tile(collection):
         scalers["tile"] = fit(lambda: (signed_log(g.config_feat.astype(np.float64)) for g in train))
-        if statistics:
-            scalers["statistics"] = fit(lambda: (tile_columns(g) for g in train))
-    elif statistics:
-        scalers["assigned"] = fit(lambda: (layout_columns(g) for g in train))
     keys = [(split, graph.id) for split in SPLITS for graph in graphs[split]]
     parallel = 1 + sum(graph.node_feat.nbytes for split in SPLITS for graph in graphs[split]) // BYTES_PER_WORKER
-    write = partial(_write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data)
-    finished = engine.configured().spread(write, keys, memory_knob="prune.hops", parallel=parallel)
-    for _ in tqdm(finished, f"pad {collection}", len(keys), mininterval=2):
-        pass
+
+    def spread(task: Callable, name: str) -> None:
+        """Does a task for every graph, with a bar."""
+        finished = engine.configured().spread(task, keys, memory_knob="prune.hops", parallel=parallel)
+        for _ in tqdm(finished, f"{name} {collection}", len(keys), mininterval=2):
+            pass
+
+    work = Path(data, "checkpoints", "pad", slug(collection))
+    if statistics:
+        # Computed once a graph: fitting reads those of train twice, and writing all of them again.
+        spread(partial(_write_columns, collection=collection, data=data, folder=work), "statistics")
+        group = "statistics" if is_tile(collection) else "assigned"
+        scalers[group] = fit(lambda: (_read_columns(work, "train", g.id) for g in train))
+    write = partial(
+        _write, collection=collection, layout_padding=layout_padding, scalers=scalers, data=data, columns=work
+    )
+    spread(write, "pad")
+    shutil.rmtree(work, ignore_errors=True)
     dataset.remove_stale(folder, {split: [graph.id for graph in graphs[split]] for split in SPLITS})
     content = {"collection": collection, "layout_padding": layout_padding}
     dataset.write_json(folder / "scaler.json", content | {group: _json(scaler) for group, scaler in scalers.items()})
@@ -221,36 +233,55 @@ def _write(
     layout_padding: int,
     scalers: dict[str, Scaler],
     data: str | Path,
+    columns: Path,
 ) -> None:
     """Writes the features of one graph, by split and id."""
     graph = dataset.graph(data, collection, *key)
     path = dataset.graph_file(dataset.pad_folder(data, collection), *key)
-    dataset.write_padded(path, tensors(graph, layout_padding, scalers))
+    made = _read_columns(columns, *key) if {"statistics", "assigned"} & scalers.keys() else None
+    dataset.write_padded(path, tensors(graph, layout_padding, scalers, made))
 
 
-def tile_columns(graph: dataset.PackedGraph) -> np.ndarray:
-    """The handcrafted statistics of a kernel's tiles (c, f), each with mean 0 and deviation 1 among them.
+def _write_columns(key: tuple[str, str], *, collection: str, data: str | Path, folder: Path) -> None:
+    """Writes the columns of one graph's configurations, by split and id."""
+    content = io.BytesIO()
+    np.save(content, configuration_columns(dataset.graph(data, collection, *key)), allow_pickle=False)
+    files.replace(_columns_file(folder, *key), content.getvalue())
 
-    Which tile is good follows from how it compares with the kernel's other tiles, also in a kernel of another size.
-    Columns that say something of the kernel alone are 0, and so dropped by the scaler.
+
+def _read_columns(folder: Path, split: str, id: str) -> np.ndarray:
+    return np.load(_columns_file(folder, split, id), allow_pickle=False)
+
+
+def _columns_file(folder: Path, split: str, id: str) -> Path:
+    return folder / split / f"{id}.npy"
+
+
+def configuration_columns(graph: dataset.PackedGraph) -> np.ndarray:
+    """What is computed of a graph's configurations (c, f), each column with mean 0 and deviation 1 among them.
+
+    Of a kernel the handcrafted statistics of its tiles, of a program what layout assignment makes of its layouts. Which
+    configuration is good follows from how it compares with the others, also in a graph of another size. Columns that
+    say something of the graph alone are 0, and so dropped by the scaler.
     """
-    _, values = statistics_of_tiles(graph)
-    return standardised(values)
-
-
-def layout_columns(graph: dataset.PackedGraph) -> np.ndarray:
-    """What layout assignment makes of a graph's configurations (c, 14), each with mean 0 and deviation 1 among them."""
+    if graph.codes is None:
+        return standardised(statistics_of_tiles(graph)[1])
     return standardised(assignment_columns.assigned(graph, np.arange(graph.configurations)))
 
 
-def tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler]) -> dict[str, np.ndarray]:
+def tensors(
+    graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, Scaler], columns: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The tensors of a graph as `dataset.write_padded` takes them.
 
     Args:
         graph: As packed.
         layout_padding: As of `run`.
         scalers: Of the groups "node", of tiles "tile" and perhaps "statistics", of layouts perhaps "assigned".
+        columns: `configuration_columns` of the graph, where they are there already.
     """
+    if columns is None and {"statistics", "assigned"} & scalers.keys():
+        columns = configuration_columns(graph)
     result = {
         "x": scalers["node"].apply(features(graph.node_feat, graph.node_opcode, layout_padding)),
         "opcode": graph.node_opcode,
@@ -259,11 +290,11 @@ def tensors(graph: dataset.PackedGraph, layout_padding: int, scalers: dict[str, 
     if "tile" in scalers:
         parts = [scalers["tile"].apply(signed_log(graph.config_feat.astype(np.float64)))]
         if "statistics" in scalers:
-            parts.append(scalers["statistics"].apply(tile_columns(graph)))
+            parts.append(scalers["statistics"].apply(columns))
         result["tile_config"] = np.concatenate(parts, axis=1)
     else:
-        columns = scalers["assigned"].apply(layout_columns(graph)) if "assigned" in scalers else None
-        result["layout_config"] = np.empty((graph.configurations, 0), np.float32) if columns is None else columns
+        none = np.empty((graph.configurations, 0), np.float32)
+        result["layout_config"] = scalers["assigned"].apply(columns) if "assigned" in scalers else none
     return result
 
 

@@ -136,3 +136,13 @@ def test_a_root_of_one_collection_runs_to_the_submission(reproduced, tmp_path):
     assert set(scored) == {"tile:xla", "mean"} and scored["mean"]["blend"] == scored["tile:xla"]["blend"]
     second = dvc(folder, "repro")
     assert "Running stage" not in second and "Data and pipelines are up to date." in second
+
+
+def test_dvc_plots_has_the_curves_of_every_seed(project, tmp_path):
+    """The template is the project's own, and the files that dvc.yaml names are what gnn writes."""
+    shutil.copytree(PROJECT / ".dvc" / "plots", project / ".dvc" / "plots")
+    dvc(project, "plots", "show", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots" / "index.html").read_text()
+    for collection in CHOSEN:
+        assert f"data/gnn/{slug(collection)}/curves.csv" in page
+    assert re.search(r'"seed": "?1"?', page) and "DVC_METRIC" not in page
