@@ -7,7 +7,8 @@ import numpy as np
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.tensors import MAX_RANK
 from stages.statistics.assignment import COUNTS, sums
-from stages.statistics.assignment_program import KINDS, numbers, program
+from stages.statistics.assignment_program import KINDS, program
+from stages.statistics.assignment_tables import numbers
 from stages.statistics.orders import Order
 
 #: configurations whose layouts are held at once

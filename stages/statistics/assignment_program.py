@@ -8,8 +8,6 @@ convolutions and dots, read off modules after its layout assignment.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import permutations
 from typing import NamedTuple
 
@@ -17,8 +15,9 @@ import numpy as np
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NAMES, PARAMETER
-from stages.graphs.tensors import MAX_RANK, shape
+from stages.graphs.tensors import shape
 from stages.graphs.whole_program import AXES, BYTES, IS_ROOT, OPCODE, ROLES, SHAPE
+from stages.statistics.assignment_tables import Tables, by_number, numbers, passes
 from stages.statistics.assignment_wishes import convolution_layouts, dot_layouts
 from stages.statistics.orders import Order
 
@@ -34,60 +33,6 @@ _EAGER = {"transpose", "gather", "scatter"}
 #: what bytes are counted by: opcodes, and the rest as elementwise
 KINDS = ("convolution", "dot", "reshape", "transpose", "reduce", "broadcast", "moving", "elementwise")
 _MOVING = set("concatenate slice pad gather scatter reduce-window dynamic-slice dynamic-update-slice".split())
-
-
-@cache
-def orders(rank: int) -> list[Order]:
-    """All layouts of a rank, minor to major; a layout's number is its place. The first is row-major."""
-    return list(permutations(range(rank - 1, -1, -1)))
-
-
-@cache
-def numbers(rank: int) -> dict[Order, int]:
-    """The number of each layout of a rank."""
-    return {order: number for number, order in enumerate(orders(rank))}
-
-
-def factors(left: Sequence[int], right: Sequence[int]) -> list[tuple[list[int], list[int]]] | None:
-    """The shortest runs of dimensions of two shapes with equal products, in order; dimensions of size one left out.
-
-    Returns:
-        Pairs of the dimensions of `left` and of `right`, None where the shapes hold different numbers of elements.
-    """
-    if math.prod(left) != math.prod(right) or math.prod(left) == 0:
-        return None
-    lefts, rights = ([axis for axis, size in enumerate(dims) if size != 1] for dims in (left, right))
-    runs = []
-    while lefts and rights:
-        ours, theirs = [lefts.pop(0)], [rights.pop(0)]
-        while (here := math.prod(left[axis] for axis in ours)) != (there := math.prod(right[axis] for axis in theirs)):
-            if here < there:
-                ours.append(lefts.pop(0))
-            else:
-                theirs.append(rights.pop(0))
-        runs.append((ours, theirs))
-    return runs
-
-
-def reshaped(order: Order, dims: Sequence[int], runs: list[tuple[list[int], list[int]]], other: int) -> Order | None:
-    """The layout of a reshape's other side for which the reshape moves nothing; None where there is none.
-
-    Args:
-        order: Of the one side.
-        dims: Of the one side.
-        runs: `factors` of the one side and the other.
-        other: Rank of the other side. Its dimensions of size one become the major ones.
-    """
-    rest = [axis for axis in order if dims[axis] != 1]
-    run_of = {axis: number for number, (ours, _) in enumerate(runs) for axis in ours}
-    made: list[int] = []
-    while rest:
-        ours, theirs = runs[run_of[rest[0]]]
-        if rest[: len(ours)] != ours[::-1]:
-            return None
-        rest = rest[len(ours) :]
-        made += theirs[::-1]
-    return (*made, *(axis for axis in range(other - 1, -1, -1) if axis not in made))
 
 
 class Program(NamedTuple):
@@ -142,42 +87,76 @@ class Program(NamedTuple):
     perms: np.ndarray
 
 
-class _Tables:
-    """Tables from the layouts of one rank to those of another, each made once."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple, int] = {}
-        self._made: list[np.ndarray] = []
-
-    def row(self, key: tuple, rank: int, target: int, function: Callable[[Order], Order | None]) -> int:
-        """Number of the table of a function between layouts."""
-        if key not in self._rows:
-            table = np.full(math.factorial(MAX_RANK), -1, np.int16)
-            for number, order in enumerate(orders(rank)):
-                made = function(order)
-                if made is not None and len(made) == target:
-                    table[number] = numbers(target)[made]
-            self._rows[key] = len(self._made)
-            self._made.append(table)
-        return self._rows[key]
-
-    @property
-    def array(self) -> np.ndarray:
-        """All tables, at least one."""
-        return np.stack(self._made) if self._made else np.full((1, math.factorial(MAX_RANK)), -1, np.int16)
-
-
 def program(graph: PackedGraph) -> Program:
     """The tensors of a packed layout graph's whole program, with what each instruction does to layouts."""
     nodes = graph.whole_nodes
     shapes = [shape(row) for row in nodes[:, SHAPE]]
     names = [OPCODE_NAMES.get(int(opcode), "") for opcode in nodes[:, OPCODE]]
-    operands: list[list[int]] = [[] for _ in shapes]
-    for consumer, producer in graph.whole_edges.tolist():
-        if not nodes[producer, IS_ROOT]:  # nobody consumes a root: its computation is called
-            operands[consumer].append(producer)
+    operands = _operands(graph)
     place, result, slots, source, of_slot = _places(len(shapes), graph.whole_slots)
-    lists: list[list[int]] = [[] for _ in source]
+    lists = _lists(graph, operands, place, result, slots, len(source))
+    starts = np.cumsum([0, *map(len, lists)])
+    producer = np.array([one for each in lists for one in each], np.int64)
+    consumer = np.repeat(np.arange(len(lists)), np.diff(starts))
+    use = np.argsort(producer, kind="stable")
+    forward, backward, tables = _passing(nodes, names, shapes, source, of_slot, producer, consumer)
+    entry_root = [node for node in range(len(names)) if nodes[node, IS_ROOT] and names[node] == "tuple"]
+    wanted_dots, wanted_convolutions = _wanted(nodes, shapes, operands, place, lists, source)
+    names_of, virtual = [names[node] for node in source], of_slot.tolist()
+    return Program(
+        rank=np.array([len(shapes[node]) for node in source], np.int64),
+        dims=nodes[source][:, SHAPE].astype(np.int64),
+        bytes=nodes[source, BYTES].astype(np.int64),
+        kind=np.array([-1 if made else _kind(name) for name, made in zip(names_of, virtual, strict=True)]),
+        agrees=np.array([made or name not in _FREE for name, made in zip(names_of, virtual, strict=True)], bool),
+        eager=np.array(
+            [
+                not made and _is_eager(names[node], shapes[node], [shapes[one] for one in operands[node]])
+                for node, made in zip(source, virtual, strict=True)
+            ],
+            bool,
+        ),
+        start=starts.astype(np.int64),
+        producer=producer,
+        consumer=consumer.astype(np.int64),
+        use_start=np.searchsorted(producer[use], np.arange(len(lists) + 1)).astype(np.int64),
+        use=use.astype(np.int64),
+        forward=forward,
+        backward=backward,
+        binding=np.array([not virtual[user] and names_of[user] == "reduce" for user in consumer.tolist()], bool),
+        leads=_leads(names_of, shapes, source, of_slot, lists, producer, consumer),
+        tables=tables,
+        parameters=np.array([place[node] for node in np.flatnonzero(nodes[:, OPCODE] == PARAMETER)], np.int64),
+        results=np.array([one for node in entry_root for one in lists[place[node]]], np.int64),
+        dots=np.array(wanted_dots, np.int64).reshape(-1, 3),
+        convolutions=np.array(wanted_convolutions, np.int64).reshape(-1, 3),
+        slots=slots,
+        perms=by_number(),
+    )
+
+
+def _operands(graph: PackedGraph) -> list[list[int]]:
+    """The nodes that each node reads, in order."""
+    operands: list[list[int]] = [[] for _ in graph.whole_nodes]
+    for consumer, producer in graph.whole_edges.tolist():
+        if not graph.whole_nodes[producer, IS_ROOT]:  # nobody consumes a root: its computation is called
+            operands[consumer].append(producer)
+    return operands
+
+
+def _lists(
+    graph: PackedGraph,
+    operands: list[list[int]],
+    place: list[int],
+    result: list[int],
+    slots: np.ndarray,
+    count: int,
+) -> list[list[int]]:
+    """The tensors that each tensor is made of; slots' tensors stand between a node and its operands or consumers.
+
+    A slot of `slots` whose operand has another slot already, as in dot(x, x), becomes -1.
+    """
+    lists: list[list[int]] = [[] for _ in range(count)]
     for node, producers in enumerate(operands):
         lists[place[node]] = [result[producer] for producer in producers]
         if result[node] != place[node]:
@@ -189,62 +168,51 @@ def program(graph: PackedGraph) -> Program:
             if result[producer] in lists[place[node]]:
                 position = lists[place[node]].index(result[producer])
                 lists[row[slot]], lists[place[node]][position] = [result[producer]], row[slot]
-            else:  # dot(x, x): its one operand has the first slot
+            else:
                 row[slot] = -1
-    starts = np.cumsum([0, *map(len, lists)])
-    producer = np.array([one for each in lists for one in each], np.int64)
-    consumer = np.repeat(np.arange(len(lists)), np.diff(starts))
-    use = np.argsort(producer, kind="stable")
-    tables = _Tables()
-    forward, backward = np.full(len(producer), -1), np.full(len(producer), -1)
-    binding, leads = np.zeros(len(producer), bool), np.ones(len(producer), bool)
+    return lists
+
+
+def _passing(
+    nodes: np.ndarray,
+    names: list[str],
+    shapes: list[Order],
+    source: np.ndarray,
+    of_slot: np.ndarray,
+    producer: np.ndarray,
+    consumer: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each operand the rows of the tables by which layouts pass to and from its consumer, and the tables."""
+    tables = Tables()
+    forward, backward = np.full(len(producer), -1, np.int64), np.full(len(producer), -1, np.int64)
     for operand, (user, made) in enumerate(zip(consumer.tolist(), producer.tolist(), strict=True)):
-        if of_slot[user]:
-            continue
-        node, ours, theirs = source[user], shapes[source[user]], shapes[source[made]]
-        axes = tuple(nodes[node, AXES].tolist())
-        forward[operand], backward[operand] = _passes(tables, names[node], theirs, ours, axes)
-        binding[operand] = names[node] == "reduce"
-        if names[node] == "concatenate":
+        if not of_slot[user]:
+            node = source[user]
+            axes = tuple(nodes[node, AXES].tolist())
+            forward[operand], backward[operand] = passes(tables, names[node], shapes[source[made]], shapes[node], axes)
+    return forward, backward, tables.array
+
+
+def _leads(
+    names: list[str],
+    shapes: list[Order],
+    source: np.ndarray,
+    of_slot: np.ndarray,
+    lists: list[list[int]],
+    producer: np.ndarray,
+    consumer: np.ndarray,
+) -> np.ndarray:
+    """(M,) bool: whether an operand's layout passes to its consumer. Of a concatenation only the largest operands' do.
+
+    Args:
+        names: Opcode of each tensor's node.
+    """
+    leads = np.ones(len(producer), bool)
+    for operand, (user, made) in enumerate(zip(consumer.tolist(), producer.tolist(), strict=True)):
+        if names[user] == "concatenate" and not of_slot[user]:
             largest = max(math.prod(shapes[source[one]]) for one in lists[user])
-            leads[operand] = math.prod(theirs) >= largest
-    entry_root = [node for node in range(len(names)) if nodes[node, IS_ROOT] and names[node] == "tuple"]
-    wanted_dots, wanted_convolutions = _wanted(nodes, shapes, operands, place, lists, source)
-    perms = np.zeros((MAX_RANK + 1, math.factorial(MAX_RANK), MAX_RANK), np.int64)
-    for rank in range(1, MAX_RANK + 1):
-        perms[rank, : math.factorial(rank), :rank] = orders(rank)
-    return Program(
-        rank=np.array([len(shapes[node]) for node in source], np.int64),
-        dims=nodes[source][:, SHAPE].astype(np.int64),
-        bytes=nodes[source, BYTES].astype(np.int64),
-        kind=np.array([-1 if virtual else _kind(names[node]) for node, virtual in zip(source, of_slot, strict=True)]),
-        agrees=np.array(
-            [virtual or names[node] not in _FREE for node, virtual in zip(source, of_slot, strict=True)], bool
-        ),
-        eager=np.array(
-            [
-                not virtual and _is_eager(names[node], shapes[node], [shapes[one] for one in operands[node]])
-                for node, virtual in zip(source, of_slot, strict=True)
-            ],
-            bool,
-        ),
-        start=starts.astype(np.int64),
-        producer=producer,
-        consumer=consumer.astype(np.int64),
-        use_start=np.searchsorted(producer[use], np.arange(len(lists) + 1)).astype(np.int64),
-        use=use.astype(np.int64),
-        forward=forward.astype(np.int64),
-        backward=backward.astype(np.int64),
-        binding=binding,
-        leads=leads,
-        tables=tables.array,
-        parameters=np.array([place[node] for node in np.flatnonzero(nodes[:, OPCODE] == PARAMETER)], np.int64),
-        results=np.array([one for node in entry_root for one in lists[place[node]]], np.int64),
-        dots=np.array(wanted_dots, np.int64).reshape(-1, 3),
-        convolutions=np.array(wanted_convolutions, np.int64).reshape(-1, 3),
-        slots=slots,
-        perms=perms,
-    )
+            leads[operand] = math.prod(shapes[source[made]]) >= largest
+    return leads
 
 
 def _places(count: int, slots: np.ndarray) -> tuple[list[int], list[int], np.ndarray, np.ndarray, np.ndarray]:
@@ -289,48 +257,6 @@ def _is_eager(name: str, ours: Order, producers: list[Order]) -> bool:
     if name == "reshape" and producers:
         return [size for size in ours if size != 1] == [size for size in producers[0] if size != 1]
     return name in _EAGER
-
-
-def _passes(tables: _Tables, name: str, theirs: Order, ours: Order, axes: Order) -> tuple[int, int]:
-    """Rows of the tables by which an operand's layout becomes the result's, and the other way round."""
-    rank, target = len(theirs), len(ours)
-    if min(rank, target) < 2:
-        return -1, -1
-    if name == "transpose" and rank == target and sorted(axes[:rank]) == list(range(rank)):
-        inverse = {axis: position for position, axis in enumerate(axes[:rank])}
-        return (
-            tables.row(("turned", axes[:rank]), rank, rank, lambda order: tuple(inverse[axis] for axis in order)),
-            tables.row(("back", axes[:rank]), rank, rank, lambda order: tuple(axes[axis] for axis in order)),
-        )
-    if name == "reshape":
-        there, back = factors(theirs, ours), factors(ours, theirs)
-        if there is None or back is None:
-            return -1, -1
-        return (
-            tables.row(("reshaped", theirs, ours), rank, target, lambda order: reshaped(order, theirs, there, target)),
-            tables.row(("reshaped", ours, theirs), target, rank, lambda order: reshaped(order, ours, back, rank)),
-        )
-    if name == "reduce" and rank > target:
-        gone = axes[: rank - target]
-        number = {axis: i for i, axis in enumerate(axis for axis in range(rank) if axis not in gone)}
-        return (
-            tables.row(
-                ("kept", rank, gone),
-                rank,
-                target,
-                lambda order: tuple(number[axis] for axis in order if axis in number),
-            ),
-            -1,
-        )
-    if name == "broadcast" and rank <= target:
-        number = {axis: i for i, axis in enumerate(axes[:rank])}
-        return -1, tables.row(
-            ("spread", target, axes[:rank]),
-            target,
-            rank,
-            lambda order: tuple(number[axis] for axis in order if axis in number),
-        )
-    return -1, -1
 
 
 def _wanted(

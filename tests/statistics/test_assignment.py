@@ -12,7 +12,8 @@ from stages.graphs import npz
 from stages.graphs.opcodes import OPCODE_NUMBERS
 from stages.graphs.whole_program import whole_program
 from stages.statistics import assignment, assignment_columns
-from stages.statistics.assignment_program import factors, numbers, orders, program, reshaped
+from stages.statistics.assignment_program import program
+from stages.statistics.assignment_tables import factors, numbers, orders, reshaped
 from stages.statistics.assignment_wishes import convolution_layouts, dot_layouts, padded
 from tests.support.packing import packed as pack
 from tests.support.samples import layout_arrays
