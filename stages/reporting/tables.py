@@ -11,9 +11,14 @@ from stages.reporting import members
 #: The space within an interval, so that a narrow table breaks a cell before the interval and not in it.
 SPACE = "\N{NO-BREAK SPACE}"
 
+#: columns of a table that a phone can show side by side
+NARROW = 4
+
 
 def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> str:
     """The frame as an HTML table.
+
+    On a phone a row of a table of more than `NARROW` columns becomes a block, in which each cell has its column's name.
 
     Args:
         frame: the table; a null becomes a dash, and text is escaped.
@@ -22,8 +27,13 @@ def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> 
     """
     classes = [' class="words"' if name in words else "" for name in frame.columns]
     head = _row("th", frame.columns, classes)
+    wide = len(frame.columns) > NARROW
+    if wide:
+        named = [f' data-name="{html.escape(name)}"' for name in frame.columns[1:]]
+        classes = [classes[0], *(kind + name for kind, name in zip(classes[1:], named, strict=True))]
     body = "".join(_row("td", [_cell(value, decimals) for value in values], classes) for values in frame.iter_rows())
-    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    kind = ' class="wide"' if wide else ""
+    return f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def by_collection(frame: pl.DataFrame, key: str, value: str, interval: bool = False) -> pl.DataFrame:

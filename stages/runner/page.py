@@ -39,7 +39,18 @@ th:first-child, td:first-child, .words { text-align: left; }
   :root { --paper: #1f1f1f; --ink: #e4e4e4; --faint: #a8a8a8; --line: #444; --box: #2b2b2b; --link: #8ab4f8; }
   img { filter: invert(0.88) hue-rotate(180deg); }
 }
-@media (max-width: 600px) { th, td { padding: 0.25rem 0.4rem; } .pages dt { float: none; } .pages dd { margin: 0; } }
+@media screen and (max-width: 600px) {
+  th, td { padding: 0.25rem 0.4rem; }
+  .pages dt { float: none; }
+  .pages dd { margin: 0; }
+  .wide, .wide tbody { display: block; }
+  .wide thead { display: none; }
+  .wide tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 1px solid var(--line); padding: 0.3rem 0; }
+  .wide td { border: none; text-align: left; padding: 0.1rem 0.4rem; }
+  .wide td:first-child, .wide .words { grid-column: 1 / -1; }
+  .wide td:first-child { font-weight: bold; }
+  .wide td[data-name]::before { content: attr(data-name) " "; color: var(--faint); }
+}
 @media print {
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav { display: none; }

@@ -32,3 +32,11 @@ def test_tables_escape_text_and_dash_what_is_absent():
     assert (
         "<th>a&lt;b</th>" in shown and "<td>x&amp;y</td><td>0.123</td>" in shown and "<td>–</td><td>2.000</td>" in shown
     )
+
+
+def test_cells_of_a_wide_table_have_their_columns_names():
+    frame = pl.DataFrame({"member": ["blend"], "a": [1], "b": [2], "c<": [3], "why": ["so"]})
+    shown = tables.table(frame, words=("why",))
+    assert shown.startswith('<table class="wide">') and "<td>blend</td>" in shown
+    assert '<td data-name="c&lt;">3</td>' in shown and '<td class="words" data-name="why">so</td>' in shown
+    assert "data-name" not in tables.table(frame.drop("why")) and "wide" not in tables.table(frame.drop("why"))
