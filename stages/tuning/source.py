@@ -61,21 +61,19 @@ def read(program: str, shapes: Sequence[str] | None) -> Source:
             raise InputError(f"{program}: is no MODULE:FUNCTION and no program of the data set; give one of these")
         if shapes is not None:
             raise InputError(f"{program}: is a program of the data set, whose shapes are known; leave --shapes out")
-        return Source(program, _traced(program, lambda: tracing.module_text(program)))
+        return Source(program, _traced(program, tracing.of_zoo, program))
     if not module or not function:
         raise InputError(f"{program}: names no module or no function; give MODULE:FUNCTION, as examples/net.py:forward")
     wanted = None if shapes is None else [parsed(each) for each in shapes]
     name = re.sub(r"[^\w.\-]+", "_", f"{module.removesuffix('.py').replace('/', '.').strip('.')}.{function}")
     if fault := name_fault(name):
         raise InputError(f"{program}: the name {fault}; give the function another")
-    context = multiprocessing.get_context("spawn")
-    text = _traced(program, lambda: tracing.in_process(context, _of_function, module, function, wanted))
-    return Source(name, text)
+    return Source(name, _traced(program, _of_function, module, function, wanted))
 
 
-def _traced(program: str, trace: Callable[[], str]) -> str:
+def _traced(program: str, make: Callable[..., str], *arguments: object) -> str:
     try:
-        return trace()
+        return tracing.in_process(multiprocessing.get_context("spawn"), make, *arguments)
     except CompileError as fault:
         # Faults that are told here are whole lines; any other is the program's own.
         told = str(fault).removeprefix(f"{InputError.__name__}: ")

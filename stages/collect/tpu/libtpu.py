@@ -172,9 +172,7 @@ def _api(topology: str) -> _Api:
     return _Api(libtpu.get_library_path(), topology)
 
 
-def compile_module(
-    text: str, dumps: Path | None = None, pass_filter: str = "", topology: str = TOPOLOGY
-) -> bytes:
+def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "", topology: str = TOPOLOGY) -> bytes:
     """Compiles a module for a TPU in this process, which dies where a check in the compiler fails.
 
     Args:

@@ -25,7 +25,7 @@ def module_text(identifier: str) -> str:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["stages.collect.programs.preload"])  # the libraries take eight seconds to load
-    return in_process(context, _of_zoo, identifier)
+    return in_process(context, of_zoo, identifier)
 
 
 def in_process(context: multiprocessing.context.BaseContext, make: Callable[..., str], *arguments: object) -> str:
@@ -68,7 +68,8 @@ def _answer(pipe: Connection, make: Callable[..., str], *arguments: object) -> N
     pipe.send_bytes(text.encode())
 
 
-def _of_zoo(identifier: str) -> str:
+def of_zoo(identifier: str) -> str:
+    """HLO text of a program of the zoo, traced in this process."""
     from stages.collect.programs import before_layout
 
     return before_layout.module_text(PROGRAMS[identifier])

@@ -1,6 +1,7 @@
 """A plain function of arrays: its shapes are given on the command line.
 
-python -m stages.tune stages.tuning.examples.plain:attention --shapes "bf16[16,512,768]" "bf16[768,2304]" "bf16[768,768]"
+python -m stages.tune stages.tuning.examples.plain:attention \\
+    --shapes "bf16[16,512,768]" "bf16[768,2304]" "bf16[768,768]"
 """
 
 from __future__ import annotations
