@@ -1,9 +1,9 @@
-"""What was compiled of a program so far: times by choice on disk, their order, and what is to blame for failures."""
+"""What was compiled of a program so far: times by choice on disk, their order, and the risk of the next."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from stages.collect.tpu.choices import FREE
 from stages.collect.tpu_data.store import Tried
 from stages.engine import files
 
-#: a candidate is left out where it fails with more than this probability, by what failed before
-MOST_RISK = 0.25
+#: rounds in which suspects share the blame for failures anew
+ITERATIONS = 10
 
 
 class Spent(Exception):
@@ -73,30 +73,64 @@ class Attempts:
         pairs = zip(self.choices, self.times_ns, strict=True)
         return [(self.own, self.own_ns), *((choice, time) for choice, time in pairs if time is not None)]
 
-    def risk(self) -> np.ndarray:
-        """(slots, layouts) of each layout of a slot, how likely it is to blame for what failed.
-
-        In a choice that failed each layout that is in none that compiled is to blame alike.
-        """
-        layouts = 1 + max((int(choice.max(initial=0)) for choice in self.choices), default=0)
-        places = np.arange(len(self.own))
-        innocent = np.zeros((len(self.own), layouts), bool)
-        for choice, time_ns in zip(self.choices, self.times_ns, strict=True):
-            if time_ns is not None:
-                innocent[places[choice != FREE], choice[choice != FREE]] = True
-        result = np.zeros(innocent.shape)
-        for choice, time_ns in zip(self.choices, self.times_ns, strict=True):
-            if time_ns is None:
-                suspects = [place for place in np.flatnonzero(choice != FREE) if not innocent[place, choice[place]]]
-                for place in suspects:
-                    result[place, choice[place]] += 1 / len(suspects)
-        return np.minimum(result, 1)
+    def failed(self) -> list[np.ndarray]:
+        """Choices that do not compile."""
+        pairs = zip(self.choices, self.times_ns, strict=True)
+        return [choice for choice, time_ns in pairs if time_ns is None]
 
 
-def is_risky(choice: np.ndarray, risk: np.ndarray) -> bool:
-    """Whether a choice (slots,) is likely to fail, by `Attempts.risk`."""
-    chosen = np.flatnonzero((choice != FREE) & (choice < risk.shape[1]))
-    return 1 - np.prod(1 - risk[chosen, choice[chosen]]) > MOST_RISK
+class Risk:
+    """How likely a choice is not to compile, by what did and what did not.
+
+    A layout of a slot that stood in a choice that compiled is innocent. In a choice that failed the others share the
+    blame, by how much each of them has elsewhere. One that was never tried is as risky as those of its kind.
+
+    Args:
+        kinds: (slots,) which slots are of a kind.
+        good, failed: Choices (slots,) that compile and that do not.
+    """
+
+    def __init__(self, kinds: np.ndarray, good: Sequence[np.ndarray], failed: Sequence[np.ndarray]) -> None:
+        layouts = 2 + max(int(choice.max(initial=FREE)) for choice in (*good, *failed))
+        shape = len(kinds), layouts
+        innocent, tried = np.zeros(shape, bool), np.zeros(shape)
+        for choice in good:
+            innocent[_chosen(choice)] = True
+        suspects = []
+        for choice in failed:
+            places, indices = _chosen(choice)
+            left = ~innocent[places, indices]
+            if left.any():  # else layouts are to blame that go well alone, and not together
+                suspects.append((places[left], indices[left]))
+        for each in suspects:
+            tried[each] += 1
+        blame = (tried > 0).astype(float)
+        for _ in range(ITERATIONS):
+            shares = np.zeros(shape)
+            for each in suspects:
+                shares[each] += blame[each] / blame[each].sum()
+            blame = np.divide(shares, tried, out=shares, where=tried > 0)
+        seen = innocent | (tried > 0)
+        usual = blame.sum() / max(int(seen.sum()), 1)
+        self._risk = blame
+        for kind in np.unique(kinds):
+            rows = kinds == kind
+            of_kind = (blame[rows].sum(axis=0) + usual) / (seen[rows].sum(axis=0) + 1)
+            self._risk[rows] = np.where(seen[rows], blame[rows], of_kind)
+        self._usual = usual
+
+    def of(self, choice: np.ndarray) -> float:
+        """The probability that a choice (slots,) does not compile."""
+        places, indices = _chosen(choice)
+        inside = indices < self._risk.shape[1]
+        known = np.prod(1 - self._risk[places[inside], indices[inside]])
+        return float(1 - known * (1 - self._usual) ** (~inside).sum())
+
+
+def _chosen(choice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slots that a choice gives a layout, and which."""
+    places = np.flatnonzero(choice != FREE)
+    return places, choice[places].astype(np.int64)
 
 
 class Picks:

@@ -166,7 +166,7 @@ def _ended(given: problem.Problem, attempts: Attempts, simulator: Simulator, abo
     if best_ns >= given.own_ns:
         return outcome.of(given, attempts, given.free, given.own_ns, None, **about), given.text
     own = given.simulation(simulator, given.free)
-    simple = outcome.simplified(given, best)
+    simple = outcome.simplified(Layouts(given), best)
     found = given.simulation(simulator, simple)
     if found.time_ns is None or round(found.time_ns) > best_ns:  # the replay does not tell all: what was timed stays
         simple, found = best, given.simulation(simulator, best)

@@ -15,6 +15,7 @@ from stages.collect.tpu_data.kinds import kind_of
 from stages.graphs.tensors import SLOTS
 from stages.tuning.attempts import Attempts
 from stages.tuning.problem import Problem
+from stages.tuning.surrogate import Layouts
 
 #: what every output says of its times
 TIMES = "simulated from the TPU compiler's schedule, not measured"
@@ -125,11 +126,9 @@ def _us(nanoseconds: float) -> str:
     return f"{nanoseconds / 1000:,.1f} µs"
 
 
-def simplified(problem: Problem, choice: np.ndarray) -> np.ndarray:
+def simplified(layouts: Layouts, choice: np.ndarray) -> np.ndarray:
     """A choice without the layouts that change nothing: replayed layout assignment gives the same without them."""
-    from stages.tuning.surrogate import Layouts
-
-    layouts, result = Layouts(problem), choice.copy()
+    result = choice.copy()
     wanted = layouts.rows([choice])[0]
     for position in np.flatnonzero(choice != FREE):
         without = result.copy()

@@ -20,6 +20,8 @@ from stages.reporting.words import counted, listed
 from stages.runner import page
 from stages.tuning.outcome import OTHER_TARGET, TIMES, Forced, Outcome, by_kind
 
+#: how far below the compiler's own speed the curve's picture reaches at least
+LEAST_DEPTH = 0.05
 #: rows of a table of the page; outcome.json has all
 ROWS = 25
 PAGE, OUTCOME, LAYOUTS, HLO = "index.html", "outcome.json", "layouts.json", "constrained.hlo"
@@ -76,7 +78,7 @@ def html(outcome: Outcome) -> str:
         cells.append(_result(table(kernels(outcome), decimals=1, words=["kernel", "kind"])))
         cells.append(_words(f"## The layouts that were set\n\n{_set(outcome)}"))
         cells.append(_result(table(layouts(outcome), words=["node", "tensor", "shape", "layout", "own"])))
-    cells.append(_words(f"## What this is worth\n\n{_worth(outcome)}"))
+    cells.append(_words(f"## What this is worth\n\n{_worth()}"))
     return page.html(nbformat.v4.new_notebook(cells=cells), f"Layouts of {outcome.program}")
 
 
@@ -116,19 +118,28 @@ def _bought(outcome: Outcome) -> str:
 
 @matplotlib.rc_context(figures.STYLE)
 def curve(outcome: Outcome, narrow: bool = False) -> Figure:
-    """Draws each compiled configuration's speed and the best so far, over the compilations."""
+    """Draws each compiled configuration's speed and the best so far, over the compilations.
+
+    Slow ones may be many times as slow: they stand at the lower edge.
+    """
     figure, (panel,) = figures.panels(1, columns=1, height=3.2, label=TIMES, narrow=narrow)
     times = np.array([np.nan if time is None else time for time in outcome.times_ns])
     best = outcome.own_ns / outcome.best_so_far()
+    lowest = 1 - max(LEAST_DEPTH, 2 * (best[-1] - 1))
     count = np.arange(1, len(times) + 1)
-    panel.plot(count, outcome.own_ns / times, "o", color=GREY, markersize=4, label="a compiled configuration")
+    panel.plot(
+        count,
+        np.maximum(outcome.own_ns / times, lowest),
+        "o",
+        color=GREY,
+        markersize=4,
+        label="a compiled configuration",
+    )
     panel.axhline(1.0, color=VERMILION, linewidth=1, linestyle="--", label="the compiler's own choice")
     panel.step(np.arange(len(best)), best, where="post", color=BLUE, linewidth=2, label="best so far")
-    # Slow ones may be many times as slow: they stand at the lower edge.
-    panel.set_ylim(max(0.0, min(0.9, 2 - 1.5 * best[-1])), best[-1] + 0.05 * max(best[-1] - 0.9, 0.1))
     panel.set_xlabel("compilations")
     panel.set_ylabel("speed (compiler's own = 1)")
-    panel.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside upper left", fontsize=8, ncols=1 if narrow else 3)
     return figure
 
 
@@ -165,17 +176,19 @@ def layouts(outcome: Outcome) -> pl.DataFrame:
     """The layouts that were set, as XLA writes them."""
     shown = outcome.layouts[:ROWS]
 
-    def written(layout: tuple[int, ...] | None) -> str | None:
-        return None if layout is None else f"{{{','.join(map(str, layout))}}}"
-
     columns = {
         "node": [each.node for each in shown],
         "tensor": [each.slot for each in shown],
-        "shape": [each.shape for each in shown],
+        "shape": [each.shape.replace("[", " [").replace(",", ", ") for each in shown],
         "layout": [written(each.minor_to_major) for each in shown],
-        "own": [written(each.own) for each in shown],
+        "own": ["–" if each.own is None else written(each.own) for each in shown],
     }
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def written(layout: tuple[int, ...]) -> str:
+    """A layout as XLA writes it, with spaces where a narrow table may break it."""
+    return f"{{{', '.join(map(str, layout))}}}"
 
 
 def _set(outcome: Outcome) -> str:
@@ -188,10 +201,9 @@ def _set(outcome: Outcome) -> str:
     return f"{text} The first {ROWS} are shown; {LAYOUTS} has {more} more." if more > 0 else text
 
 
-def _worth(outcome: Outcome) -> str:
-    text = (
+def _worth() -> str:
+    return (
         "A gain here is one by the schedule that Google's compiler writes down, kernel by kernel, and by a model of a "
         "TPU's memory (`stages/collect/tpu/time_model.py`). No clock took it. Time a program on a TPU with these "
         "layouts before you rely on them."
     )
-    return text

@@ -19,11 +19,11 @@ from stages.tuning.problem import Problem
 #: variance of what no layout tells, beside 1 for all that layouts tell
 NOISE = 0.01
 #: how far the judge's columns are believed before anything is compiled, prior variance of that and of a constant
-TRUST, COLUMN, CONSTANT = 0.5, 0.5, 1.0
+TRUST, COLUMN, CONSTANT = 0.25, 0.5, 1.0
 #: of log times: fewer or equal ones say nothing of how much the program's times differ
 LEAST_DEVIATION = 0.03
 #: deviations by which a choice may turn out faster than predicted
-HOPE = 0.5
+HOPE = 1.0
 #: a tensor's term has a variance that grows with its bytes to this power
 BYTES_POWER = 0.5
 

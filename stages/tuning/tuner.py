@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.collect.tpu import search
 from stages.collect.tpu_data.plan import seed_of
-from stages.tuning.attempts import Attempts, Picks, Spent, is_risky
+from stages.tuning.attempts import Attempts, Picks, Risk, Spent
 from stages.tuning.problem import Problem
 from stages.tuning.proposals import Proposals
 from stages.tuning.surrogate import Layouts, Surrogate
@@ -25,6 +25,8 @@ from stages.tuning.surrogate import Layouts, Surrogate
 BASELINES = {"random": search.random_search, "evolution": search.evolutionary_search}
 #: compilations of a round: at least so many, and this share of those so far
 LEAST_ROUND, ROUND_SHARE = 3, 0.2
+#: a candidate is left out where it fails with more than this probability, by what failed before
+MOST_RISK = 0.25
 #: candidates of a round's last generation, of which some are compiled
 SHORTLIST = 200
 
@@ -95,14 +97,14 @@ def _round(
     compiled = attempts.compiled()
     choices, times = [choice for choice, _ in compiled], [time for _, time in compiled]
     parents = [choices[place] for place in np.argsort(times, kind="stable")]
-    risk = attempts.risk()
-    failed = [choice for choice, time in zip(attempts.choices, attempts.times_ns, strict=True) if time is None]
+    failed = attempts.failed()
+    risk = Risk(search.kinds_of(problem.slots), choices, failed)
     layouts.forget(choices)
     # Two choices of which layout assignment makes the same are one program: what it makes is what is new or not.
     seen = {row.tobytes() for row in layouts.rows([*choices, *failed])}
 
     def allowed(choice: np.ndarray) -> bool:
-        if is_risky(choice, risk):
+        if risk.of(choice) > MOST_RISK:
             return False
         made = layouts.rows([choice])[0].tobytes()
         new = made not in seen
