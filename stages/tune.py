@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("data/tune"), help="folder of what is made (default: data/tune)"
     )
+    parser.add_argument("--cache", type=Path, help="file of compiled kernels (default: kernels.sqlite in --out)")
     parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
     return parser
 

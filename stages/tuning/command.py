@@ -44,6 +44,7 @@ class Options:
         target: Of `libtpu.TARGETS`.
         out: Folder of all programs.
         seed: Of the search.
+        cache: File of compiled kernels, which the collector may share; None: one in `out`.
     """
 
     program: str
@@ -55,6 +56,7 @@ class Options:
     target: str = "v3"
     out: Path = Path("data/tune")
     seed: int = 0
+    cache: Path | None = None
 
 
 def _tell(text: str) -> None:
@@ -85,7 +87,7 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
         folder = options.out / (traced.name if options.target == "v3" else f"{traced.name}-{options.target}")
         if options.target != "v3":
             tell(f"--target {options.target}: {outcome.OTHER_TARGET}")
-        cache, topology = options.out / KERNELS, libtpu.TARGETS[options.target]
+        cache, topology = options.cache or options.out / KERNELS, libtpu.TARGETS[options.target]
         tell(f"compiling {traced.name} with the compiler's own layouts")
         try:
             with Simulator(cache, topology=topology) as simulator:

@@ -29,6 +29,8 @@ ENTRY %main (x: f32[32,28,28,256], k: f32[3,3,256,512], q: f32[16,12,128,64], r:
 NODES = configurable_nodes(TEXT)
 SLOTS = choices.slots_of(NODES, TEXT)
 OWN_NS = 100_000.0
+#: a kernel's module; its opcode stands for what it does
+KERNEL = "HloModule kernel\n\nENTRY %entry {{\n  ROOT %result = f32[8]{{0}} {}()\n}}\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Toy(Problem):
     def simulation(self, simulator: object, choice: np.ndarray) -> Simulation:
         time_ns = self.cost(choice)
         fault = None if time_ns is not None else "crashed"
-        kernel = Kernel("fusion.1", "fusion", f"HloModule kernel {time_ns}", 1)
+        kernel = Kernel("fusion.1", "fusion", KERNEL.format(f"of-{time_ns}"), 1)
         return Simulation((KernelCost(kernel, time_ns, None, fault),))
 
 

@@ -11,7 +11,7 @@ from stages.collect.tpu.simulate import KernelCost, Simulation
 from stages.collect.tpu_data.store import Tried
 from stages.tuning import outcome, report
 from stages.tuning.attempts import Attempts
-from tests.support.tuning import OWN_NS, Rows, small
+from tests.support.tuning import KERNEL, OWN_NS, Rows, small
 
 
 def ended(folder, problem, costs, budget=None, interrupted=False):
@@ -35,9 +35,10 @@ def ended(folder, problem, costs, budget=None, interrupted=False):
 
 def simulation(*kernels):
     """Of (name, text, trips, nanoseconds); the text stands for what a kernel does."""
-    text = "HloModule kernel\n\nENTRY %entry {{\n  ROOT %result = f32[8]{{0}} {}()\n}}\n"
     return Simulation(
-        tuple(KernelCost(Kernel(name, "fusion", text.format(what), n), ns, None, None) for name, what, n, ns in kernels)
+        tuple(
+            KernelCost(Kernel(name, "fusion", KERNEL.format(what), n), ns, None, None) for name, what, n, ns in kernels
+        )
     )
 
 
