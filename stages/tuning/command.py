@@ -19,7 +19,7 @@ from stages.collect.tpu_data.compiled import Interrupted
 from stages.collect.tpu_data.store import Tried
 from stages.engine.errors import InputError
 from stages.runner import failures
-from stages.tuning import judging, outcome, problem, report, source, tuner
+from stages.tuning import judging, outcome, problem, report, snippet, source, tuner
 from stages.tuning.attempts import Attempts, Picks
 from stages.tuning.outcome import Outcome
 from stages.tuning.surrogate import Layouts
@@ -95,9 +95,10 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
                 attempts, about = _search(options, given, trained, simulator, folder)
             with Simulator(cache, topology=topology) as simulator:  # an interrupt ended the processes of the other one
                 result, text = _ended(given, attempts, simulator, about)
+                tuned = snippet.make(traced, given.proto, result.layouts, simulator) if result.layouts else None
         except Interrupted as fault:
             raise InputError(f"{options.program}: {fault}: what was compiled is kept") from None
-    report.write(folder, result, text)
+    report.write(folder, result, text, tuned)
     return result, folder
 
 
@@ -187,5 +188,6 @@ def shown(result: Outcome, folder: Path) -> str:
     marks = [mark for mark in np.unique([5, 10, 20, 50, 100, 200, len(best) - 1]) if 0 < mark < len(best)]
     steps = [f"{best[mark]:.3f} after {mark}" for mark in marks]
     lines.append("Gain by compilations: " + ", ".join(steps))
-    lines.append(f"{folder}: {report.PAGE}, {report.HLO}, {report.LAYOUTS}, {report.OUTCOME}")
+    names = (report.PAGE, report.HLO, report.LAYOUTS, report.OUTCOME, report.TUNED)
+    lines.append(f"{folder}: {', '.join(name for name in names if (folder / name).exists())}")
     return "\n".join(lines)

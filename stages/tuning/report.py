@@ -1,4 +1,4 @@
-"""The page of a search, and the files beside it: outcome.json, layouts.json and constrained.hlo."""
+"""The page of a search, and the files beside it: outcome.json, layouts.json, constrained.hlo, tuned.py."""
 
 from __future__ import annotations
 
@@ -19,34 +19,37 @@ from stages.reporting.tables import table
 from stages.reporting.words import counted, listed
 from stages.runner import page
 from stages.tuning.outcome import OTHER_TARGET, TIMES, Forced, Outcome, by_kind
+from stages.tuning.snippet import Snippet
 
 #: how far below the compiler's own speed the curve's picture reaches at least
 LEAST_DEPTH = 0.05
 #: rows of a table of the page; outcome.json has all
 ROWS = 25
 PAGE, OUTCOME, LAYOUTS, HLO = "index.html", "outcome.json", "layouts.json", "constrained.hlo"
+TUNED = "tuned.py"
 
 
-def write(folder: Path, outcome: Outcome, text: str) -> list[Path]:
+def write(folder: Path, outcome: Outcome, text: str, snippet: Snippet | None = None) -> None:
     """Writes the files of a search, each whole or not at all, the page last.
 
     Args:
         folder: Of the program.
         outcome: The search's.
         text: HLO before layout assignment with the layouts found, constrained.
-
-    Returns:
-        The files.
+        snippet: The function in JAX with them; None where there is none.
     """
     contents = {
         HLO: text,
         LAYOUTS: json.dumps([_layout(each) for each in outcome.layouts], indent=1) + "\n",
         OUTCOME: json.dumps(record(outcome), indent=1) + "\n",
-        PAGE: html(outcome),
+        PAGE: html(outcome, snippet),
     }
+    if snippet is None:
+        (folder / TUNED).unlink(missing_ok=True)  # of an earlier search
+    else:
+        contents = {TUNED: snippet.text} | contents
     for name, content in contents.items():
         files.replace(folder / name, content.encode())
-    return [folder / name for name in contents]
 
 
 def record(outcome: Outcome) -> dict:
@@ -67,7 +70,7 @@ def _layout(forced: Forced) -> dict:
     }
 
 
-def html(outcome: Outcome) -> str:
+def html(outcome: Outcome, snippet: Snippet | None = None) -> str:
     """The page; the same outcome gives the same bytes."""
     cells = [_words(f"# {outcome.program}\n\n**{outcome.finding()}**\n\n{_about(outcome)}")]
     cells.append(_words(f"## What each compilation bought\n\n{_bought(outcome)}"))
@@ -78,6 +81,7 @@ def html(outcome: Outcome) -> str:
         cells.append(_result(table(kernels(outcome), decimals=1, words=["kernel", "kind"])))
         cells.append(_words(f"## The layouts that were set\n\n{_set(outcome)}"))
         cells.append(_result(table(layouts(outcome), words=["node", "tensor", "shape", "layout", "own"])))
+        cells.append(_words(f"## The same in JAX\n\n{_in_jax(outcome, snippet)}"))
     cells.append(_words(f"## What this is worth\n\n{_worth()}"))
     return page.html(nbformat.v4.new_notebook(cells=cells), f"Layouts of {outcome.program}")
 
@@ -199,6 +203,22 @@ def _set(outcome: Outcome) -> str:
     )
     more = len(outcome.layouts) - ROWS
     return f"{text} The first {ROWS} are shown; {LAYOUTS} has {more} more." if more > 0 else text
+
+
+def _in_jax(outcome: Outcome, snippet: Snippet | None) -> str:
+    if snippet is None:
+        return (
+            "None of these layouts can be forced in JAX: they stand on instructions that the compiler made, and not on "
+            f"results or operands of the function's own equations. `{HLO}` has them."
+        )
+    text = f"`{TUNED}` forces {snippet.forced} of the {snippet.of} layouts on equations of the function itself"
+    if snippet.time_ns is None:
+        return f"{text}, but the compiler refuses it so. `{HLO}` has all of them."
+    gain = outcome.own_ns / snippet.time_ns
+    return (
+        f"{text}, by `with_layout_constraint`. Compiled so it takes {snippet.time_ns / 1000:,.1f} µs, {gain:.3f} times "
+        "as fast as the compiler's own choice; JAX may also lay out results anew."
+    )
 
 
 def _worth() -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import multiprocessing
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,17 @@ _EXAMPLE = '--shapes "f32[32,224,224,3]" "bf16[768,768]"'
 
 @dataclass(frozen=True)
 class Source:
-    """A program before it is compiled. name: fit for a file; text: HLO, as JAX makes it for a TPU."""
+    """A program before it is compiled.
+
+    Attributes:
+        name: Fit for a file.
+        text: HLO, as JAX makes it for a TPU; of a function its instructions say which equation they come from.
+        function: Module, function and shapes, by which it is traced again; None of a program of the data set.
+    """
 
     name: str
     text: str
+    function: tuple | None = None
 
 
 def read(program: str, shapes: Sequence[str] | None) -> Source:
@@ -68,7 +76,25 @@ def read(program: str, shapes: Sequence[str] | None) -> Source:
     name = re.sub(r"[^\w.\-]+", "_", f"{module.removesuffix('.py').replace('/', '.').strip('.')}.{function}")
     if fault := name_fault(name):
         raise InputError(f"{program}: the name {fault}; give the function another")
-    return Source(name, _traced(program, _of_function, module, function, wanted))
+    told = json.loads(_traced(program, _of_function, module, function, wanted, {}))
+    return Source(name, told["text"], (module, function, wanted))
+
+
+def constrained(source: Source, layouts: Mapping[int, Mapping[int, tuple]]) -> tuple[str, list[tuple[int, int]]]:
+    """Traces a function once more, with layouts forced by ``with_layout_constraint``.
+
+    Args:
+        source: Of a function.
+        layouts: As `equations.tuned` takes them.
+
+    Returns:
+        HLO text, and the equation and slot of each layout that could not be forced.
+
+    Raises:
+        InputError: It cannot be traced so.
+    """
+    told = json.loads(_traced(source.name, _of_function, *source.function, layouts))
+    return told["text"], [tuple(each) for each in told["left"]]
 
 
 def _traced(program: str, make: Callable[..., str], *arguments: object) -> str:
@@ -96,18 +122,28 @@ def parsed(shape: str) -> tuple[str, tuple[int, ...]]:
     return element, tuple(int(size) for size in match[2].split(",") if size)
 
 
-def _of_function(module: str, function: str, shapes: Sequence[tuple[str, tuple[int, ...]]] | None) -> str:
-    """Text of a function, in the process that imports the user's module; InputError tells the rest of a line."""
+def _of_function(
+    module: str, function: str, shapes: Sequence[tuple[str, tuple[int, ...]]] | None, layouts: Mapping
+) -> str:
+    """Text of a function as JSON, in the process that imports the user's module; InputError tells the rest of a line.
+
+    Args:
+        layouts: To force, as `equations.tuned` takes them.
+    """
     from stages.collect.programs import before_layout
+    from stages.tuning import equations
 
     found = getattr(_module(module), function, None)
     if found is None:
         raise InputError(f"the module has no {function}; give the name of one of its functions")
     if not callable(found):
         raise InputError(f"{function} is no function but of {type(found).__name__}; give a function")
-    with_arguments = _called(found) if shapes is None else (found, _structs(found, shapes))
+    tuned, arguments = _called(found) if shapes is None else (found, _structs(found, shapes))
+    left: set[tuple[int, int]] = set()
     try:
-        return before_layout.text_of(*with_arguments)
+        numbered = equations.tuned(tuned, arguments, layouts, True, lambda *place: left.add(place))
+        text = before_layout.text_of(numbered, arguments, metadata=True)
+        return json.dumps({"text": text, "left": sorted(left)})
     except Exception as fault:
         raise InputError(f"cannot be traced: {_told(fault)}; mend it, or give it other shapes") from None
 

@@ -19,12 +19,13 @@ def module_text(program: Program) -> str:
     return text_of(*program.build())
 
 
-def text_of(function: Callable, arguments: tuple) -> str:
+def text_of(function: Callable, arguments: tuple, metadata: bool = False) -> str:
     """HLO text of a JAX function, as `module_text`.
 
     Args:
         function: What ``jax.jit`` takes.
         arguments: Its positional arguments: trees of ``jax.ShapeDtypeStruct``; nothing is computed.
+        metadata: Whether instructions say where they come from.
     """
     import jax
     from jaxlib import _hlo
@@ -33,7 +34,7 @@ def text_of(function: Callable, arguments: tuple) -> str:
 
     lowered = jax.jit(function, keep_unused=True).trace(*arguments).lower(lowering_platforms=("tpu",))
     proto = lowered.compiler_ir("hlo").as_serialized_hlo_module_proto()
-    return passes.printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto))
+    return passes.printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto), metadata)
 
 
 def node_count(text: str) -> int:

@@ -53,13 +53,13 @@ def module_of(function: Callable, arguments: tuple) -> str:
     return printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto))
 
 
-def printed(module) -> str:
-    """Text of jaxlib's HloModule with every constant's values and without metadata."""
+def printed(module, metadata: bool = False) -> str:
+    """Text of jaxlib's HloModule with every constant's values, and without metadata unless it is asked for."""
     from jaxlib import _hlo
 
     options = _hlo.HloPrintOptions()
     options.print_large_constants = True
-    options.print_metadata = False
+    options.print_metadata = metadata
     return module.to_string(options)
 
 
