@@ -95,7 +95,7 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
                 attempts, about = _search(options, given, trained, simulator, folder)
             with Simulator(cache, topology=topology) as simulator:  # an interrupt ended the processes of the other one
                 result, text = _ended(given, attempts, simulator, about)
-                tuned = snippet.make(traced, given.proto, result.layouts, simulator) if result.layouts else None
+                tuned = snippet.make(traced, given, result.layouts, simulator) if result.layouts else None
         except Interrupted as fault:
             raise InputError(f"{options.program}: {fault}: what was compiled is kept") from None
     report.write(folder, result, text, tuned)
