@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--judge", default="models", help="models, or without a model random or evolution")
     parser.add_argument("--models", default="data", help="the pipeline's data folder, or a bundle (default: data)")
     parser.add_argument("--collection", help="whose models; by default the program's convolutions tell")
-    parser.add_argument("--target", default="v3", help="the TPU's generation (default: v3, which the models learnt)")
+    parser.add_argument("--target", default="v3", help="v3 or v2 (default: v3, which the models learnt)")
     parser.add_argument(
         "--out", type=Path, default=Path("data/tune"), help="folder of what is made (default: data/tune)"
     )

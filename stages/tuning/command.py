@@ -28,6 +28,8 @@ JUDGES = ("models", *tuner.BASELINES)
 #: of the kernels that were compiled for any program
 KERNELS = "kernels.sqlite"
 INTERRUPTED = 130
+#: of `libtpu.TARGETS` those of which a program is a plain list of kernels
+TARGETS = ("v3", "v2")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Options:
         judge: Of `JUDGES`.
         models: The pipeline's data folder, or a bundle.
         collection: Whose models; None: told by the program.
-        target: Of `libtpu.TARGETS`.
+        target: Of `TARGETS`.
         out: Folder of all programs.
         seed: Of the search.
         cache: File of compiled kernels, which the collector may share; None: one in `out`.
@@ -108,8 +110,12 @@ def _check(options: Options) -> None:
     if options.judge not in JUDGES:
         raise InputError(f"--judge {options.judge}: is none of {', '.join(JUDGES)}; give one of these")
     if options.target not in libtpu.TARGETS:
-        known = ", ".join(libtpu.TARGETS)
-        raise InputError(f"--target {options.target}: is no TPU that libtpu compiles for; give one of {known}")
+        raise InputError(f"--target {options.target}: is no TPU that libtpu compiles for; give {' or '.join(TARGETS)}")
+    if options.target not in TARGETS:
+        raise InputError(
+            f"--target {options.target}: cannot be simulated kernel by kernel, because there the compiler copies "
+            f"beside kernels and keeps tensors between them in the core's memory; give {' or '.join(TARGETS)}"
+        )
     libtpu.require()
 
 

@@ -93,7 +93,8 @@ def test_no_gain_is_an_answer(run, tmp_path):
     [
         ((*EVOLUTION, "0"), "--compile 0: is no number of compilations; give 1 or more"),
         (("net:f", "--judge", "oracle"), "--judge oracle: is none of models, random, evolution; give one of these"),
-        (("net:f", "--target", "v9"), "--target v9: is no TPU that libtpu compiles for; give one of v2, v3"),
+        (("net:f", "--target", "v9"), "--target v9: is no TPU that libtpu compiles for; give v3 or v2"),
+        (("net:f", "--target", "v5e"), "--target v5e: cannot be simulated kernel by kernel"),
         (("net:f",), "data: holds no trained models; run make repro, or give --models FILE"),
         (("net:f", "--models", "absent.zip"), "absent.zip"),
     ],
