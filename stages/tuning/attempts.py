@@ -26,8 +26,10 @@ class Attempts:
     """Compilations in their order, at most `budget` of them; the compiler's own choice, which is free, comes first.
 
     Attributes:
+        own, own_ns: The compiler's own choice (slots,), all FREE, and its nanoseconds.
         compile: Simulated nanoseconds of a choice, None where it does not compile.
         tried: Times that are kept on disk: a choice that stands there is not compiled again, yet counts.
+        budget: Attempts at most.
         choices, times_ns: Of all, in the order of the attempts; None where it does not compile.
         tick: Called after each attempt.
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +82,7 @@ def layout_collection(collection: str) -> str:
 
 
 @contextmanager
-def opened(models: str | Path) -> AbstractContextManager[Path]:
+def opened(models: str | Path) -> Iterator[Path]:
     """The folder of the models: the pipeline's, or a bundle's while it is unpacked.
 
     Raises:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.collect.hlo_text import row_major
 from stages.collect.tpu.choices import FREE
 from stages.collect.tpu.simulate import Simulation
 from stages.collect.tpu_data.kinds import kind_of
@@ -180,11 +179,6 @@ def forced(problem: Problem, choice: np.ndarray) -> tuple[Forced, ...]:
         name = node.instruction.name.lstrip("%")
         result.append(Forced(name, SLOTS[slot.slot], node.instruction.opcode, shape, slot.layouts[index], own))
     return tuple(result)
-
-
-def is_row_major(layout: tuple[int, ...]) -> bool:
-    """Whether the last dimension is the most minor one, and so on."""
-    return tuple(layout) == row_major(len(layout))
 
 
 def of(
