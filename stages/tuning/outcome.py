@@ -16,6 +16,8 @@ from stages.tuning.attempts import Attempts
 from stages.tuning.problem import Problem
 from stages.tuning.surrogate import Layouts
 
+#: a smaller one is none to speak of
+LEAST_GAIN = 1.001
 #: what every output says of its times
 TIMES = "simulated from the TPU compiler's schedule, not measured"
 #: and where the program was not compiled for what the models learnt
@@ -107,7 +109,12 @@ class Outcome:
         """The one finding, in a sentence or two."""
         count = len(self.times_ns)
         tried = f"{count} compilation{'' if count == 1 else 's'}"
-        if self.found_ns < self.own_ns:
+        if 1 < self.gain < LEAST_GAIN:
+            text = (
+                f"No gain to speak of: in {tried} the fastest configuration takes {_us(self.found_ns)} instead of the "
+                f"{_us(self.own_ns)} of the compiler's own choice."
+            )
+        elif self.found_ns < self.own_ns:
             text = (
                 f"A configuration {self.gain:.3f} times as fast as the compiler's own choice was found in {tried}: "
                 f"{_us(self.found_ns)} instead of {_us(self.own_ns)}."

@@ -101,6 +101,12 @@ def test_no_gain_is_said_as_such(tmp_path):
     assert "LayoutConstraint" not in (tmp_path / report.HLO).read_text()
 
 
+def test_a_tiny_gain_is_none_to_speak_of(tmp_path):
+    finding = ended(tmp_path, small(), [99_950.0]).finding()
+    assert finding.startswith("No gain to speak of: in 1 compilation the fastest configuration takes 100.0 µs")
+    assert ended(tmp_path, small(), [99_800.0]).finding().startswith("A configuration 1.002 times as fast")
+
+
 @pytest.mark.parametrize(
     ("interrupted", "words"), [(True, "was interrupted after 1 of 9"), (False, "no more candidates that differ")]
 )
