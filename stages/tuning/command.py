@@ -101,6 +101,8 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
         except Interrupted as fault:
             raise InputError(f"{options.program}: {fault}: what was compiled is kept") from None
     report.write(folder, result, text, tuned)
+    if result.layouts:
+        tell(report.in_jax(result, tuned).replace("`", ""))
     return result, folder
 
 

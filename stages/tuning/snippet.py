@@ -20,7 +20,11 @@ from stages.tuning.outcome import TIMES, Forced
 from stages.tuning.problem import Problem
 
 #: what JAX calls the configurable instructions
-PRIMITIVES = {"convolution": "conv_general_dilated", "dot": "dot_general", "reshape": "reshape"}
+PRIMITIVES = {
+    "convolution": ("conv_general_dilated",),
+    "dot": ("dot_general",),
+    "reshape": ("reshape", "squeeze", "expand_dims"),
+}
 #: number of an instruction's field that says where it comes from; `hlo.proto` leaves it out
 _METADATA = 7
 _SCOPE = re.compile(rb"equation(\d+)\.([\w-]+)((?:\.(?:\d+|a))*)/")
@@ -117,7 +121,7 @@ def expressible(layouts: Sequence[Forced], places: Mapping[str, Place], alike: C
     shared, result = set(), {}
     for each in layouts:
         place = places.get(each.node)
-        if place is None or place.primitive != PRIMITIVES[each.opcode]:
+        if place is None or place.primitive not in PRIMITIVES[each.opcode]:
             continue
         if owner.setdefault(place.number, each.node) != each.node:
             shared.add(place.number)

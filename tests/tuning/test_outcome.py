@@ -11,6 +11,7 @@ from stages.collect.tpu.simulate import KernelCost, Simulation
 from stages.collect.tpu_data.store import Tried
 from stages.tuning import outcome, report
 from stages.tuning.attempts import Attempts
+from stages.tuning.snippet import Snippet
 from tests.support.tuning import KERNEL, OWN_NS, Rows, small
 
 
@@ -128,6 +129,24 @@ def test_the_same_search_gives_the_same_bytes(tmp_path):
         names = (report.PAGE, report.OUTCOME, report.LAYOUTS, report.HLO)
         contents.append([(tmp_path / name / each).read_bytes() for each in names])
     assert contents[0] == contents[1]
+
+
+def test_the_page_says_what_of_the_gain_is_left_in_jax(tmp_path):
+    result = ended(tmp_path, small(), [80_000.0])
+    told = report.in_jax(result, Snippet("", forced=2, of=3, time_ns=85_000.0))
+    assert "forces 2 of the 3 layouts" in told
+    assert "takes 85.0 µs: of the 20.0 µs that the search saves 15.0 are left" in told
+    assert "the compiler refuses it" in report.in_jax(result, Snippet("", 2, 3, None))
+    assert "None of these layouts can be forced in JAX" in report.in_jax(result, None)
+
+
+def test_a_snippet_of_an_earlier_search_does_not_stay(tmp_path):
+    problem = small()
+    result = ended(tmp_path, problem, [80_000.0])
+    report.write(tmp_path, result, "", Snippet("# mine", 1, 1, 80_000.0))
+    assert (tmp_path / report.TUNED).read_text() == "# mine"
+    report.write(tmp_path, result, "")
+    assert not (tmp_path / report.TUNED).exists()
 
 
 def test_layouts_that_change_nothing_are_left_out():
