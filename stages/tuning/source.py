@@ -130,15 +130,15 @@ def _of_function(
     Args:
         layouts: To force, as `equations.tuned` takes them.
     """
-    from stages.collect.programs import before_layout
-    from stages.tuning import equations
-
     found = getattr(_module(module), function, None)
     if found is None:
         raise InputError(f"the module has no {function}; give the name of one of its functions")
     if not callable(found):
         raise InputError(f"{function} is no function but of {type(found).__name__}; give a function")
     tuned, arguments = _called(found) if shapes is None else (found, _structs(found, shapes))
+    from stages.collect.programs import before_layout  # JAX, only where all else is well
+    from stages.tuning import equations
+
     left: set[tuple[int, int]] = set()
     try:
         numbered = equations.tuned(tuned, arguments, layouts, True, lambda *place: left.add(place))
