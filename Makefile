@@ -16,6 +16,7 @@ RUN := $(call stamp,$(VENV),requirements.txt)
 DEV := $(call stamp,$(VENV),requirements.txt requirements-dev.txt requirements-cluster.txt)-dev
 CLUSTER := $(call stamp,$(VENV),requirements.txt requirements-cluster.txt)-cluster
 MEASURE := $(call stamp,$(COLLECT),requirements-libtpu.txt requirements-collect.txt)
+TUNE := $(call stamp,$(COLLECT),requirements.txt requirements-libtpu.txt requirements-collect.txt)-tune
 COMPILE := $(call stamp,$(LIBTPU),requirements-libtpu.txt)
 
 # Pages that show what is no result of the pipeline.
@@ -23,7 +24,7 @@ PAGES := collect times recipes ablation
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help repro rank bundle cluster recipe ablate test lint lab bench data collect libtpu check clean
+.PHONY: help repro rank bundle cluster tune recipe ablate test lint lab bench data collect libtpu check clean
 
 help: ## list what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +40,10 @@ rank: $(RUN) ## rank the configurations of your files by the trained models: FIL
 
 bundle: $(RUN) ## put the trained models into one file, data/bundle.zip, which needs no pipeline; ARGS="--out FILE"
 	$(VENV)/bin/python -m stages.bundle $(ARGS)
+
+tune: $(TUNE) ## search the layouts of your JAX program: PROGRAM=net.py:f ARGS='--shapes "f32[32,784]" --compile 50'
+	[ -n "$(strip $(PROGRAM))" ] || { echo 'name what is to be tuned: make tune PROGRAM=net.py:f ARGS=...' >&2; exit 1; }
+	$(COLLECT)/bin/python -m stages.tune $(PROGRAM) $(ARGS)
 
 recipe: $(RUN) ## train a winner's networks to a submission: NAME=first-place SIZE=full; NETWORK=ours has its ideas in ours
 	$(VENV)/bin/python -m stages.studies.recipes $(NAME) $(SIZE:%=--size %) $(NETWORK:%=--network %) $(ARGS)
@@ -111,6 +116,14 @@ $(MEASURE): | $(COLLECT)/bin/python
 	echo "installing requirements-collect.txt into $(COLLECT)"
 	$(COLLECT)/bin/python $(PIP) install -r requirements-collect.txt
 	rm -f $(COLLECT)/.installed-*
+	touch $@
+
+# What ranks and what compiles, together: their pins agree. torch first and by itself, as above.
+$(TUNE): $(MEASURE)
+	echo "installing torch and requirements.txt into $(COLLECT)"
+	$(COLLECT)/bin/python $(PIP) install torch==2.13.0
+	$(COLLECT)/bin/python $(PIP) install -r requirements.txt -r requirements-collect.txt
+	rm -f $(COLLECT)/.installed-*-tune
 	touch $@
 
 $(COMPILE): | $(LIBTPU)/bin/python

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 from stages.collect.hlo_text import MAX_RANK, MIN_ELEMENTS, ConfigurableNode, instructions
 from stages.collect.programs.program import Program
@@ -15,15 +16,25 @@ _NODE = re.compile(r"^\s+(?:ROOT )?%[\w.\-]+ = ", re.M)
 
 def module_text(program: Program) -> str:
     """HLO text of a program as JAX makes it for a TPU (not for this machine: random bits, say, become other nodes)."""
+    return text_of(*program.build())
+
+
+def text_of(function: Callable, arguments: tuple, metadata: bool = False) -> str:
+    """HLO text of a JAX function, as `module_text`.
+
+    Args:
+        function: What ``jax.jit`` takes.
+        arguments: Its positional arguments: trees of ``jax.ShapeDtypeStruct``; nothing is computed.
+        metadata: Whether instructions say where they come from.
+    """
     import jax
     from jaxlib import _hlo
 
     from stages.collect.tpu import passes
 
-    function, arguments = program.build()
     lowered = jax.jit(function, keep_unused=True).trace(*arguments).lower(lowering_platforms=("tpu",))
     proto = lowered.compiler_ir("hlo").as_serialized_hlo_module_proto()
-    return passes.printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto))
+    return passes.printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto), metadata)
 
 
 def node_count(text: str) -> int:

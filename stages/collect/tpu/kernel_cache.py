@@ -21,9 +21,13 @@ _PATIENCE_S = 60
 _AT_ONCE = 500
 
 
-def key_of(text: str) -> str:
-    """Key of a kernel: a hash of its text, the compiler's version, the topology and the reader's version."""
-    whole = "\0".join([text, libtpu.VERSION, libtpu.TOPOLOGY, str(schedule.READER_VERSION)])
+def key_of(text: str, topology: str | None = None) -> str:
+    """Key of a kernel: a hash of its text, the compiler's version, the topology and the reader's version.
+
+    Args:
+        topology: By default the data set's.
+    """
+    whole = "\0".join([text, libtpu.VERSION, topology or libtpu.TOPOLOGY, str(schedule.READER_VERSION)])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 

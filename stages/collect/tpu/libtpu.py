@@ -21,6 +21,15 @@ from stages.engine.errors import InputError
 VERSION = "0.0.42.1"
 #: what TpuGraphs was measured on. One topology a process: text of one generation crashes another's code generator
 TOPOLOGY = "v3:2x2x1"
+#: the smallest topology of each generation that this libtpu compiles for
+TARGETS = {
+    "v2": "v2:2x2x1",
+    "v3": TOPOLOGY,
+    "v4": "v4:2x2x1",
+    "v5e": "v5e:2x2x1",
+    "v5p": "v5p:2x2x1",
+    "v6e": "v6e:2x2x1",
+}
 #: what keeps libtpu from asking a metadata server and from locking out other processes that load it, and JAX from
 #: looking for a device
 ENVIRONMENT = {
@@ -92,14 +101,16 @@ _OptimizedProgram = _structure("OptimizedProgram", ("executable", ctypes.c_void_
 _ExecutableDestroy = _structure("ExecutableDestroy", ("executable", ctypes.c_void_p))
 
 
-def set_environment(schedules: Path | None = None) -> None:
+def set_environment(schedules: Path | None = None, topology: str = TOPOLOGY) -> None:
     """Sets what must stand before libtpu and jax are loaded in this process.
 
     Args:
         schedules: Folder into which the compiler writes the final bundles of every kernel it generates code for; none
             are written where it is None.
+        topology: The one that this process compiles for.
     """
     os.environ.update(ENVIRONMENT)
+    os.environ["TPU_ACCELERATOR_TYPE"] = f"{topology.partition(':')[0]}-8"
     os.environ["LIBTPU_INIT_ARGS"] = "" if schedules is None else f"{_FLAGS} --xla_jf_dump_to={schedules}"
 
 
@@ -154,20 +165,21 @@ class _Api:
 
 
 @functools.cache
-def _api() -> _Api:
+def _api(topology: str) -> _Api:
     require()
     import libtpu
 
-    return _Api(libtpu.get_library_path(), TOPOLOGY)
+    return _Api(libtpu.get_library_path(), topology)
 
 
-def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "") -> bytes:
-    """Compiles a module for a TPU v3 in this process, which dies where a check in the compiler fails.
+def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "", topology: str = TOPOLOGY) -> bytes:
+    """Compiles a module for a TPU in this process, which dies where a check in the compiler fails.
 
     Args:
         text: HLO text of the module; the layouts of its parameters and its result are kept as they stand there.
         dumps: Folder for the module's own dumps, after the passes whose names match ``pass_filter`` and after all.
         pass_filter: Regular expression over the names of HLO passes.
+        topology: Of `TARGETS`; one a process.
 
     Returns:
         Serialized optimised program.
@@ -175,7 +187,7 @@ def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "") 
     Raises:
         CompileError: The text has a fault, or the compiler refuses the module.
     """
-    api = _api()
+    api = _api(topology)
     from jax._src import compiler
     from jaxlib import _hlo
 

@@ -53,13 +53,13 @@ def module_of(function: Callable, arguments: tuple) -> str:
     return printed(_hlo.HloModule.from_serialized_hlo_module_proto(proto))
 
 
-def printed(module) -> str:
-    """Text of jaxlib's HloModule with every constant's values and without metadata."""
+def printed(module, metadata: bool = False) -> str:
+    """Text of jaxlib's HloModule with every constant's values, and without metadata unless it is asked for."""
     from jaxlib import _hlo
 
     options = _hlo.HloPrintOptions()
     options.print_large_constants = True
-    options.print_metadata = False
+    options.print_metadata = metadata
     return module.to_string(options)
 
 
@@ -71,17 +71,20 @@ def with_stop(text: str) -> str:
     return text[: entry.end()] + _STOP + text[entry.end() :]
 
 
-def run(text: str) -> Stages:
+def run(text: str, topology: str = libtpu.TOPOLOGY) -> Stages:
     """Runs the HLO passes on a module's text, in this process.
 
+    Args:
+        topology: Of `libtpu.TARGETS`; one a process.
+
     Raises:
-        libtpu.CompileError: A pass refuses the module (an invalid layout, more memory than a TPU v3 has).
+        libtpu.CompileError: A pass refuses the module (an invalid layout, more memory than the TPU has).
     """
     from jaxlib import _hlo
 
     with tempfile.TemporaryDirectory(prefix="passes-") as folder:
         try:
-            libtpu.compile_module(with_stop(text), Path(folder), "layout-assignment")
+            libtpu.compile_module(with_stop(text), Path(folder), "layout-assignment", topology)
         except libtpu.CompileError as end:
             if _STOPPED not in str(end):
                 raise

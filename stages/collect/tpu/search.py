@@ -191,12 +191,42 @@ class Palette:
         return themed(slots, rng.random(len(slots)) < rng.choice(RATES), rng)  # a habit of the whole program
 
 
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     """One choice of several, a later part's layouts over an earlier one's."""
     choice = parts[0]
     for part in parts[1:]:
         choice = np.where(part == FREE, choice, part)
     return choice
+
+
+def summed(palette: Palette, rng: np.random.Generator, used: int) -> tuple[np.ndarray, int]:
+    """A sum of moves, few to many, and how many of the palette's the search has used with it, of `used` before."""
+    moves = []
+    for _ in range(rng.choice(MOVES)):
+        move, used = palette.move(rng, used)
+        moves.append(move)
+    return joined(moves), used
+
+
+def bred(
+    parents: Sequence[np.ndarray], palette: Palette, rng: np.random.Generator, used: int
+) -> tuple[np.ndarray, int]:
+    """A child of choices, and how many of the palette's moves the search has used with it, of `used` before.
+
+    A child is one of the parents, or a mixture of two, with a few moves more; some have layouts given back to the
+    compiler.
+    """
+    slots = palette.slots
+    child = parents[rng.choice(len(parents))]
+    if rng.random() < CROSSED:
+        other = parents[rng.choice(len(parents))]
+        child = np.where(stretch(slots, rng.uniform(0.1, 0.9), rng), other, child)
+    if rng.random() < RELEASED:
+        child = np.where(stretch(slots, rng.choice(STRETCHES), rng), FREE, child)
+    for _ in range(rng.choice(CHILD_MOVES)):
+        move, used = palette.move(rng, used)
+        child = joined([child, move])
+    return child, used
 
 
 def random_search(runs: Runs, count: int, palette: Palette, rng: np.random.Generator) -> None:
@@ -206,18 +236,14 @@ def random_search(runs: Runs, count: int, palette: Palette, rng: np.random.Gener
     for _ in range(TRIES * count):
         if len(runs.choices) >= count:
             break
-        moves = []
-        for _ in range(rng.choice(MOVES)):
-            move, used = palette.move(rng, used)
-            moves.append(move)
-        runs.add(_joined(moves))
+        choice, used = summed(palette, rng, used)
+        runs.add(choice)
 
 
 def evolutionary_search(runs: Runs, count: int, palette: Palette, rng: np.random.Generator) -> None:
     """Fills `runs` with `count` configurations or a few more, bred from the compiler's own choice by their costs.
 
-    A child is one of the fastest runs so far, or a mixture of two, with a few moves more; some have layouts given back
-    to the compiler.
+    The fastest runs so far are the parents of the next.
     """
     runs.add(np.full(len(runs.slots), FREE, np.int8))
     used = 0
@@ -225,15 +251,7 @@ def evolutionary_search(runs: Runs, count: int, palette: Palette, rng: np.random
         if len(runs.choices) >= count:
             break
         elite = np.argsort(runs.costs_ns, kind="stable")[: max(2, round(ELITE * len(runs.choices)))]
-        child = runs.choices[rng.choice(elite)]
-        if rng.random() < CROSSED:
-            other = runs.choices[rng.choice(elite)]
-            child = np.where(stretch(runs.slots, rng.uniform(0.1, 0.9), rng), other, child)
-        if rng.random() < RELEASED:
-            child = np.where(stretch(runs.slots, rng.choice(STRETCHES), rng), FREE, child)
-        for _ in range(rng.choice(CHILD_MOVES)):
-            move, used = palette.move(rng, used)
-            child = _joined([child, move])
+        child, used = bred([runs.choices[place] for place in elite], palette, rng, used)
         runs.add(child)
 
 

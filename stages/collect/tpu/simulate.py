@@ -1,4 +1,4 @@
-"""What a program costs on a TPU v3, as Google's compiler schedules it: simulated nanoseconds, without a TPU.
+"""What a program costs on a TPU, as Google's compiler schedules it: simulated nanoseconds, without a TPU.
 
 A program is the list of its kernels; kernels are compiled once and kept (`kernel_cache`), so that a configuration
 costs its HLO passes and the few kernels that no configuration before it had.
@@ -7,11 +7,12 @@ costs its HLO passes and the few kernels that no configuration before it had.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.collect.tpu import cutting, libtpu, time_model, workers
+from stages.collect.tpu import cutting, libtpu, time_model, worker, workers
 from stages.collect.tpu.kernel_cache import KernelCache, key_of
 from stages.collect.tpu.passes import Stages
 
@@ -60,15 +61,17 @@ class Simulator:
     Args:
         cache: The file of compiled kernels, made where it is missing; processes may share it.
         processes: Compiling processes at a time.
+        topology: That is compiled for, of `libtpu.TARGETS`. The time model's constants are those of a TPU v3.
 
     Raises:
         InputError: libtpu is missing or another version; the cache cannot be used.
     """
 
-    def __init__(self, cache: Path, processes: int = 1) -> None:
+    def __init__(self, cache: Path, processes: int = 1, topology: str = libtpu.TOPOLOGY) -> None:
         libtpu.require()
+        self._topology = topology
         self._cache = KernelCache(cache)
-        self._pool = workers.Pool(processes)
+        self._pool = workers.Pool(processes, serve=functools.partial(worker.serve, topology=topology))
 
     def __enter__(self) -> Simulator:
         return self
@@ -117,7 +120,7 @@ class Simulator:
         Returns:
             Of each, the record of `worker.kernel_record`, or ``{"fault": reason}``.
         """
-        keys = [key_of(text) for text in texts]
+        keys = [key_of(text, self._topology) for text in texts]
         records = self._cache.get(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in records}
         order = list(new)

@@ -23,22 +23,26 @@ _NOT_CODE = ("<late", "-TLP", "schedule-analysis")
 _CONFIG = re.compile(rb'"window_config":(\{[^}]*\})')
 
 
-def serve(pipe: Connection, folder: str) -> None:
+def serve(pipe: Connection, folder: str, topology: str = libtpu.TOPOLOGY) -> None:
     """Answers jobs until the pipe closes, as it does when the parent ends. Bytes of JSON both ways: nothing is pickled.
 
     Args:
         pipe: Takes ``[kind, text]``, kind "kernel" or "passes"; gives ``{"record": …}``, ``{"refused": reason}`` or
             ``{"full": folder}``.
         folder: Empty folder for the compiler's dumps and, in `MESSAGES`, for what it says; removed at the end.
+        topology: That is compiled for, of `libtpu.TARGETS`.
     """
     messages = os.open(Path(folder) / MESSAGES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(messages, sys.stdout.fileno())
     os.dup2(messages, sys.stderr.fileno())
     dumps = Path(folder) / "dumps"
     dumps.mkdir()
-    libtpu.set_environment(dumps)
+    libtpu.set_environment(dumps, topology)
     tempfile.tempdir = folder  # whatever a dying process leaves is removed with the folder
-    tasks = {"kernel": lambda text: kernel_record(text, dumps), "passes": stages_record}
+    tasks = {
+        "kernel": lambda text: kernel_record(text, dumps, topology),
+        "passes": lambda text: stages_record(text, topology),
+    }
     while True:
         try:
             kind, text = json.loads(pipe.recv_bytes())
@@ -59,13 +63,13 @@ def serve(pipe: Connection, folder: str) -> None:
             return
 
 
-def stages_record(text: str) -> dict:
+def stages_record(text: str, topology: str = libtpu.TOPOLOGY) -> dict:
     """Runs the HLO passes on a module: the fields of `passes.Stages`, the proto in base64."""
-    stages = passes.run(text)
+    stages = passes.run(text, topology)
     return {**vars(stages), "before_proto": base64.b64encode(stages.before_proto).decode()}
 
 
-def kernel_record(text: str, dumps: Path) -> dict:
+def kernel_record(text: str, dumps: Path, topology: str = libtpu.TOPOLOGY) -> dict:
     """Compiles a kernel and reads its schedule.
 
     Returns:
@@ -74,7 +78,7 @@ def kernel_record(text: str, dumps: Path) -> dict:
     """
     for path in dumps.iterdir():
         path.unlink()
-    optimised = libtpu.compile_module(text)
+    optimised = libtpu.compile_module(text, topology=topology)
     files = [
         path for path in sorted(dumps.glob("*final_bundles.txt")) if not any(part in path.name for part in _NOT_CODE)
     ]

@@ -111,10 +111,11 @@ class Tried:
         self._file.write(json.dumps([_key(choice), time_ns]) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """Closes the file and removes it: what was tried stands in records now."""
+    def close(self, keep: bool = False) -> None:
+        """Closes the file and removes it, unless it is to be kept: what was tried stands in records now."""
         self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
+        if not keep:
+            Path(self._file.name).unlink(missing_ok=True)
 
 
 def _key(choice: np.ndarray) -> str:
