@@ -278,7 +278,7 @@ def _same_features(
     """Our inputs with the original's features, where these differ by rounding alone; so networks are compared alone."""
     names = {"x": "features"} | ({"config": "configurations"} if isinstance(inputs, parts.TileInputs) else {})
     for name, other in names.items():
-        if other in theirs and difference(getattr(inputs, name).numpy(), theirs[other]) < ROUNDING:
+        if other in theirs and rounded(getattr(inputs, name).numpy(), theirs[other]):
             inputs = replace(inputs, **{name: torch.from_numpy(theirs[other].astype(np.float32))})
     return inputs
 
@@ -330,6 +330,11 @@ def _computed(
     optimizer.step()
     found["step"] = {name: weight.detach().numpy().copy() for name, weight in named.items()}
     return found
+
+
+def rounded(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether arrays differ by rounding alone, each number in its own size where it is above 1."""
+    return difference(*(part / np.maximum(1, np.abs(theirs)) for part in (ours, theirs))) < ROUNDING
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:

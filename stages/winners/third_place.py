@@ -3,17 +3,16 @@
 Each node knows where it is by random walks. Layouts: those encodings have layers of their own; the other features have
 in each layer messages both ways and linear attention over all nodes. Tiles: messages from consumers alone.
 
-Layouts were submitted by other networks, trained at other times, which their README sends to branches "in a messy
-state"; of the network of the main branch it says that it is as good or better. It is here for all four collections, and
-the tiles' is that of its branch, submission_tile. Their write-up (Kaggle discussion 456377) was not to be had.
+Layouts were submitted by other networks, trained at other times, which stand in branches of their own; of the network
+of the main branch their README says that it is as good or better. It is here for all four collections, and the tiles'
+is that of its branch, submission_tile. Their write-up (Kaggle discussion 456377) was not to be had.
 
-Two things of the code that look unmeant are here as there: what a node hears of its producers is divided by the
-number of operands that the producer has, not the node (networks.py:346), and attention is a sum over nodes, with no
-denominator.
+As there, what a node hears of its producers is divided by the number of operands that the producer has, not the node
+(networks.py:346), and attention is a plain sum over nodes, which grows with their number.
 
 What is theirs and not here:
-- 28 columns of the HLO protobuf, which npz files lack: dimension numbers of dots and gathers, and whether the module is
-  dynamic. Their places are kept, and hold what a node has in theirs that is neither.
+- 28 columns of the HLO protobuf, which npz files lack: dimension numbers of dots and gathers. Their places are kept,
+  and hold what a node has in theirs that is neither. A module that is dynamic is not told from others.
 - Two operands of a convolution or dot come in the order of the instruction; npz files sort them, and here they are
   told apart by their shapes, which now and then fit either way.
 - How the main branch was called is not published. Configurations, graphs of a step and epochs are those of the one
@@ -21,8 +20,8 @@ What is theirs and not here:
   together; here a network has one collection. Tiles have the script's defaults, and the job's cosine.
 - `--pruning` is off by default, and is here. Also published: configurable nodes alone; with their neighbours, which the
   submission of xla:default has; and with all others merged.
-- Weights of every epoch were saved; which were submitted is unknown. The best on valid are kept here. So is how many
-  networks there were, of which their README says "always train multiple times".
+- Weights of every epoch were saved; which were submitted is unknown, and so is of how many networks. Here it is one,
+  with the weights that are best on valid.
 - A column of layouts below -1, or of tiles below its smallest value on their data, gives NaN by its logarithm.
 
 File names are of src/tpu_graph/; train: stands for scripts/training.py, add: for scripts/add_features.py, loader: for

@@ -1,5 +1,6 @@
 """What all networks have in common: order does not matter, gradients reach every weight, and the originals' values."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,8 @@ def test_gradients_reach_every_weight(name):
     recipe, graph, prepared, network, settings = made(name, wide=True)
     fitted = recipe.fit([graph])
     network.train()
+    random.seed(0)  # of edges that the fifth place drops, without some of which a unit of a small network may be 0
+    torch.manual_seed(0)
     network.start_step()
     indices = [np.arange(5), np.arange(5, 10)]
     batch = [prepared.inputs(some).double() for some in indices]
