@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import nn
-from torch.nn.functional import elu, silu
+from torch.nn.functional import elu, linear, silu
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import CONVOLUTION, DOT
@@ -124,6 +124,16 @@ class TileSettings(Training):
     least_configurations = Settings.least_configurations
 
 
+class Linear(nn.Linear):
+    """Of [shared | x] where it is given x (k, n, f) and shared (n, s), whose part is computed once for all k."""
+
+    def forward(self, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
+        if shared is None:
+            return super().forward(x)
+        width = shared.shape[-1]
+        return linear(x, self.weight[:, width:]) + linear(shared, self.weight[:, :width], self.bias)
+
+
 class Messages(nn.Module):
     """[linear | means of consumers | of producers] -> activation -> linear -> activation, each with or without a norm.
 
@@ -133,17 +143,17 @@ class Messages(nn.Module):
     def __init__(self, inputs: int, width: int, message_width: int, walks: bool = False):
         super().__init__()
         joined = width + 2 * message_width
-        self.own, self.consumers = nn.Linear(inputs, width), nn.Linear(inputs, message_width)
-        self.producers = nn.Linear(inputs, message_width)
+        self.own, self.consumers = Linear(inputs, width), Linear(inputs, message_width)
+        self.producers = Linear(inputs, message_width)
         if walks:
             self.out = nn.Sequential(nn.Tanh(), nn.Linear(joined, width), nn.Tanh())
         else:
             norms = nn.LayerNorm(joined), nn.LayerNorm(width)
             self.out = nn.Sequential(nn.SiLU(), norms[0], nn.Linear(joined, width), nn.SiLU(), norms[1])
 
-    def forward(self, x: torch.Tensor, edges: Edges) -> torch.Tensor:
-        heard = edges.of_consumers(self.consumers(x)), edges.of_producers(self.producers(x))
-        return self.out(torch.cat([self.own(x), *heard], dim=-1))
+    def forward(self, edges: Edges, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
+        heard = edges.of_consumers(self.consumers(x, shared)), edges.of_producers(self.producers(x, shared))
+        return self.out(torch.cat([self.own(x, shared), *heard], dim=-1))
 
 
 class LinearAttention(nn.Module):
@@ -151,12 +161,12 @@ class LinearAttention(nn.Module):
 
     def __init__(self, inputs: int, width: int, key_width: int):
         super().__init__()
-        self.keys, self.queries = nn.Linear(inputs, key_width), nn.Linear(inputs, key_width)
-        self.values = nn.Linear(inputs, width, bias=False)
+        self.keys, self.queries = Linear(inputs, key_width), Linear(inputs, key_width)
+        self.values = Linear(inputs, width, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        keys, queries = elu(self.keys(x)) + 1, elu(self.queries(x)) + 1
-        return queries @ (keys.transpose(-1, -2) @ self.values(x))
+    def forward(self, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
+        keys, queries = elu(self.keys(x, shared)) + 1, elu(self.queries(x, shared)) + 1
+        return queries @ (keys.transpose(-1, -2) @ self.values(x, shared))
 
 
 class Layer(nn.Module):
@@ -171,15 +181,14 @@ class Layer(nn.Module):
         self.joint = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.LayerNorm(width))
 
     def forward(self, x: torch.Tensor, walks: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, torch.Tensor]:
-        both = _joined(walks, x)
-        x = self.joint(torch.cat([self.messages(both, edges), self.attention(both)], dim=-1))
-        return x, self.walks(walks, edges)
+        x = self.joint(torch.cat([self.messages(edges, x, walks), self.attention(x, walks)], dim=-1))
+        return x, self.walks(edges, walks)
 
 
 class Network(parts.Network):
     """[opcode | columns | configuration] -> linear, SiLU, norm -> layers -> MLP -> sum over nodes -> linear.
 
-    The walks are the same for all configurations, so they are computed once; theirs does so for each.
+    The walks are the same for all configurations, so their states are computed once; theirs does so for each.
     networks.py:215-394.
     """
 
@@ -188,14 +197,14 @@ class Network(parts.Network):
         first, walk, widths = settings.first_width, settings.walk_width, settings.widths
         self.opcodes = nn.Embedding(OPCODE_ROWS, settings.opcode_width)
         joined = settings.opcode_width + COLUMNS + LAYOUT_FEATURES
-        self.first = nn.Sequential(nn.Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
+        self.first = nn.Sequential(Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
         self.walks = nn.Sequential(nn.Linear(WALK + ROUND_WALK, walk), nn.Tanh())
         self.layers = nn.ModuleList(
             Layer(inputs, width, settings) for inputs, width in zip([first, *widths[:-1]], widths, strict=True)
         )
         both, last = walk + widths[-1], widths[-1]
         self.last = nn.Sequential(
-            *(nn.Linear(both, both), nn.SiLU(), nn.LayerNorm(both)),
+            *(Linear(both, both), nn.SiLU(), nn.LayerNorm(both)),
             *(nn.Linear(both, last), nn.SiLU(), nn.LayerNorm(last)),
         )
         self.head = nn.Linear(last, 1, bias=False)
@@ -204,10 +213,10 @@ class Network(parts.Network):
         edges = Edges(inputs.edge_index, len(inputs.x), inputs.x.dtype)
         configuration = (everywhere(inputs, 0) / SCALE).to(inputs.x.dtype)  # rounded to float32, as theirs
         nodes = torch.cat([self.opcodes(inputs.opcode), inputs.x[:, :COLUMNS]], dim=1)
-        x, walks = self.first(_joined(nodes, configuration)), self.walks(inputs.x[:, COLUMNS:])
+        x, walks = _through(self.first, configuration, nodes), self.walks(inputs.x[:, COLUMNS:])
         for layer in self.layers:
             x, walks = layer(x, walks, edges)
-        return self.head(self.last(_joined(walks, x)).sum(dim=1)).squeeze(-1)
+        return self.head(_through(self.last, x, walks).sum(dim=1)).squeeze(-1)
 
 
 class TileMessages(nn.Module):
@@ -233,14 +242,14 @@ class TileNetwork(parts.Network):
         first, widths = settings.first_width, settings.widths
         self.opcodes = nn.Embedding(OPCODE_ROWS, settings.opcode_width)
         joined = settings.opcode_width + NODE_FEATURES + WALK + TILE_FEATURES
-        self.first = nn.Sequential(nn.Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
+        self.first = nn.Sequential(Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
         self.layers = nn.ModuleList(map(TileMessages, [first, *widths[:-1]], widths))
         self.head = nn.Linear(widths[-1], 1)
 
     def forward(self, inputs: TileInputs) -> torch.Tensor:
         edges = Edges(inputs.edge_index, len(inputs.x), inputs.x.dtype)
         nodes = torch.cat([self.opcodes(inputs.opcode), inputs.x], dim=1)
-        x = self.first(_joined(nodes, inputs.config[:, None].expand(-1, len(nodes), -1)))
+        x = _through(self.first, inputs.config[:, None], nodes)
         for layer in self.layers:
             x = layer(x, edges)
         return self.head(x.sum(dim=1)).squeeze(-1)
@@ -446,9 +455,9 @@ def _log(node_feat: np.ndarray, columns: Sequence[int], more: np.ndarray) -> np.
     return found
 
 
-def _joined(shared: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """[shared | x] (k, n, s + f) of (n, s) and (k, n, f)."""
-    return torch.cat([shared.expand(len(x), -1, -1), x], dim=-1)
+def _through(layers: nn.Sequential, x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """Layers whose first is a `Linear`, on [shared | x]."""
+    return layers[1:](layers[0](x, shared))
 
 
 LAYOUT_RECIPE = parts.Recipe(
