@@ -11,6 +11,8 @@ FOLDER holds clones of the originals, a subfolder each; what is missing is named
     google_fast_or_slow                    github.com/thanhhau097/google_fast_or_slow at 626c463
     kaggle_latenciaga                      github.com/Obs01ete/kaggle_latenciaga at b6b55b1
     kaggle_latenciaga_diff_mat             the same at ca55746
+    kaggle_tpu_graph                       github.com/jafluri/kaggle_tpu_graph at c03e864
+    kaggle_tpu_graph_tile                  the same at 379e4d5
     kaggle-tpu-graph-5th-place             github.com/knshnb/kaggle-tpu-graph-5th-place at 3f2dfb8
     solution-predict-ai-model-runtime      github.com/hengck23/solution-predict-ai-model-runtime at c9c5194
     GST                                    github.com/kaidic/GST at d19f412

@@ -15,6 +15,7 @@ from stages.winners import (
     official_tile,
     second_place,
     sixth_place,
+    third_place,
 )
 from stages.winners.parts import Recipe
 
@@ -90,6 +91,34 @@ _SECOND = [
     (r"messages\.", "convs."),
     (r"latency\.", "output_shaping."),
 ]
+_THIRD = [
+    (r"opcodes\.", "embedding_layer.emb."),
+    (r"first\.", "embedding_layer.mlp."),
+    (r"walks\.", "lpe_projection."),
+    (r"layers\.(\d)\.messages\.own\.", r"feature_sage_convs.\1.linear."),
+    (r"layers\.(\d)\.messages\.consumers\.", r"feature_sage_convs.\1.agg_linear_in."),
+    (r"layers\.(\d)\.messages\.producers\.", r"feature_sage_convs.\1.agg_linear_out."),
+    (r"layers\.(\d)\.messages\.out\.", r"feature_sage_convs.\1.mlp_out."),
+    (r"layers\.(\d)\.walks\.own\.", r"lpe_sage_convs.\1.linear."),
+    (r"layers\.(\d)\.walks\.consumers\.", r"lpe_sage_convs.\1.agg_linear_in."),
+    (r"layers\.(\d)\.walks\.producers\.", r"lpe_sage_convs.\1.agg_linear_out."),
+    (r"layers\.(\d)\.walks\.out\.", r"lpe_sage_convs.\1.mlp_out."),
+    (r"layers\.(\d)\.attention\.keys\.", r"linformers.\1.key_layer."),
+    (r"layers\.(\d)\.attention\.queries\.", r"linformers.\1.query_layer."),
+    (r"layers\.(\d)\.attention\.values\.", r"linformers.\1.value_layer."),
+    (r"layers\.(\d)\.joint\.", r"combination_nets.\1."),
+    (r"last\.", "mlp."),
+    (r"head\.", "projection_network."),
+]
+_THIRD_TILE = [
+    (r"opcodes\.", "embedding_layer.emb."),
+    (r"first\.0\.", "embedding_layer.linear."),
+    (r"first\.2\.", "embedding_layer.layernorm."),
+    (r"layers\.(\d)\.own\.", r"message_network.\1.linear."),
+    (r"layers\.(\d)\.consumers\.", r"message_network.\1.agg_linear."),
+    (r"layers\.(\d)\.norm\.", r"message_network.\1.layernorm."),
+    (r"head\.", "projection_network."),
+]
 _FIFTH = [
     (r"opcodes\.", "gnn.opcode_embed."),
     (r"linear\.", "gnn.pre_linear.0."),
@@ -123,6 +152,7 @@ _GST = [
 ]
 _XLA, _NLP, _TILE = "layout:xla:default", "layout:nlp:default", "tile:xla"
 _FIRST_FOLDER, _SIXTH_FOLDER = "google_fast_or_slow", "solution-predict-ai-model-runtime"
+_THIRD_FOLDER = "kaggle_tpu_graph"
 _FIFTH_FOLDER, _SECOND_FOLDER = "kaggle-tpu-graph-5th-place", "kaggle_latenciaga"
 
 CASES = (
@@ -206,6 +236,25 @@ CASES = (
         _SECOND,
         configurations=10,
         extra={"tile": True, "nlp": False},
+    ),
+    Case(
+        "third-place layout",
+        third_place.LAYOUT_RECIPE,
+        _XLA,
+        _THIRD_FOLDER,
+        "third_place",
+        _THIRD,
+        configurations=16,
+        heavy=True,
+    ),
+    Case(
+        "third-place tile",
+        third_place.TILE_RECIPE,
+        _TILE,
+        f"{_THIRD_FOLDER}_tile",
+        "third_place",
+        _THIRD_TILE,
+        configurations=16,
     ),
     Case(
         "fifth-place layout",

@@ -15,8 +15,10 @@ from benchmarks.parity.cases import Case
 from benchmarks.parity.graphs import Graph
 from stages.graphs.collection import is_tile
 from stages.graphs.dataset import PackedGraph, graph, graph_file, prune_folder
+from stages.graphs.opcodes import CONVOLUTION, DOT
+from stages.graphs.operands import config_operands
 from stages.prune.packing import Options, pack
-from stages.winners import first_place_layout, gst_paper, official_layout, parts
+from stages.winners import first_place_layout, gst_paper, official_layout, parts, third_place
 
 ROUNDING = 1e-4  # of features in float32, standardised ones far from the mean among them
 FEW = 4  # configurations of a large graph in a network that has all of its nodes
@@ -156,6 +158,8 @@ def _told(
         if case.driver in ("first_place", "second_place") and name == "opcodes.weight":
             value = value[:120]  # their rows; opcode 120 has none
         told[f"weight/{case.theirs(name)}"] = value
+    if case.recipe is third_place.LAYOUT_RECIPE:
+        told |= _operands(given.arrays)
     if "stretch" in told:
         told["stretch"] = np.array(settings.stretch or -1)
     if case.recipe is gst_paper.RECIPE:
@@ -173,6 +177,13 @@ def _drawn(whole: PackedGraph, configurations: int) -> dict[str, np.ndarray]:
         "stale": rng.normal(size=shape).astype(np.float32),
         "kept": rng.integers(0, 2, shape).astype(np.float32),
     }
+
+
+def _operands(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convolutions and dots with their operands, whose order the protobuf has and the npz file has not."""
+    rows = np.flatnonzero(np.isin(arrays["node_opcode"], (CONVOLUTION, DOT)))
+    found = config_operands(arrays["node_feat"], arrays["node_opcode"], arrays["edge_index"], rows)
+    return {"consumers": rows, "operands": found}
 
 
 def _only(arrays: dict[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -267,7 +278,7 @@ def _same_features(
     """Our inputs with the original's features, where these differ by rounding alone; so networks are compared alone."""
     names = {"x": "features"} | ({"config": "configurations"} if isinstance(inputs, parts.TileInputs) else {})
     for name, other in names.items():
-        if other in theirs and difference(getattr(inputs, name).numpy(), theirs[other]) < ROUNDING:
+        if other in theirs and rounded(getattr(inputs, name).numpy(), theirs[other]):
             inputs = replace(inputs, **{name: torch.from_numpy(theirs[other].astype(np.float32))})
     return inputs
 
@@ -319,6 +330,11 @@ def _computed(
     optimizer.step()
     found["step"] = {name: weight.detach().numpy().copy() for name, weight in named.items()}
     return found
+
+
+def rounded(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether arrays differ by rounding alone, each number in its own size where it is above 1."""
+    return difference(*(part / np.maximum(1, np.abs(theirs)) for part in (ours, theirs))) < ROUNDING
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:

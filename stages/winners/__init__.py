@@ -22,6 +22,8 @@ A training step, with `parts.rate(settings, step, steps)` as the factor of the l
     network.clip(settings)
     optimizer.step()
 
+`fourth_place` has no original to be read: it follows a description, and says what it leaves open.
+
 `gst_paper` trains by segments: `network.segment_scores(inputs, segment)`, `Table` and `estimate` stand in place of
 `network(inputs)`. Each module's docstring says what of its original is not here.
 

@@ -386,6 +386,11 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
     return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))))
 
 
+def cosine_to_a_thousandth(step: int, steps: int, warm_up: float) -> float:
+    """As `cosine`, but falls to 0.001."""
+    return 1e-3 + (1 - 1e-3) * cosine(step, steps, warm_up)
+
+
 def constant(step: int, steps: int, warm_up: float) -> float:
     """1."""
     return 1.0
@@ -396,7 +401,12 @@ def drops(step: int, steps: int, warm_up: float) -> float:
     return math.sqrt(0.1) ** sum(step >= int(steps * share) for share in (0.6, 0.7, 0.8, 0.9))
 
 
-SCHEDULES = {"constant": constant, "cosine": cosine, "drops": drops}
+SCHEDULES = {
+    "constant": constant,
+    "cosine": cosine,
+    "cosine to a thousandth": cosine_to_a_thousandth,
+    "drops": drops,
+}
 
 
 def rate(settings: Training, step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.parity import __main__ as command
 from benchmarks.parity import cases, graphs
-from benchmarks.parity.compare import difference
+from benchmarks.parity.compare import difference, rounded
 from stages.winners import parts
 from stages.winners.parts import Prepared, Recipe, Training
 
@@ -148,6 +148,14 @@ def test_real_graphs_are_those_that_are_there(tmp_path):
 )
 def test_difference(ours, theirs, expected):
     assert difference(np.array(ours), np.array(theirs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [([2000.1, 0.5], [2000, 0.5], True), ([2000, 0.5], [2000, 0.5002], False), ([1, 2], [1], False)],
+)
+def test_rounding_is_measured_in_each_numbers_own_size(ours, theirs, expected):
+    assert rounded(np.array(ours), np.array(theirs)) is expected
 
 
 def test_names_of_all_recipes_lead_to_one_weight_each():

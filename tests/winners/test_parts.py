@@ -103,6 +103,11 @@ def test_cosine_rises_then_falls_to_nothing():
     assert parts.cosine(0, 100, 0.0) == 1
 
 
+def test_cosine_to_a_thousandth_has_that_floor():
+    rates = [parts.cosine_to_a_thousandth(step, 100, 0) for step in (0, 50, 100)]
+    assert rates == pytest.approx([1, 0.5005, 0.001])
+
+
 def test_drops_divide_by_the_root_of_ten():
     rates = [parts.drops(step, 400_000, 0) for step in (0, 239_999, 240_000, 280_000, 320_000, 360_000)]
     assert rates == pytest.approx([1, 1, 10**-0.5, 10**-1, 10**-1.5, 10**-2])

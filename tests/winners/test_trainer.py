@@ -18,6 +18,7 @@ from stages.winners import (
     parts,
     second_place,
     sixth_place,
+    third_place,
 )
 from stages.winners.training import scoring
 from stages.winners.training.graphs import drawn
@@ -26,12 +27,26 @@ from tests.support.packing import packed
 
 LAYOUT, TILE = "layout:xla:default", "tile:xla"
 NARROW = {"width": 8, "steps": 6, "epochs": None, "configurations": 6}
+NARROW_LAYERS = {"first_width": 8, "widths": (8, 8), "graphs": 2, "configurations": 6}
 RECIPES = {
     "best": (first_place_layout.RECIPE, LAYOUT, NARROW | {"evaluate": 2}),
     "tiles": (first_place_tile.RECIPE, TILE, {"width": 8, "steps": 6, "evaluate": 2}),
     "average": (sixth_place.LAYOUT_RECIPE, LAYOUT, NARROW | {"evaluate": 2, "graphs": 2, "averaged": (3, 6)}),
     "table": (gst_paper.RECIPE, LAYOUT, NARROW | {"first_width": 8, "segment_nodes": 15, "graphs": 2}),
     "counters": (official_layout.RECIPE, LAYOUT, {"steps": 6, "epochs": None, "evaluate": 2, "width": 8}),
+    "passes": (
+        third_place.LAYOUT_RECIPE,
+        LAYOUT,
+        {
+            "first_width": 8,
+            "widths": (8, 8),
+            "graphs": 2,
+            "configurations": 6,
+            "steps": 6,
+            "epochs": None,
+            "evaluate": 2,
+        },
+    ),
     "two groups": (second_place.NLP_RECIPE, LAYOUT, {"widths": (4, 8, 8), "steps": 6, "graphs": 2}),
 }
 

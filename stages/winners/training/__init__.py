@@ -20,5 +20,14 @@ What is theirs and not here:
 """
 
 #: the solutions that have networks in stages/winners
-NAMES = ("first-place", "second-place", "fifth-place", "sixth-place", "gst-paper", "official-baseline")
+NAMES = (
+    "first-place",
+    "second-place",
+    "third-place",
+    "node-pairs",
+    "fifth-place",
+    "sixth-place",
+    "gst-paper",
+    "official-baseline",
+)
 SIZES = ("sample", "full")

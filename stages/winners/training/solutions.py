@@ -1,7 +1,8 @@
 """Which networks make a solution, and how they are shrunk for the sample.
 
 A winner's members that are no networks are not here: the eleventh place has no other, so it is no solution here. GST's
-paper is about layouts; its tiles are the data set's own network's, so that its submission is whole.
+paper is about layouts, and so is what is known of the fourth place, whose idea is "node-pairs". Tiles of the two are
+the data set's own network's, so that their submissions are whole.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from stages.winners import (
     fifth_place,
     first_place_layout,
     first_place_tile,
+    fourth_place,
     gst_paper,
     official_layout,
     official_tile,
     parts,
     second_place,
     sixth_place,
+    third_place,
 )
 from stages.winners.training import NAMES, SIZES
 
@@ -118,6 +121,17 @@ _SMALL: dict[str, dict[str, object]] = {
     "second-place nlp": {"widths": _WIDTHS, "steps": 300},
     "second-place xla": {"widths": _WIDTHS, "graphs": 4, "configurations": 10, "steps": 300},
     "second-place tile": {"widths": _WIDTHS, "graphs": 20, "steps": 300},
+    "third-place layout": {
+        "first_width": 64,
+        "widths": (48, 32, 32, 32),
+        "message_width": 32,
+        "attention_width": 32,
+        "graphs": 2,
+        "steps": 200,
+        "evaluate": 40,
+    },
+    "third-place tile": {"first_width": 64, "widths": (32, 32, 32, 32), "configurations": 8, "steps": 400},
+    "node pairs": {"configurations": 32, "steps": 1000, "evaluate": 100},
     "fifth-place layout": {"width": 128, "tile_graphs": 16, "tile_configurations": 16, "steps": 400},
     "fifth-place tile": {"width": 64, "token_width": 32, "graphs": 16, "configurations": 16, "steps": 300},
     "sixth-place layout": {"width": 64, "graphs": 4, "configurations": 32, "steps": 250, "evaluate": 25},
@@ -139,6 +153,8 @@ WHY = {
     "first_width": "time grows with its square",
     "widths": "time grows with their squares",
     "token_width": "time grows with its square",
+    "message_width": "time grows with it",
+    "attention_width": "time grows with it",
     "networks": "one shows how it runs; more are averaged",
     "steps": "few programs, seen often enough",
     "epochs": "few programs, seen often enough",
@@ -222,6 +238,8 @@ def _choice(layout: parts.Recipe, tile: parts.Recipe) -> Callable[[str], parts.R
 _EACH = (
     _each(_choice(first_place_layout.RECIPE, first_place_tile.RECIPE), watched_tiles="top 50"),
     _each(_second),
+    _each(_choice(third_place.LAYOUT_RECIPE, third_place.TILE_RECIPE)),
+    _each(_choice(fourth_place.RECIPE, official_tile.RECIPE)),
     _fifth,
     _each(_choice(sixth_place.LAYOUT_RECIPE, sixth_place.TILE_RECIPE)),
     _each(_choice(gst_paper.RECIPE, official_tile.RECIPE)),
