@@ -91,7 +91,7 @@ def test_a_changed_knob_reruns_nothing_before_its_stage(project):
     file = folder / "params.yaml"
     text = file.read_text()
     try:
-        file.write_text(text.replace("rule: rank", "rule: borda"))
+        file.write_text(text.replace("rule: borda", "rule: rank"))
         shown = dvc(folder, "repro", "--dry")
     finally:
         file.write_text(text)
