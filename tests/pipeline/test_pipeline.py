@@ -144,5 +144,5 @@ def test_dvc_plots_has_the_curves_of_every_seed(project, tmp_path):
     dvc(project, "plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text()
     for collection in CHOSEN:
-        assert f"data/gnn/{slug(collection)}/curves.csv" in page
+        assert f"{slug(collection)}/curves.csv" in page  # DVC leaves out what the names have in common
     assert re.search(r'"seed": "?1"?', page) and "DVC_METRIC" not in page

@@ -60,7 +60,7 @@ def model_graph(
         config_nodes=None if is_tile(collection) else packed.config_nodes.astype(np.int64),
         codes=packed.codes,
         triples=packed.triples,
-        layout_config=pad.layout_columns(packed).astype(np.float32) if tile is None else None,
+        layout_config=pad.configuration_columns(packed).astype(np.float32) if tile is None else None,
         tile_config=tile,
         target=packed.target,
         config_index=packed.config_index,

@@ -18,15 +18,15 @@ TRAIN, VALID, TEST = "resnet50_b32_forward", "xception_b32_forward", "capsnet_mn
 NAMES = ["reshape.3", "dot.2"]
 
 
-def module(name: str = "m") -> hlo_pb2.HloModuleProto:
-    """x, w -> dot.2 -> reshape.3"""
+def module(name: str = "m", size: int = 64) -> hlo_pb2.HloModuleProto:
+    """x, w -> dot.2 -> reshape.3, all of size × size"""
     proto = hlo_pb2.HloModuleProto(name=name)
     computation = proto.computations.add(name="main", id=1, root_id=3)
     rows = [("x.0", "parameter", []), ("w.1", "parameter", []), ("dot.2", "dot", [0, 1]), ("reshape.3", "reshape", [2])]
     for number, (instruction, opcode, operands) in enumerate(rows):
         line = computation.instructions.add(name=instruction, opcode=opcode, id=number, operand_ids=operands)
         line.shape.element_type = 11
-        line.shape.dimensions.extend([64, 64])
+        line.shape.dimensions.extend([size, size])
         line.shape.layout.minor_to_major.extend([1, 0])
     return proto
 
@@ -53,14 +53,14 @@ def write_layouts(store: Store, identifier: str, times_ns, searches=("random", "
         record.write(path, meta, configurations=rows, times_ns=np.array(times_ns, float))
 
 
-def write_kernel(store: Store, kernel: TiledKernel, times_ns) -> None:
+def write_kernel(store: Store, kernel: TiledKernel, times_ns, size: int = 64) -> None:
     rows = np.zeros((len(times_ns), 24), np.int32)
     rows[:, 8] = np.arange(1, len(times_ns) + 1)
     meta = {"id": kernel.key, "kind": kernel.kind, "asked": 60, "errors": 1, "own_ns": kernel.time_ns}
     record.write(
         store.graph(tiles.COLLECTION, kernel.key),
         meta,
-        proto=as_bytes(module("kernel").SerializeToString()),
+        proto=as_bytes(module("kernel", size).SerializeToString()),
         config_feat=rows,
         times_ns=np.array(times_ns, float),
     )

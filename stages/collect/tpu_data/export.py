@@ -7,8 +7,10 @@ files, as in the competition. Programs that stand in the data set and of which t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from stages.collect.tpu_data.standing import Standing
 from stages.collect.tpu_data.store import Store
 from stages.collect.tpu_data.work import collections_of
 from stages.engine.errors import InputError
-from stages.graphs.collection import folder
+from stages.graphs.collection import SPLITS, folder
 from stages.runner import failures
 
 #: columns of programs.csv; what follows `times` only simulated data has
@@ -144,6 +146,29 @@ class DataSet:
         kept = {key: line[key] for key in ("id", "errors", "asked", "kind")} | {"own_ns": own_ns}
         self.add(collection, program, split, arrays, kept, None)
 
+    def drop_twins(self) -> None:
+        """Drops kernels that look the same as one of a split further from training.
+
+        Texts of two kernels may differ in what the arrays of a graph do not say. Models see the arrays alone.
+        """
+        alike: dict[bytes, list[dict]] = defaultdict(list)
+        for line in self.programs:
+            if line["collection"] == tiles.COLLECTION:
+                with np.load(self._file(line), allow_pickle=False) as arrays:
+                    content = [arrays[name].tobytes() for name in ("node_feat", "node_opcode", "edge_index")]
+                alike[hashlib.sha256(b"".join(content)).digest()].append(line)
+        for lines in alike.values():
+            last = max(SPLITS.index(line["split"]) for line in lines)
+            for line in lines:
+                if SPLITS.index(line["split"]) < last:
+                    self.programs.remove(line)
+                    self._file(line).unlink()
+                    reason = f"looks the same as a kernel of {SPLITS[last]}"
+                    self.dropped.append({key: line[key] for key in DROPPED_COLUMNS if key in line} | {"reason": reason})
+
+    def _file(self, line: dict) -> Path:
+        return folder(self.target / "npz_all", line["collection"], line["split"]) / f"{line['id']}.npz"
+
     def close(self, failed: list[dict], asked: dict[str, int], kernels: dict[str, list[str]]) -> None:
         """Writes programs.csv, dropped.csv, solution.csv, collected.csv and README.md.
 
@@ -236,6 +261,7 @@ def export(store: Store, sample: Path) -> DataSet:
         if not result.programs:
             advice = "collect some with python -m stages.collect --records …"
             raise InputError(f"{store.folder}: no usable record; {advice}")
+        result.drop_twins()
         result.close(_failures(store, before), asked, kernels)
     return result
 

@@ -101,14 +101,29 @@ def test_a_kernel_of_two_splits_stands_in_one(store, tmp_path):
     shared, own = made.kernel("shared"), made.kernel("own")
     made.write_program(store, made.TRAIN, (shared, own))
     made.write_program(store, made.TEST, (shared,))
-    for kernel in (shared, own):
-        made.write_kernel(store, kernel, np.linspace(100, 800, 8))
+    for size, kernel in ((64, shared), (32, own)):
+        made.write_kernel(store, kernel, np.linspace(100, 800, 8), size)
     sample = tmp_path / "sample"
     export(store, sample)
     assert [path.stem for path in sample.rglob("test/*.npz")] == [f"dot_{shared.key}"]
     assert [path.stem for path in sample.rglob("train/*.npz")] == [f"dot_{own.key}"]
     programs, _ = tables(sample)
     assert dict(programs.select("id", "program").iter_rows())[f"dot_{shared.key}"] == made.TEST
+
+
+def test_of_kernels_that_look_the_same_only_the_split_furthest_from_training_keeps_its_own(store, tmp_path):
+    """Their texts differ in what the arrays of a graph do not say."""
+    first, second, third = (made.kernel(name) for name in ("a", "b", "c"))
+    for program, kernel in ((made.TRAIN, first), (made.VALID, second), (made.TEST, third)):
+        made.write_program(store, program, (kernel,))
+        made.write_kernel(store, kernel, np.linspace(100, 800, 8), 32 if kernel is third else 64)
+    export(store, tmp_path / "sample")
+    programs, dropped = tables(tmp_path / "sample")
+    assert set(programs["id"]) == {f"dot_{second.key}", f"dot_{third.key}"}
+    assert dropped.filter(id=f"dot_{first.key}")["reason"].to_list() == ["looks the same as a kernel of valid"]
+    assert not list((tmp_path / "sample").rglob("train/*.npz"))
+    export(store, tmp_path / "sample")
+    assert tables(tmp_path / "sample")[0].equals(programs)
 
 
 def test_a_family_that_is_not_trained_on_after_all_is_unseen(store, tmp_path):
