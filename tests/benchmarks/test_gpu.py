@@ -153,7 +153,9 @@ def test_a_network_that_fails_is_a_row(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_winners, "graph", fails)
     place = gpu.Place(gpu.QUICK, torch.device("cpu"), tmp_path)
     rows = list(gpu_winners.rows(place))
-    assert len(rows) == 14 and {row["error"] for row in rows} == {"RuntimeError: no such operation"}
+    networks = [row["network"] for row in rows]
+    assert {"first-place tile", "third-place tile"} <= set(networks) and len(set(networks)) == len(networks)
+    assert {row["error"] for row in rows} == {"RuntimeError: no such operation"}
 
 
 def test_the_reference_scores_the_configurations_it_is_asked_for():
