@@ -82,7 +82,8 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
     os.environ["PYTHONHASHSEED"] = "0"  # names that libraries keep in sets would come in another order in each process
     with judging.opened(options.models) if options.judge == "models" else contextlib.nullcontext() as trained:
         if trained is not None:
-            _check_models(trained, options.collection)
+            # Early, before minutes of compiling.
+            judging.check(trained, options.collection and judging.layout_collection(options.collection))
         failures.check_writable(options.out)
         tell(f"tracing {options.program}")
         traced = source.read(options.program, options.shapes)
@@ -119,15 +120,6 @@ def _check(options: Options) -> None:
             f"beside kernels and keeps tensors between them in the core's memory; give {' or '.join(TARGETS)}"
         )
     libtpu.require()
-
-
-def _check_models(folder: Path, collection: str | None) -> None:
-    """Raises InputError early, before minutes of compiling, where there are no models."""
-    from stages.ranking import models
-
-    known = models.collections(folder)
-    if collection is not None and (name := judging.layout_collection(collection)) not in known:
-        raise InputError(f"{folder}: has no models of {name}, only of {', '.join(known)}; give another --collection")
 
 
 def _search(

@@ -117,7 +117,16 @@ def read(folder: Path, collection: str) -> object:
     """
     from stages.ranking import models
 
-    known = models.collections(folder)
-    if collection not in known:
-        raise InputError(f"{folder}: has no models of {collection}, only of {', '.join(known)}; give --collection")
+    check(folder, collection)
     return models.read(folder, collection)
+
+
+def check(folder: Path, collection: str | None = None) -> None:
+    """Raises InputError where a folder has no models, or none of a collection, by its official name."""
+    from stages.ranking import models
+
+    known = models.collections(folder)
+    if collection is not None and collection not in known:
+        raise InputError(
+            f"{folder}: has no models of {collection}, only of {', '.join(known)}; give another --collection"
+        )

@@ -14,16 +14,17 @@ import numpy as np
 from stages.collect import official
 from stages.collect.hlo_text import ConfigurableNode
 from stages.collect.programs.before_layout import configurable_nodes, node_count
-from stages.collect.tpu import cutting, libtpu, schedule, time_model
+from stages.collect.tpu import cutting, libtpu
 from stages.collect.tpu.choices import FREE, Slot, configuration, forced, slots_of
 from stages.collect.tpu.constraints import constrained
 from stages.collect.tpu.simulate import Simulation, Simulator
-from stages.collect.tpu_data.compiled import Compiled, compiled, simulated
+from stages.collect.tpu_data.compiled import Compiled, compiled, identity, simulated, time_ns
 from stages.engine.errors import InputError
 from stages.graphs.whole_program import whole_program
 from stages.hlo import hlo_pb2
 from stages.hlo.features import GraphArrays, graph_arrays
 from stages.statistics import assignment_program
+from stages.statistics.assignment_tables import numbers
 
 #: of a hash that name a program's records
 _DIGITS = 16
@@ -67,8 +68,7 @@ class Problem:
     @cached_property
     def identity(self) -> str:
         """What the times of choices depend on."""
-        versions = libtpu.VERSION, schedule.READER_VERSION, time_model.CLOCK, time_model.CONSTANTS
-        return hashlib.sha256(f"{self.text}{self.target}{versions}".encode()).hexdigest()
+        return identity(f"{self.text}{self.target}")
 
     @cached_property
     def graph(self) -> GraphArrays:
@@ -95,11 +95,7 @@ class Problem:
 
     def time_ns(self, simulator: Simulator, choice: np.ndarray) -> float | None:
         """Simulated whole nanoseconds of a choice (slots,), None where it does not compile."""
-        try:
-            time_ns = self.simulation(simulator, choice).time_ns
-        except (libtpu.CompileError, cutting.Uncuttable):
-            return None
-        return None if time_ns is None else float(round(time_ns))
+        return time_ns(lambda: self.simulation(simulator, choice))
 
 
 class Replay:
@@ -115,7 +111,7 @@ class Replay:
         for position, slot in enumerate(problem.slots):
             tensor = int(self.program.slots[rows[slot.node], slot.slot])
             if tensor >= 0:
-                known = assignment_program.numbers(len(slot.layouts[0]))
+                known = numbers(len(slot.layouts[0]))
                 self._slots.append((position, tensor, np.array([*(known[each] for each in slot.layouts), -1])))
 
     def forced(self, choices: np.ndarray) -> np.ndarray:

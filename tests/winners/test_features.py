@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.parity.graphs import synthetic_layout, synthetic_tile
 from stages.graphs.opcodes import CONVOLUTION, OPCODE_NUMBERS
 from stages.graphs.tensors import LAYOUT
 from stages.winners import (
@@ -19,17 +18,6 @@ from stages.winners import (
     second_place,
     sixth_place,
 )
-from tests.support.packing import packed
-
-
-@pytest.fixture(scope="module")
-def layout():
-    return packed(synthetic_layout(0), hops="all")
-
-
-@pytest.fixture(scope="module")
-def tile():
-    return packed(synthetic_tile(0))
 
 
 def test_first_place_pads_lists_with_minus_one(layout):

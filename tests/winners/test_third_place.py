@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.parity.graphs import synthetic_layout, synthetic_tile
+from benchmarks.parity.graphs import synthetic_layout
 from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NUMBERS
 from stages.graphs.tensors import ROOT, SHAPE
 from stages.winners import third_place
@@ -23,16 +23,6 @@ def dense(edges, nodes, both):
         counts[producer, consumer] += 1
         counts[consumer, producer] += both
     return counts / counts.sum(axis=1, keepdims=True)
-
-
-@pytest.fixture(scope="module")
-def layout():
-    return packed(synthetic_layout(0), hops="all")
-
-
-@pytest.fixture(scope="module")
-def tile():
-    return packed(synthetic_tile(0))
 
 
 def test_walks_of_four_nodes():

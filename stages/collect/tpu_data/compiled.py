@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.collect import record
-from stages.collect.tpu import libtpu, windows
+from stages.collect.tpu import cutting, libtpu, schedule, time_model, windows
 from stages.collect.tpu.simulate import Simulation, Simulator
 from stages.collect.tpu_data.kinds import key_of, kind_of
 from stages.collect.tpu_data.store import as_bytes
@@ -116,6 +118,27 @@ def simulated(simulator: Simulator, text: str) -> Simulation:
     for cost in simulation.faults:
         check_killed(cost.fault)
     return simulation
+
+
+def identity(text: str) -> str:
+    """What the simulated times of a program, by its text, depend on."""
+    versions = libtpu.VERSION, schedule.READER_VERSION, time_model.CLOCK, time_model.CONSTANTS
+    return hashlib.sha256(f"{text}{versions}".encode()).hexdigest()
+
+
+def time_ns(simulate: Callable[[], Simulation]) -> float | None:
+    """Simulated time of a configuration in whole nanoseconds; None for an error run.
+
+    Whole, because the last bit of a power differs between processors, and the search goes by which of two is faster.
+
+    Args:
+        simulate: Compiles the program with the configuration's layouts, as `simulated` does.
+    """
+    try:
+        simulated_ns = simulate().time_ns
+    except (libtpu.CompileError, cutting.Uncuttable):
+        return None
+    return None if simulated_ns is None else float(round(simulated_ns))
 
 
 def check_killed(fault: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from stages.collect import record
 from stages.collect.programs.before_layout import configurable_nodes, node_count
-from stages.collect.tpu import cutting, libtpu, schedule, time_model
+from stages.collect.tpu import libtpu
 from stages.collect.tpu.choices import configuration, forced, slots_of
 from stages.collect.tpu.constraints import constrained
 from stages.collect.tpu.search import SEARCHES, Palette, Runs
 from stages.collect.tpu.simulate import Simulator
-from stages.collect.tpu_data.compiled import Compiled, simulated
+from stages.collect.tpu_data.compiled import Compiled, identity, simulated, time_ns
 from stages.collect.tpu_data.plan import seed_of
 from stages.collect.tpu_data.store import Store, Tried
 
@@ -49,11 +48,12 @@ def measure(
     slots = slots_of(nodes, program.assigned)
     if not slots:
         raise libtpu.CompileError("no tensor has a choice of layouts")
-    times = Tried(store.tried(identifier), _identity(program))
+    times = Tried(store.tried(identifier), identity(program.before))
 
     def cost(choice: np.ndarray) -> float | None:
         if choice not in times:
-            times[choice] = _time_ns(simulator, constrained(program.before, forced(nodes, slots, choice)))
+            text = constrained(program.before, forced(nodes, slots, choice))
+            times[choice] = time_ns(lambda: simulated(simulator, text))
         progress(search, len(runs.choices))
         return times[choice]
 
@@ -86,20 +86,3 @@ def measure(
             store.time(search, identifier, size, len(runs.choices), len(times) - tried_before, seconds)
         resumed = False
     times.close()
-
-
-def _identity(program: Compiled) -> str:
-    versions = libtpu.VERSION, schedule.READER_VERSION, time_model.CLOCK, time_model.CONSTANTS
-    return hashlib.sha256(f"{program.before}{versions}".encode()).hexdigest()
-
-
-def _time_ns(simulator: Simulator, text: str) -> float | None:
-    """Simulated time of a configuration in whole nanoseconds; None for an error run.
-
-    Whole, because the last bit of a power differs between processors, and the search goes by which of two is faster.
-    """
-    try:
-        time_ns = simulated(simulator, text).time_ns
-    except (libtpu.CompileError, cutting.Uncuttable):
-        return None
-    return None if time_ns is None else float(round(time_ns))

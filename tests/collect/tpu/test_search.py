@@ -12,21 +12,7 @@ from stages.collect.programs.before_layout import configurable_nodes
 from stages.collect.tpu import choices, search
 from stages.collect.tpu.choices import FREE
 from stages.collect.tpu.constraints import constrained
-
-TEXT = """HloModule m
-
-ENTRY %main (x: f32[32,28,28,256], k: f32[3,3,256,512], q: f32[16,12,128,64], r: f32[16,12,128,64]) -> f32[192,128,128] {
-  %x = f32[32,28,28,256]{3,2,1,0} parameter(0)
-  %k = f32[3,3,256,512]{3,2,1,0} parameter(1)
-  %q = f32[16,12,128,64]{3,2,1,0} parameter(2)
-  %r = f32[16,12,128,64]{3,2,1,0} parameter(3)
-  %conv = f32[32,28,28,512]{3,2,1,0} convolution(%x, %k), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f
-  %dot = f32[16,12,128,128]{3,2,1,0} dot(%q, %r), lhs_batch_dims={0,1}, lhs_contracting_dims={3}, rhs_batch_dims={0,1}, rhs_contracting_dims={3}
-  ROOT %out = f32[192,128,128]{2,1,0} reshape(%dot)
-}
-"""  # noqa: E501
-NODES = configurable_nodes(TEXT)
-SLOTS = choices.slots_of(NODES, TEXT)
+from tests.support.tuning import NODES, SLOTS, TEXT
 
 
 def slot_of(name, slot):
