@@ -12,7 +12,6 @@ import io
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from stages.engine.errors import InputError
 from stages.graphs import npz
 from stages.graphs.archive import Archive
 from stages.graphs.collection import COLLECTIONS, from_slug, is_tile, name_fault, slug
+from stages.ranking.trained import MODELS, opened
 
 if TYPE_CHECKING:  # what trains and scores takes seconds to import, and a fault of the command line has none
     import numpy as np
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # what trains and scores takes seconds to import, and a fault
     from stages.ranking.models import Models
     from stages.ranking.scoring import Ranking
 
-MODELS = "data"
 FORMATS = (".csv", ".parquet")
 
 
@@ -51,7 +50,8 @@ def rank(path: str | Path, models: str | Path = MODELS, collection: str | None =
     """
     import polars as pl
 
-    with _opened(models) as trained:
+    with opened(models) as folder:
+        trained = _Trained(folder, Path(models))
         return pl.concat([ranked.ranking.table for ranked in _rankings(Path(path), trained, collection)])
 
 
@@ -81,7 +81,8 @@ def _rank_all(paths: Sequence[Path], models: str, collection: str | None, out: P
     from stages.ranking import words
 
     tables, graphs = [], {}
-    with _opened(models) as trained:
+    with opened(models) as folder:
+        trained = _Trained(folder, Path(models))
         for path in paths:
             for ranked in _rankings(path, trained, collection):
                 graph = ranked.ranking.graph.id
@@ -125,21 +126,6 @@ class _Trained:
                 # Of a bundle, name the file and not where it was unpacked to.
                 raise InputError(str(error).replace(f"{self._folder}/", f"{self.origin}: ")) from None
         return self._read[collection]
-
-
-@contextmanager
-def _opened(models: str | Path) -> Iterator[_Trained]:
-    """The models of a folder, or of a bundle while it is unpacked."""
-    origin = Path(models)
-    if origin.is_dir() or (str(models) == MODELS and not origin.exists()):
-        yield _Trained(origin, origin)
-        return
-    from stages.ranking import bundles
-
-    with bundles.unpacked(origin) as folder:
-        if bundles.other_code(origin):
-            print(f"{origin}: was made by other code than this, so its scores may be others", file=sys.stderr)
-        yield _Trained(folder, origin)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in ("", "benchmarks", "data", "notebooks", "recipes", "stages/engine", "stages/gnn", "stages/ranking")
+    for folder in ("", "benchmarks", "data", "data/sample-cpu", "notebooks", "recipes", "tests/data")
+    + tuple(f"stages/{name}" for name in ("engine", "gnn", "ranking", "tuning"))
     for path in (ROOT / folder).glob("*.md")
 )
 

@@ -18,6 +18,7 @@ from stages.collect.tpu.simulate import Simulator
 from stages.collect.tpu_data.compiled import Interrupted
 from stages.collect.tpu_data.store import Tried
 from stages.engine.errors import InputError
+from stages.ranking.trained import MODELS, opened
 from stages.runner import failures
 from stages.tuning import judging, outcome, problem, report, snippet, source, tuner
 from stages.tuning.attempts import Attempts, Picks
@@ -53,7 +54,7 @@ class Options:
     shapes: Sequence[str] | None = None
     compilations: int = 50
     judge: str = "models"
-    models: str = judging.MODELS
+    models: str = MODELS
     collection: str | None = None
     target: str = "v3"
     out: Path = Path("data/tune")
@@ -80,7 +81,7 @@ def tune(options: Options, tell: Callable[[str], None] = _tell) -> tuple[Outcome
     _check(options)
     libtpu.set_environment(topology=libtpu.TARGETS[options.target])
     os.environ["PYTHONHASHSEED"] = "0"  # names that libraries keep in sets would come in another order in each process
-    with judging.opened(options.models) if options.judge == "models" else contextlib.nullcontext() as trained:
+    with opened(options.models) if options.judge == "models" else contextlib.nullcontext() as trained:
         if trained is not None:
             # Early, before minutes of compiling.
             judging.check(trained, options.collection and judging.layout_collection(options.collection))

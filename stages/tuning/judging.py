@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,6 @@ from stages.statistics.assignment import COUNTS
 from stages.statistics.columns import standardised
 from stages.tuning.problem import Problem
 from stages.tuning.surrogate import Layouts
-
-#: where the pipeline leaves the models
-MODELS = "data"
 
 
 class Judge:
@@ -79,24 +75,6 @@ def layout_collection(collection: str) -> str:
     if is_tile(name):
         raise InputError(f"--collection: {name} is of tiles; give one of layouts, or leave it out")
     return name
-
-
-@contextmanager
-def opened(models: str | Path) -> Iterator[Path]:
-    """The folder of the models: the pipeline's, or a bundle's while it is unpacked.
-
-    Raises:
-        InputError: There are none.
-    """
-    origin = Path(models)
-    if origin.is_dir() or str(models) == MODELS:
-        folder = nullcontext(origin)
-    else:
-        from stages.ranking import bundles
-
-        folder = bundles.unpacked(origin)
-    with folder as place:
-        yield place
 
 
 def digest(folder: Path, collection: str) -> str:
