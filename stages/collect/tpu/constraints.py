@@ -6,10 +6,11 @@ Tensors without a constraint are laid out as the compiler chooses, along with th
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
-from stages.collect.tpu.hlo import Instruction, parse
+from stages.collect.tpu.hlo import Instruction, Module, parse
 
 #: layouts of the slots of an instruction, minor to major: 0 is its output, 1 its input, 2 its kernel
 Slots = Mapping[int, tuple[int, ...]]
@@ -27,7 +28,7 @@ def constrained(text: str, layouts: Mapping[str, Slots]) -> str:
         KeyError: No instruction has that name, or it has no such slot.
         ValueError: A layout is no order of the tensor's dimensions.
     """
-    module = parse(text)
+    module = _parsed(text)
     wanted = {f"%{name}": slots for name, slots in layouts.items() if slots}
     lines: dict[str, str] = {}
     for computation in module.computations.values():
@@ -41,6 +42,12 @@ def constrained(text: str, layouts: Mapping[str, Slots]) -> str:
         name = re.match(r"^\s+(?:ROOT )?(%[\w.\-]+) = ", line)
         result.append(lines.get(name[1], line) if name else line)
     return "\n".join(result) + "\n"
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(text: str) -> Module:
+    """A search constrains one text a thousand times."""
+    return parse(text)
 
 
 def _with_constraints(instruction: Instruction, slots: Slots, by_name: Mapping[str, Instruction]) -> str:

@@ -10,6 +10,7 @@ _HEADER = re.compile(r"^(ENTRY )?(%[\w.\-]+) (?:\(.*)?\{\s*$")
 _START = re.compile(r"^\s+(?P<root>ROOT )?(?P<name>%[\w.\-]+) = ")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|comparator|select|scatter|called_computations)=\{?(%[\w.\-]+)")
 _INDEX_COMMENT = re.compile(r"/\*index=\d+\*/")
+_BRACKET = re.compile(r"[()\[\]{}]")
 _NAME = re.compile(r"%[\w.\-]+")
 
 
@@ -69,7 +70,7 @@ class Module:
 
     def closure(self, names: tuple[str, ...]) -> list[str]:
         """The named computations and all that they call, callees first, each once."""
-        ordered: list[str] = []
+        ordered: dict[str, None] = {}
 
         def visit(name: str) -> None:
             if name in ordered:
@@ -77,20 +78,20 @@ class Module:
             for instruction in self.computations[name].instructions:
                 for callee in instruction.called:
                     visit(callee)
-            ordered.append(name)
+            ordered[name] = None
 
         for name in names:
             visit(name)
-        return ordered
+        return list(ordered)
 
 
 def _closing(text: str, start: int) -> int:
     """Position behind the bracket that closes the one at ``start``."""
     depth = 0
-    for position in range(start, len(text)):
-        depth += (text[position] in "([{") - (text[position] in ")]}")
+    for bracket in _BRACKET.finditer(text, start):
+        depth += 1 if bracket[0] in "([{" else -1
         if depth == 0:
-            return position + 1
+            return bracket.end()
     raise ValueError(f"a bracket is not closed: {text[:80]}")
 
 

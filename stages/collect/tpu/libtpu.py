@@ -177,7 +177,8 @@ def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "", 
 
     Args:
         text: HLO text of the module; the layouts of its parameters and its result are kept as they stand there.
-        dumps: Folder for the module's own dumps, after the passes whose names match ``pass_filter`` and after all.
+        dumps: Folder for the module's own dumps, as text after all passes, and as text and proto around
+            those whose names match ``pass_filter``.
         pass_filter: Regular expression over the names of HLO passes.
         topology: Of `TARGETS`; one a process.
 
@@ -193,12 +194,9 @@ def compile_module(text: str, dumps: Path | None = None, pass_filter: str = "", 
 
     overrides = {}
     if dumps is not None:
-        overrides = {
-            "xla_dump_to": str(dumps),
-            "xla_dump_hlo_as_text": "True",
-            "xla_dump_hlo_as_proto": "True",
-            "xla_dump_hlo_pass_re": pass_filter,
-        }
+        overrides = {"xla_dump_to": str(dumps), "xla_dump_hlo_as_text": "True"}
+        if pass_filter:
+            overrides |= {"xla_dump_hlo_as_proto": "True", "xla_dump_hlo_pass_re": pass_filter}
     try:
         proto = _hlo.hlo_module_from_text(text).as_serialized_hlo_module_proto()
     except Exception as fault:  # jaxlib has no class of its own for a fault in the text

@@ -86,11 +86,15 @@ class Simulator:
         Raises:
             libtpu.CompileError: The compiler refuses the module, or dies of it.
         """
-        ((_, answer),) = self._pool.run([("passes", text)])
+        record = self._one("passes", text)
+        return Stages(**{**record, "before_proto": base64.b64decode(record["before_proto"])})
+
+    def _one(self, kind: str, text: str):
+        """The answer to one job; raises CompileError where it has none."""
+        ((_, answer),) = self._pool.run([(kind, text)])
         if "record" not in answer:
             raise libtpu.CompileError(_fault(answer))
-        record = answer["record"]
-        return Stages(**{**record, "before_proto": base64.b64decode(record["before_proto"])})
+        return answer["record"]
 
     def program(self, text: str, tick: Callable[[], None] = lambda: None) -> Simulation:
         """Simulates a program from its module's text, before layout assignment, with whatever layouts it constrains.
@@ -103,7 +107,7 @@ class Simulator:
             libtpu.CompileError: The HLO passes refuse the module, or die of it.
             cutting.Uncuttable: The program is no plain list of kernels.
         """
-        return self.kernels(cutting.kernels(self.stages(text).optimised), tick)
+        return self.kernels(cutting.kernels(self._one("optimised", text)), tick)
 
     def kernels(self, kernels: Sequence[cutting.Kernel], tick: Callable[[], None] = lambda: None) -> Simulation:
         """Costs of kernels that are already cut."""

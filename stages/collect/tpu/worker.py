@@ -27,8 +27,8 @@ def serve(pipe: Connection, folder: str, topology: str = libtpu.TOPOLOGY) -> Non
     """Answers jobs until the pipe closes, as it does when the parent ends. Bytes of JSON both ways: nothing is pickled.
 
     Args:
-        pipe: Takes ``[kind, text]``, kind "kernel" or "passes"; gives ``{"record": …}``, ``{"refused": reason}`` or
-            ``{"full": folder}``.
+        pipe: Takes ``[kind, text]``, kind "kernel", "passes" or "optimised"; gives ``{"record": …}``,
+            ``{"refused": reason}`` or ``{"full": folder}``.
         folder: Empty folder for the compiler's dumps and, in `MESSAGES`, for what it says; removed at the end.
         topology: That is compiled for, of `libtpu.TARGETS`.
     """
@@ -42,6 +42,7 @@ def serve(pipe: Connection, folder: str, topology: str = libtpu.TOPOLOGY) -> Non
     tasks = {
         "kernel": lambda text: kernel_record(text, dumps, topology),
         "passes": lambda text: stages_record(text, topology),
+        "optimised": lambda text: passes.optimised(text, topology),
     }
     while True:
         try:

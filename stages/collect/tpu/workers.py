@@ -130,7 +130,7 @@ class Pool:
         """Does jobs, and yields the number and the answer of each as it is done.
 
         Args:
-            jobs: Kind ("kernel" or "passes") and HLO text of each.
+            jobs: Kind ("kernel", "passes" or "optimised") and HLO text of each.
 
         Yields:
             Its number, and ``{"record": …}``; ``{"refused": reason}``, the compiler's clean refusal;
