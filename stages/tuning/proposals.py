@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from stages.collect.tpu.search import Palette, bred, joined, summed
+from stages.collect.tpu.search import ELITE, Palette, bred, joined, summed
 from stages.collect.tpu_data.plan import seed_of
 from stages.tuning.problem import Problem
 
@@ -69,6 +69,30 @@ class Proposals:
             found = [found[place] for place in order[: max(count, POPULATION)]]
             breeding = [*parents[:PARENTS], *found[:POPULATION]]
         return found[:count], judged
+
+    def unjudged(
+        self, parents: Sequence[np.ndarray], allowed: Callable[[np.ndarray], bool], count: int
+    ) -> list[np.ndarray]:
+        """Candidates that no judge has a say in: in turn sums of moves and children of the fastest, as both searches.
+
+        Args:
+            parents: Compiled choices, fastest first.
+            allowed: As of `shortlist`.
+            count: How many are wanted; fewer come where a program has no more that differ.
+        """
+        elite = parents[: max(2, round(ELITE * len(parents)))]
+        found: list[np.ndarray] = []
+        for _ in range(TRIES * count):
+            if len(found) == count:
+                break
+            if len(found) % 2 == 0:
+                child, self._used = summed(self._palette, self._rng, self._used)
+            else:
+                child, self._used = bred(elite, self._palette, self._rng, self._used)
+            child = child.astype(np.int8)
+            if allowed(child):
+                found.append(child)
+        return found
 
     def _children(self, breeding: Sequence[np.ndarray], parents: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         rng = self._rng

@@ -2,9 +2,9 @@
 
 A round breeds candidates from the fastest choices compiled so far, generation by generation; the models judge each
 generation beside what is compiled, corrected by what the compiler said of that (`surrogate`); and a few of the best
-are compiled. Rounds grow with what is compiled and do not depend on the budget: a search with a larger one goes on
-where one with a smaller one ended. `random` and `evolution` are the collector's searches with the same budget and no
-model.
+are compiled, with a few that no model has judged. Rounds grow with what is compiled and do not depend on the budget: a
+search with a larger one goes on where one with a smaller one ended. `random` and `evolution` are the collector's
+searches with the same budget and no model.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ BASELINES = {"random": search.random_search, "evolution": search.evolutionary_se
 LEAST_ROUND, ROUND_SHARE = 3, 0.2
 #: a candidate is left out where it fails with more than this probability, by what failed before
 MOST_RISK = 0.25
+#: share of a round that is compiled whatever the models say: where they are wrong of a whole program, no correction
+#: finds what they leave out. On electra_base_b32_forward, of valid, 50 compilations find 1.199 with it, 1.201 without
+UNJUDGED_SHARE = 1 / 3
 #: candidates of a round's last generation, of which some are compiled
 SHORTLIST = 200
 
@@ -115,7 +118,8 @@ def _round(
         together = [*choices, *candidates]
         return Surrogate(layouts, together, times, judge.columns(together))
 
-    proposals = Proposals(problem, seed, number)
+    proposals, size = Proposals(problem, seed, number), round_size(len(attempts.choices))
+    unjudged = proposals.unjudged(parents, allowed, round(UNJUDGED_SHARE * size))
     shortlist, count = proposals.shortlist(parents, lambda candidates: judged(candidates).mean, allowed, SHORTLIST)
-    picked = judged(shortlist).batch(round_size(len(attempts.choices))) if shortlist else []
-    return [shortlist[place] for place in picked], {"judged": count}
+    picked = judged(shortlist).batch(size - len(unjudged)) if shortlist else []
+    return [*(shortlist[place] for place in picked), *unjudged], {"judged": count}

@@ -22,10 +22,11 @@ class Judge:
     """Knows the times, but for a noise of its own, and takes what does not compile for fast."""
 
     def __init__(self, problem):
-        self.problem, self.asked = problem, 0
+        self.problem, self.asked, self.seen = problem, 0, set()
 
     def columns(self, choices):
         self.asked += 1
+        self.seen.update(choice.tobytes() for choice in choices)
         times = np.array([self.problem.cost(choice) or OWN_NS / 2 for choice in choices])
         noise = [zlib.crc32(choice.tobytes()) % 1000 for choice in choices]
         return standardised(np.column_stack([times + 3 * np.array(noise)]))
@@ -124,6 +125,19 @@ def test_picks_that_were_cut_off_are_made_again(tmp_path):
     path.write_text(path.read_text()[:-20])
     assert as_lists(run(problem, tmp_path, "models", 10)[0]) == as_lists(whole)
     assert len(json.loads(path.read_text())["rounds"]) == 4  # of 3, 3, 3 and one
+
+
+def test_a_third_of_a_round_is_compiled_whatever_the_judge_says(tmp_path):
+    problem = toy()
+    judge, judged = Judge(problem), []
+
+    def compile_(choice):
+        judged.append(choice.tobytes() in judge.seen)
+        return problem.cost(choice)
+
+    attempts = Attempts(problem.free, problem.own_ns, compile_, Tried(tmp_path / "tried.jsonl", "1"), 18)
+    tuner.by_judge(problem, judge, Rows(problem), attempts, Picks(tmp_path / "picks.json", "1"), 0)
+    assert judged == [True, True, False] * 6
 
 
 def test_with_a_judge_that_knows_more_is_found_than_without(tmp_path):
