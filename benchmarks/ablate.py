@@ -158,7 +158,7 @@ def identity(job: Job) -> str:
     digest = hashlib.sha256(_code().encode())
     values = {stage: knobs(stage, collection, variant) for stage in stages}
     digest.update(json.dumps([group, name, collection, seed, variant, values], sort_keys=True).encode())
-    digest.update((_scores_digest(collection) if group == "blend" else _files_digest(collection)).encode())
+    digest.update((_scores_digest(collection) if group == "blend" else files_digest(collection)).encode())
     return digest.hexdigest()
 
 
@@ -167,7 +167,7 @@ def _code() -> str:
 
 
 @cache
-def _files_digest(collection: str) -> str:
+def files_digest(collection: str) -> str:
     """Digest of a collection's train and valid files."""
     root = _section("data", collection)["root"]
     return _digest(
