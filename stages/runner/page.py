@@ -26,6 +26,8 @@ th:first-child, td:first-child, .words { text-align: left; }
 .output_html, .output_subarea { overflow-x: auto; }
 .anchor-link { display: none; }
 .label { color: var(--faint); font-size: 14px; }
+details { margin: 0.6rem 0; }
+summary { cursor: pointer; color: var(--link); font-size: 15px; }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0.6rem; }
 .answers section { background: var(--box); border-radius: 6px; padding: 0.6rem 0.9rem; font-size: 14.5px;
   line-height: 1.4; }
