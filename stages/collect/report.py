@@ -9,13 +9,17 @@ import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from stages.collect.tpu import real_runs
 from stages.engine import checks
 from stages.engine.errors import InputError
+from stages.graphs.collection import COLLECTIONS, SPLITS
 from stages.reporting import figures
 from stages.reporting.colours import BLUE, GREY, VERMILION
 
+#: the place of a collection among all
+PLACES = {name: place for place, name in enumerate(COLLECTIONS)}
 #: columns of time-model.csv, which `real_runs --out` writes
 ESTIMATES = {"kernel": pl.Int64, "run": pl.Int64, "estimate_ns": pl.Int64}
 
@@ -67,16 +71,28 @@ def opening(programs: pl.DataFrame) -> str:
     )
 
 
+def finding(programs: pl.DataFrame) -> str:
+    """The page's one finding: what the choice of a configuration is worth, where least and where most."""
+    medians = programs.group_by("collection").agg(pl.median("slowest_over_fastest").alias("ratio"))
+    ascending = medians.sort("ratio", "collection")
+    (least, low), (most, high) = ascending.row(0), ascending.row(-1)
+    text = f"In the median graph of {most} the slowest configuration takes {high:.2f} times as long as the fastest"
+    return f"{text}." if least == most else f"{text}, in that of {least} {low:.2f} times."
+
+
 def amounts(programs: pl.DataFrame) -> pl.DataFrame:
-    """How many graphs, families and configurations each split of each collection has, and how large graphs are."""
-    counts = programs.group_by("collection", "split").agg(
-        graphs=pl.len(),
-        families=pl.col("family").n_unique(),
-        configurations=pl.sum("configurations"),
-        median_nodes=pl.median("nodes"),
-        median_configurable=pl.median("configurable"),
+    """A row for each collection: its graphs by split, its families and configurations, and how large its graphs are.
+
+    Kernels have no configurable nodes: the dash says so.
+    """
+    counts = programs.group_by("collection").agg(
+        *(pl.col("split").eq(split).sum().alias(split) for split in SPLITS),
+        pl.col("family").n_unique().alias("families"),
+        pl.sum("configurations"),
+        pl.median("nodes").round().cast(pl.Int64).alias("median nodes"),
+        pl.median("configurable").round().cast(pl.Int64).replace(0, None).alias("median configurable"),
     )
-    return counts.sort("collection", "split")
+    return counts.sort(pl.col("collection").replace_strict(PLACES))
 
 
 def kin(programs: pl.DataFrame) -> str:
@@ -90,9 +106,21 @@ def kin(programs: pl.DataFrame) -> str:
 
 
 def families(programs: pl.DataFrame) -> pl.DataFrame:
-    """The families of each collection, and the splits that they stand in."""
-    splits = pl.col("split").unique().sort().str.join(", ")
-    return programs.group_by("collection", "family").agg(graphs=pl.len(), splits=splits).sort("collection", "family")
+    """A row for each family: the splits that it stands in, and its graphs in each collection."""
+    counts = programs.group_by("family", "collection").len()
+    counts = counts.sort(pl.col("collection").replace_strict(PLACES)).pivot("collection", index="family", values="len")
+    splits = programs.sort(pl.col("split").replace_strict({split: place for place, split in enumerate(SPLITS)}))
+    splits = splits.group_by("family").agg(pl.col("split").unique(maintain_order=True).str.join(", ").alias("splits"))
+    return splits.join(counts, on="family").sort("family")
+
+
+def family_words(programs: pl.DataFrame) -> str:
+    """How many families there are, and how many of them nothing is trained on, in words."""
+    trained = programs.group_by("family").agg(pl.col("split").eq("train").any())["split"]
+    return (
+        f"A family is a kind of network, such as all sizes of one design. There are {len(trained)}; "
+        f"{(~trained).sum()} of them stand in valid or test alone, and nothing is trained on them."
+    )
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -102,26 +130,30 @@ def spreads(programs: pl.DataFrame, narrow: bool = False) -> Figure:
     Below it stands, for measured times, how well two timings agree, and for simulated ones how far the compiler's own
     choice is from the best.
     """
-    names = sorted(programs["collection"].unique())
+    names = sorted(programs["collection"].unique(), key=PLACES.get, reverse=True)
     parts = [programs.filter(pl.col("collection") == name) for name in names]
-    second = ("repeatability", "Kendall τ between the two timing passes")
+    second = ("repeatability", "Kendall τ between two timing passes")
     if is_simulated(programs):
-        second = ("own_over_fastest", "the compiler's own choice / fastest configuration of a graph")
+        second = ("own_over_fastest", "the compiler's own choice / fastest")
     figure, panels = figures.panels(2, columns=1, height=2.4, label="", narrow=narrow)
-    for panel, (column, label) in zip(
-        panels, (("slowest_over_fastest", "slowest / fastest configuration of a graph"), second), strict=True
+    for panel, (column, title) in zip(
+        panels, (("slowest_over_fastest", "slowest / fastest configuration"), second), strict=True
     ):
         panel.boxplot([part[column].drop_nulls() for part in parts], orientation="horizontal", tick_labels=names)
-        panel.set_xlabel(label)
+        panel.set_title(title)
         if column != "repeatability":
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter("")
     return figure
 
 
 def spread_words(programs: pl.DataFrame) -> str:
     """What the pictures of `spreads` say, a line for each collection."""
     lines = []
-    for (name,), part in programs.group_by("collection", maintain_order=True):
+    ordered = programs.sort(pl.col("collection").replace_strict(PLACES), maintain_order=True)
+    for (name,), part in ordered.group_by("collection", maintain_order=True):
         worst = part["slowest_over_fastest"].median()
         cost = f"- `{name}`: in the median graph the worst choice costs {worst:.2f}× the best"
         if is_simulated(programs):
@@ -133,14 +165,22 @@ def spread_words(programs: pl.DataFrame) -> str:
                 f"{cost}, and two timings agree with τ = {tau:.3f}. Perfect knowledge could score somewhat more: the "
                 "label is the better of both."
             )
-    return "\n".join(sorted(lines))
+    return "\n".join(lines)
 
 
 def dropped(table: pl.DataFrame) -> pl.DataFrame:
     """How many graphs were left out of each collection for which reason, figures left out of the reasons."""
     reason = pl.col("reason").str.replace(r"[:,].*", "").str.replace_all(r"\d+(\.\d+)?", "…")
-    counts = table.with_columns(reason=reason).group_by("collection", "reason").len()
+    counts = table.with_columns(reason=reason).group_by("collection", "reason").agg(pl.len().alias("graphs"))
     return counts.sort("collection", "reason")
+
+
+def dropped_words(table: pl.DataFrame) -> str:
+    """How many graphs were left out, in words."""
+    return (
+        f"{len(table):,} graphs or programs were left out; `dropped.csv` beside the data names each. … stands for a "
+        "number."
+    )
 
 
 def estimates(path: str | Path, folder: str | Path | None = None) -> pl.DataFrame | None:

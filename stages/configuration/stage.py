@@ -15,8 +15,8 @@ from stages.engine import checks
 from stages.engine.errors import InputError
 from stages.graphs import dataset
 from stages.graphs.collection import is_tile
-from stages.graphs.opcodes import OPCODE_NAMES
-from stages.graphs.tensors import MAX_RANK, dimensions, shape
+from stages.graphs.opcodes import CONVOLUTION, DOT, OPCODE_NAMES
+from stages.graphs.tensors import MAX_RANK, ROOT, dimensions, shape
 from stages.graphs.topology import within
 from stages.graphs.whole_program import OPCODE, SHAPE
 from stages.statistics import copies, orders
@@ -26,7 +26,10 @@ from stages.statistics.tile import GROUPS
 
 #: of the smallest programs, how many are looked at until one has a copy to show
 TRIED = 20
-#: tensors of a node whose layouts a configuration chooses
+#: nodes from which on a kernel is more than a copy or a sum
+TELLING = 8
+#: opcodes of the kernels whose tiles matter most
+PRODUCTS = (CONVOLUTION, DOT)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Example:
         copy: the largest copy between two nodes that the slowest configuration forces and the fastest does not; None
             where there is none.
         tiles: (c,) bounds of a kernel's output tile as texts: a configuration is the choice of one. None of a program.
+        output: index of the node whose result a kernel's tiles cut; None of a program.
     """
 
     id: str
@@ -84,6 +88,7 @@ class Example:
     layouts: np.ndarray
     copy: Copy | None
     tiles: list[str] | None = None
+    output: int | None = None
 
 
 @checks.entry("configuration")
@@ -93,7 +98,8 @@ def run(*, collection: str, program: str | None = None, data: str | Path = "data
     Args:
         collection: name of the collection.
         program: id of the program or kernel. None takes, of the `TRIED` smallest programs, the smallest that has a copy
-            to show; of kernels, none of which has, the smallest.
+            to show; of kernels the smallest of `TELLING` nodes or more that has a dot or a convolution. Where there is
+            none, it takes the smallest.
         data: the folder of the stages' outputs.
 
     Raises:
@@ -106,12 +112,16 @@ def run(*, collection: str, program: str | None = None, data: str | Path = "data
     if program is not None and program not in nodes:
         raise InputError(f"params.yaml, configuration.program: {program!r} is no train graph of {collection}")
     graphs = {graph.id: graph for graph in dataset.graphs(data, collection, "train")}
-    smallest = sorted(nodes, key=lambda id: (nodes[id], id))[:TRIED]
+    candidates = [program] if program else sorted(nodes, key=lambda id: (nodes[id], id))
     if is_tile(collection):
-        return _kernel(graphs[program or smallest[0]])
-    candidates = [program] if program else smallest
-    chosen = next((id for id in candidates if _copy(graphs[id]) is not None), candidates[0])
+        return _kernel(graphs[next((id for id in candidates if _tells(graphs[id])), candidates[0])])
+    chosen = next((id for id in candidates[:TRIED] if _copy(graphs[id]) is not None), candidates[0])
     return _program(graphs[chosen], manifest["hops"], manifest["direction"])
+
+
+def _tells(kernel: dataset.PackedGraph) -> bool:
+    """Whether a kernel has a product, and something beside it."""
+    return kernel.nodes >= TELLING and bool(np.isin(kernel.node_opcode, PRODUCTS).any())
 
 
 def _program(graph: dataset.PackedGraph, hops: int | str, direction: str) -> Example:
@@ -141,6 +151,9 @@ def _kernel(graph: dataset.PackedGraph) -> Example:
     """A kernel. Its run times are as they were taken: without the normalizers, which are for ranking."""
     fastest, slowest = _ends(graph)
     bounds = graph.config_feat[:, GROUPS["output"] : GROUPS["output"] + MAX_RANK].astype(int)
+    roots = np.flatnonzero(
+        graph.node_feat[:, ROOT]
+    )  # of the computations that the kernel calls, and its own at the end
     return Example(
         id=graph.id,
         hops="all",
@@ -156,6 +169,7 @@ def _kernel(graph: dataset.PackedGraph) -> Example:
         layouts=np.zeros((2, 0, 3), str),
         copy=None,
         tiles=["×".join(str(bound) for bound in row if bound) or "–" for row in bounds.tolist()],
+        output=int(roots[-1]) if len(roots) else graph.nodes - 1,
     )
 
 

@@ -11,29 +11,40 @@ from stages.reporting import members
 #: The space within an interval, so that a narrow table breaks a cell before the interval and not in it.
 SPACE = "\N{NO-BREAK SPACE}"
 
-#: columns of a table that a phone can show side by side
-NARROW = 4
+#: letters that a table's columns can have together, on a phone and on a desktop; a column's padding takes `PADDING`
+PHONE, DESKTOP = 46, 122
+PADDING = {PHONE: 2, DESKTOP: 3}
+#: letters of a name and its value, two of which a phone can show side by side
+PAIR = 21
 
 
 def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> str:
     """The frame as an HTML table.
 
-    On a phone a row of a table of more than `NARROW` columns becomes a block, in which each cell has its column's name.
+    Where a phone is too narrow for its columns, a row becomes a block there, in which each cell has its column's name.
+    Where a desktop is, the table is set smaller.
 
     Args:
         frame: the table; a null becomes a dash, and text is escaped.
         decimals: digits of floats after the point.
         words: names of columns that hold prose.
     """
-    classes = [' class="words"' if name in words else "" for name in frame.columns]
+    rows = [[_cell(value, decimals) for value in values] for values in frame.iter_rows()]
+    classes = [["words"] if name in words else [] for name in frame.columns]
+    looks = ["dense"] if _letters(frame.columns, rows, PADDING[DESKTOP]) > DESKTOP else []
+    named: list[str] = []
+    if _letters(frame.columns, rows, PADDING[PHONE]) > PHONE:
+        named = ["", *(f' data-name="{html.escape(name)}"' for name in frame.columns[1:])]
+        pairs = [
+            len(name) + len(text)
+            for row in rows
+            for name, text in zip(frame.columns[1:], row[1:], strict=True)
+            if name not in words
+        ]
+        looks += ["blocks", "long"] if max(pairs, default=0) > PAIR else ["blocks"]
     head = _row("th", frame.columns, classes)
-    wide = len(frame.columns) > NARROW
-    if wide:
-        named = [f' data-name="{html.escape(name)}"' for name in frame.columns[1:]]
-        classes = [classes[0], *(kind + name for kind, name in zip(classes[1:], named, strict=True))]
-    body = "".join(_row("td", [_cell(value, decimals) for value in values], classes) for values in frame.iter_rows())
-    kind = ' class="wide"' if wide else ""
-    return f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
+    body = "".join(_row("td", row, classes, named) for row in rows)
+    return f"<table{_kind(looks)}><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def by_collection(frame: pl.DataFrame, key: str, value: str, interval: bool = False) -> pl.DataFrame:
@@ -71,14 +82,29 @@ def bracketed(row: Mapping, value: str, interval: bool) -> str | None:
         return None
     sign, decimals = ("+", 3) if value == "lead" else ("", 2)
     if not interval or row["low"] is None:
-        return f"{row[value]:{sign}.3f}"
-    low, high = (f"{row[name]:{sign}.{decimals}f}" for name in ("low", "high"))
-    return f"{row[value]:{sign}.3f} [{low},{SPACE}{high}]"
+        return f"{row[value]:{sign}z.3f}"
+    low, high = (f"{row[name]:{sign}z.{decimals}f}" for name in ("low", "high"))
+    return f"{row[value]:{sign}z.3f} [{low},{SPACE}{high}]"
 
 
-def _row(tag: str, texts: Sequence[str], classes: Sequence[str]) -> str:
-    cells = (f"<{tag}{kind}>{_breakable(text)}</{tag}>" for text, kind in zip(texts, classes, strict=True))
+def _letters(head: Sequence[str], rows: Sequence[Sequence[str]], padding: int) -> int:
+    """How wide a table is at least, in letters: the longest parts of its columns that do not break."""
+    columns = zip(head, *rows, strict=True)
+    parts = ([part for text in column for part in re.split("(?<=[:_])| ", text)] for column in columns)
+    return sum(padding + max(map(len, of_column)) for of_column in parts)
+
+
+def _row(tag: str, texts: Sequence[str], classes: Sequence[list[str]], named: Sequence[str] = ()) -> str:
+    """A row of a table; `named` holds the attributes by which cells have their columns' names."""
+    attributes = [_kind(kinds) for kinds in classes]
+    if named:
+        attributes = [kind + name for kind, name in zip(attributes, named, strict=True)]
+    cells = (f"<{tag}{given}>{_breakable(text)}</{tag}>" for text, given in zip(texts, attributes, strict=True))
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _kind(classes: Sequence[str]) -> str:
+    return f' class="{" ".join(classes)}"' if classes else ""
 
 
 def _breakable(text: str) -> str:
@@ -89,4 +115,6 @@ def _breakable(text: str) -> str:
 def _cell(value: object, decimals: int) -> str:
     if value is None:
         return "–"
-    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:z.{decimals}f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -23,9 +23,13 @@ img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: 0.8rem 0; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.7rem; text-align: right; }
 th:first-child, td:first-child, .words { text-align: left; }
+.dense { font-size: 13px; }
+.dense th, .dense td { padding: 0.2rem 0.3rem; }
 .output_html, .output_subarea { overflow-x: auto; }
 .anchor-link { display: none; }
 .label { color: var(--faint); font-size: 14px; }
+details { margin: 0.6rem 0; }
+summary { cursor: pointer; color: var(--link); font-size: 15px; }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0.6rem; }
 .answers section { background: var(--box); border-radius: 6px; padding: 0.6rem 0.9rem; font-size: 14.5px;
   line-height: 1.4; }
@@ -43,13 +47,16 @@ th:first-child, td:first-child, .words { text-align: left; }
   th, td { padding: 0.25rem 0.4rem; }
   .pages dt { float: none; }
   .pages dd { margin: 0; }
-  .wide, .wide tbody { display: block; }
-  .wide thead { display: none; }
-  .wide tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 1px solid var(--line); padding: 0.3rem 0; }
-  .wide td { border: none; text-align: left; padding: 0.1rem 0.4rem; }
-  .wide td:first-child, .wide .words { grid-column: 1 / -1; }
-  .wide td:first-child { font-weight: bold; }
-  .wide td[data-name]::before { content: attr(data-name) " "; color: var(--faint); }
+  .blocks, .blocks tbody { display: block; }
+  .blocks thead { display: none; }
+  .blocks tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 1px solid var(--line);
+    padding: 0.3rem 0; }
+  .long tr { grid-template-columns: 1fr; }
+  .blocks td { border: none; text-align: left; padding: 0.1rem 0.4rem; }
+  .long td[data-name]:not(.words) { display: flex; justify-content: space-between; gap: 0.6rem; }
+  .blocks td:first-child, .blocks .words { grid-column: 1 / -1; }
+  .blocks td:first-child { font-weight: bold; }
+  .blocks td[data-name]::before { content: attr(data-name) " "; color: var(--faint); }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10.5pt; }
@@ -57,6 +64,7 @@ th:first-child, td:first-child, .words { text-align: left; }
   h1, h2, h3 { break-after: avoid; }
   img, tr, section { break-inside: avoid; }
   .output_html, .output_subarea, pre { overflow: visible; }
+  details::details-content { content-visibility: visible; }
   table { font-size: 8.5pt; }
   th, td { padding: 0.15rem 0.3rem; }
 }

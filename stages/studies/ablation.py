@@ -35,12 +35,13 @@ class Group:
 
     Attributes:
         subject: the choice, in words.
-        default: group and variant of the row with which the variants are compared.
+        beside: group and variant of the row with which the variants are compared. It is what params.yaml had, but of
+            the rules of blending, whose rows do not tell which of them was in use.
         name: name of that row in the group's table.
     """
 
     subject: str
-    default: tuple[str, str]
+    beside: tuple[str, str]
     name: str
 
 
@@ -74,7 +75,7 @@ def groups(table: pl.DataFrame) -> list[str]:
 
 
 def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
-    """A row per variant of a group, the default first.
+    """A row per variant of a group; what they are compared with is the first.
 
     Args:
         table: all rows, as `read` gives them.
@@ -82,23 +83,23 @@ def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
 
     Returns:
         Columns: variant; for each collection the mean score over the seeds; lead, the difference between the score and
-        the default's, as a mean over the collections and seeds that both have; error, the standard error of the lead
+        the first row's, as a mean over the collections and seeds that both have; error, the standard error of the lead
         over the seeds, null for one seed; seconds, mean processor seconds of a training.
     """
-    default_group, default_variant = GROUPS[group].default
-    default = table.filter(pl.col("group") == default_group, pl.col("variant") == default_variant)
+    first_group, first_variant = GROUPS[group].beside
+    first = table.filter(pl.col("group") == first_group, pl.col("variant") == first_variant)
     others = table.filter(pl.col("group") == group)
     variants = {
         variant: part
         for (variant,), part in others.group_by(["variant"], maintain_order=True)
-        if (group, variant) != (default_group, default_variant)
+        if (group, variant) != (first_group, first_variant)
     }
     columns = [collection for collection in COLLECTIONS if collection in set(others["collection"])]
     rows = []
-    for variant, part in [(GROUPS[group].name, default), *variants.items()]:
+    for variant, part in [(GROUPS[group].name, first), *variants.items()]:
         means = {key: value for key, value in part.group_by("collection").agg(pl.col("score").mean()).iter_rows()}
-        both = part.join(default, on=["collection", "seed"], suffix="_default")
-        leads = both.group_by("seed").agg((pl.col("score") - pl.col("score_default")).mean().alias("lead")).sort("seed")
+        both = part.join(first, on=["collection", "seed"], suffix="_first")
+        leads = both.group_by("seed").agg((pl.col("score") - pl.col("score_first")).mean().alias("lead")).sort("seed")
         error = float(leads["lead"].std() / np.sqrt(leads.height)) if leads.height > 1 else None
         cells = [means.get(column) for column in columns]
         rows.append((variant, *cells, leads["lead"].mean(), error, part["train_seconds"].mean()))
@@ -108,27 +109,40 @@ def summary(table: pl.DataFrame, group: str) -> pl.DataFrame:
     )
 
 
+def heading(group: str) -> str:
+    """The choice that a group is of, as a heading or the beginning of a sentence."""
+    subject = GROUPS[group].subject
+    return subject[0].upper() + subject[1:]
+
+
+def board(table: pl.DataFrame, group: str) -> pl.DataFrame:
+    """The table that the page shows of a group: `summary` with leads by their sign and without empty times."""
+    found = summary(table, group)
+    lead = pl.Series("lead", [f"{lead:+z.3f}" for lead in found["lead"]])
+    return found.with_columns(lead, seconds=pl.col("seconds").round().cast(pl.Int64).replace(0, None))
+
+
 def meaning(table: pl.DataFrame, group: str) -> str:
     """One sentence on a group: which variants lead or trail by more than twice the standard error."""
-    subject = GROUPS[group].subject
     rows = list(summary(table, group).iter_rows(named=True))[1:]
     clear = [row for row in rows if row["error"] is not None and abs(row["lead"]) > 2 * row["error"]]
     gains = _named([row for row in clear if row["lead"] > 0])
     losses = _named([row for row in clear if row["lead"] < 0])
     rest = [row["variant"] for row in rows if row not in clear]
-    text = [f"{gains} better than the default" if gains else "", f"{losses} worse" if losses else ""]
+    text = [f"{gains} better" if gains else "", f"{losses} worse" if losses else ""]
     if rest:
         text.append(f"{_list(rest)} {'makes' if len(rest) == 1 else 'make'} no difference that the seeds can show")
-    return f"{subject[0].upper()}{subject[1:]}, beside {GROUPS[group].name}: {'; '.join(filter(None, text))}."
+    return f"{heading(group)}, beside {GROUPS[group].name}: {'; '.join(filter(None, text))}."
 
 
 @matplotlib.rc_context(figures.STYLE)
-def picture(table: pl.DataFrame) -> Figure:
-    """The lead of every variant over the default with twice its standard error, a panel per group."""
+def picture(table: pl.DataFrame, narrow: bool = False) -> Figure:
+    """The lead of every variant over what it is compared with, and twice its standard error, a panel per group."""
     names = groups(table)
     summaries = {group: summary(table, group)[1:] for group in names}
     heights = [frame.height for frame in summaries.values()]
-    figure = Figure(figsize=(8, 0.8 * len(names) + 0.24 * sum(heights)), layout="constrained")
+    size = (figures.NARROW if narrow else figures.WIDE, 0.8 * len(names) + 0.24 * sum(heights))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (group, frame) in zip(panels, summaries.items(), strict=True):
         positions, lead = np.arange(frame.height), frame["lead"].to_numpy()
@@ -138,20 +152,28 @@ def picture(table: pl.DataFrame) -> Figure:
         panel.axvline(0, color="black", linewidth=0.8)
         panel.errorbar(lead, positions, xerr=error, fmt="none", ecolor="#444444", elinewidth=1)
         panel.scatter(lead, positions, c=colours, s=30, zorder=3)
-        panel.set(title=f"{GROUPS[group].subject}, beside {GROUPS[group].name}", ylim=(frame.height - 0.4, -0.6))
+        panel.set_title(f"{GROUPS[group].subject}, beside {GROUPS[group].name}", fontsize=8.5 if narrow else 10)
+        panel.set_ylim(frame.height - 0.4, -0.6)
         panel.set_yticks(positions, frame["variant"].to_list())
-    panels[-1].set_xlabel("lead over the default on valid (± twice its standard error over seeds)")
+    panels[-1].set_xlabel("lead on valid, ± twice its standard error")
     return figure
 
 
 def finding(table: pl.DataFrame) -> str:
     """The page's one finding: the change that costs most of all that seeds can tell."""
-    rows = [row for group in groups(table) for row in list(summary(table, group).iter_rows(named=True))[1:]]
+    rows = [
+        row | {"group": group}
+        for group in groups(table)
+        for row in list(summary(table, group).iter_rows(named=True))[1:]
+    ]
     worse = [row for row in rows if row["error"] is not None and row["lead"] < -2 * row["error"]]
     if not worse:
         return "No change makes a difference that the seeds can show."
-    first = min(worse, key=lambda row: row["lead"])
-    return f"The change that costs most is {first['variant']}, {-first['lead']:.3f} of the score."
+    most = min(worse, key=lambda row: row["lead"])
+    return (
+        f"Of all changes, `{most['variant']}` ({GROUPS[most['group']].subject}) costs most: {-most['lead']:.3f} of the "
+        "score."
+    )
 
 
 def note(table: pl.DataFrame) -> str:
@@ -160,8 +182,8 @@ def note(table: pl.DataFrame) -> str:
     minutes = table["train_seconds"].sum() / 60
     return (
         f"{table.height} rows of {table['seed'].n_unique()} seeds on {len(layouts)} layout collections, and on tiles "
-        f"where a choice touches them; {minutes:.0f} processor minutes of training. The default's parameters were "
-        "chosen on valid too, which favours it."
+        f"where a choice touches them; {minutes:.0f} processor minutes of training. The parameters of `params.yaml` "
+        "were chosen on valid too, which favours them."
     )
 
 

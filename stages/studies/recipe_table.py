@@ -116,16 +116,19 @@ def board(table: pl.DataFrame, split: str) -> pl.DataFrame:
 
 
 @matplotlib.rc_context(figures.STYLE)
-def picture(table: pl.DataFrame, split: str) -> Figure:
-    """Each recipe's mean score with its deviation over the seeds, beside the time of its training; best on top."""
+def picture(table: pl.DataFrame, split: str, narrow: bool = False) -> Figure:
+    """Each recipe's mean score with its deviation over the seeds, and the time of its training; best on top."""
     means = _means(table, split)
-    figure = Figure(figsize=(8, 0.6 + 0.36 * max(1, means.height)), layout="constrained")
-    score, time = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
+    height = 0.7 + 0.36 * max(1, means.height)
+    size = (figures.NARROW, 2 * height) if narrow else (figures.WIDE, height)
+    figure = Figure(figsize=size, layout="constrained")
+    shape = {"nrows": 2} if narrow else {"ncols": 2, "width_ratios": [2, 1]}
+    score, time = figure.subplots(**shape, sharey=True)
     heights = np.arange(means.height)
     colours = [BLUE if name == OURS else GREY for name in means["recipe"]]
     score.errorbar(means["mean"], heights, xerr=means["sd"].fill_null(0), fmt="none", ecolor="#444444", elinewidth=1)
     score.scatter(means["mean"], heights, c=colours, s=36, zorder=3)
-    score.set(xlabel=f"mean of the collections, {split}, single seeds (± sd)", yticks=heights)
+    score.set(xlabel=f"mean on {split}, single seeds (± sd)", yticks=heights)
     score.set_yticklabels(means["recipe"].to_list())
     score.invert_yaxis()
     time.barh(heights, means["train_seconds"] / 60, color=colours, height=0.6)

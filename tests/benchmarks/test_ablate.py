@@ -213,13 +213,34 @@ def test_leads_are_seed_by_seed():
 def test_a_sentence_says_what_seeds_can_show():
     found = table(good=(0.01, 0.02, 0.03), bad=(-0.1, -0.1, -0.11), same=(0.01, -0.01, 0), alike=(0, 0, 0))
     assert ablation.meaning(found, "pruning") == (
-        "Pruning of the graph, beside 1 hop: good (+0.020) is better than the default; bad (-0.103) is worse; "
+        "Pruning of the graph, beside 1 hop: good (+0.020) is better; bad (-0.103) is worse; "
         "same and alike make no difference that the seeds can show."
     )
-    assert ablation.finding(found) == "The change that costs most is bad, 0.103 of the score."
+    assert ablation.finding(found) == "Of all changes, `bad` (pruning of the graph) costs most: 0.103 of the score."
     one = found.filter(pl.col("seed") == 0, pl.col("variant") != "same")
     assert ablation.finding(one) == "No change makes a difference that the seeds can show."
     assert "good, bad and alike make no difference" in ablation.meaning(one, "pruning")
+
+
+def test_the_board_shows_leads_with_their_sign_and_no_time_where_nothing_was_trained():
+    found = ablation.board(table(bad=(-0.1, -0.1, -0.1)).with_columns(train_seconds=pl.lit(0.0)), "pruning")
+    assert found["lead"].to_list() == ["+0.000", "-0.100"] and found["seconds"].to_list() == [None, None]
+
+
+def test_no_rule_of_blending_is_called_the_default_because_its_rows_do_not_tell(tmp_path):
+    scores = {"rank": (0.5, 0.52), "borda": (0.6, 0.62)}
+    rows = [
+        ("blend", rule, LAYOUT, seed, "valid", score, 0.0, "")
+        for rule, of_rule in scores.items()
+        for seed, score in enumerate(of_rule)
+    ]
+    found = pl.DataFrame(rows, schema=ablation.SCHEMA, orient="row")
+    said = [
+        ablation.meaning(found, "blend"),
+        ablation.finding(found),
+        ablation.picture(found).axes[0].get_title("left"),
+    ]
+    assert "borda (+0.100) is better" in said[0] and not any("default" in text for text in said)
 
 
 def test_the_picture_and_the_page(tmp_path):
@@ -233,7 +254,7 @@ def test_the_picture_and_the_page(tmp_path):
         runner.run("ablation", {}, tmp_path)
     (tmp_path / "reports" / "ablation.csv").write_text(found.write_csv())
     pages = [runner.run("ablation", {}, tmp_path).read_bytes() for _ in range(2)]
-    assert pages[0] == pages[1] and b"good (+0.020) is better than the default" in pages[0]
+    assert pages[0] == pages[1] and b"good (+0.020) is better" in pages[0]
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

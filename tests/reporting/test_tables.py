@@ -34,9 +34,27 @@ def test_tables_escape_text_and_dash_what_is_absent():
     )
 
 
-def test_cells_of_a_wide_table_have_their_columns_names():
-    frame = pl.DataFrame({"member": ["blend"], "a": [1], "b": [2], "c<": [3], "why": ["so"]})
+def test_a_table_that_is_too_wide_for_a_phone_is_blocks_there_whose_cells_have_their_columns_names():
+    narrow = pl.DataFrame({"member": ["blend"], "a": [1], "b": [2], "c": [3], "d": [4], "e": [5]})
+    assert tables.table(narrow).startswith("<table><thead>") and "data-name" not in tables.table(narrow)
+    broken = pl.DataFrame({"a": ["layout:xla:random some words more of them"], "why": ["because it breaks at spaces"]})
+    assert tables.table(broken).startswith("<table><thead>")
+    frame = pl.DataFrame({"member": ["blend"], "b<": [2], "configurations of it": ["123_456_789"], "why": ["so " * 30]})
+    frame = frame.with_columns(pl.lit("unbreakable").alias(name) for name in "xyz")
     shown = tables.table(frame, words=("why",))
-    assert shown.startswith('<table class="wide">') and "<td>blend</td>" in shown
-    assert '<td data-name="c&lt;">3</td>' in shown and '<td class="words" data-name="why">so</td>' in shown
-    assert "data-name" not in tables.table(frame.drop("why")) and "wide" not in tables.table(frame.drop("why"))
+    assert shown.startswith('<table class="blocks long">') and "<td>blend</td>" in shown
+    assert '<td data-name="b&lt;">2</td>' in shown and '<td class="words" data-name="why">so so' in shown
+    short = frame.drop("configurations of it")
+    assert tables.table(short, words=("why",)).startswith('<table class="blocks">')
+
+
+def test_a_table_that_is_too_wide_for_a_desktop_is_set_smaller():
+    frame = pl.DataFrame({"member": ["blend"]} | {f"unbreakable{number}": ["0.123"] for number in range(10)})
+    assert tables.table(frame).startswith('<table class="dense blocks')
+
+
+def test_numbers_have_separators_and_no_negative_zero():
+    shown = tables.table(pl.DataFrame({"nodes": [43615], "kept": [True], "lead": [-0.0001], "id": ["12345"]}))
+    assert shown.endswith("<tr><td>43,615</td><td>True</td><td>0.000</td><td>12345</td></tr></tbody></table>")
+    row = {"lead": -0.0001, "low": -0.0002, "high": 0.0003}
+    assert tables.bracketed(row, "lead", interval=True) == "+0.000 [+0.000,\N{NO-BREAK SPACE}+0.000]"
