@@ -28,7 +28,7 @@ STORY = {
 #: pages that there is one of. `make repro` makes all but the first after the pipeline: they show no result of it
 SINGLE = {
     "blend": "weights and rules of blending",
-    "collect": "what was measured, and how well",
+    "collect": "what the models learn from, and how well its times are known",
     "times": "where the time of a run went; memory of a training step",
     "recipes": "the winners' solutions on the same data, beside this one",
     "ablation": "what each choice is worth: pruning, padding, attention, segments, statistics, rules",
@@ -128,7 +128,7 @@ def _belief(result: LeaderboardResult, split: str) -> str:
     sentences.append(
         "No run time of these graphs was used for anything but these scores."
         if split == "test"
-        else "Weights and epochs were chosen on these graphs, which flatters; the test run times are hidden."
+        else f"{words.chosen(result)} were chosen on these graphs, which flatters; the test run times are hidden."
     )
     kin = result.kin.filter(split=split, member="blend")
     means = dict(kin.group_by("kin").agg(pl.col("score").mean()).iter_rows())

@@ -9,9 +9,10 @@ from scipy.stats import rankdata
 
 from stages.graphs.collection import COLLECTIONS, is_tile
 from stages.reporting.words import counted
+from stages.scoring.baselines import LAYOUT_COLUMNS, TILE_COLUMNS
 
 #: baselines that a graph's best one is taken of
-BASELINES = ("ridge", "estimate", "copy_count", "row_major", "largest_tile", "random")
+BASELINES = tuple(dict.fromkeys(("random", "ridge", *LAYOUT_COLUMNS, *TILE_COLUMNS)))
 #: what the column of words says of a family that nothing was trained on
 UNSEEN = "family never trained on"
 
@@ -51,7 +52,7 @@ def table(properties: pl.DataFrame, each: int = 2) -> pl.DataFrame:
         each: how many of the best and of the worst are shown at most.
 
     Returns:
-        collection, "" (best or worst), graph, blend, best baseline (their metrics), odd.
+        collection, ranked (best or worst), graph, blend, best baseline (their metrics), odd.
     """
     rows = []
     for (collection,), graphs in properties.drop_nulls("blend").group_by(["collection"], maintain_order=True):
@@ -63,7 +64,7 @@ def table(properties: pl.DataFrame, each: int = 2) -> pl.DataFrame:
                 baseline = max((row[name] for name in BASELINES if row.get(name) is not None), default=None)
                 odd = _oddity(row, graphs, baseline)
                 rows.append((collection, which, row["graph"], row["blend"], baseline, odd))
-    schema = {"collection": pl.String, "": pl.String, "graph": pl.String, "blend": pl.Float64}
+    schema = {"collection": pl.String, "ranked": pl.String, "graph": pl.String, "blend": pl.Float64}
     return pl.DataFrame(rows, schema=schema | {"best baseline": pl.Float64, "odd": pl.String}, orient="row")
 
 
@@ -95,7 +96,7 @@ def _correlation(graphs: pl.DataFrame) -> str:
 
 def _unseen(shown: pl.DataFrame) -> str:
     worst, best = (
-        shown.filter(pl.col("") == which)["odd"].str.contains(UNSEEN, literal=True) for which in ("worst", "best")
+        shown.filter(pl.col("ranked") == which)["odd"].str.contains(UNSEEN, literal=True) for which in ("worst", "best")
     )
     return (
         f"Of the {len(worst)} worst graphs in the table {worst.sum()} are of families never trained on, of the "

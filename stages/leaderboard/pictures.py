@@ -13,7 +13,7 @@ from stages.reporting.colours import BLUE, DARK, GREY, VERMILION
 
 @matplotlib.rc_context(figures.STYLE)
 def score_bars(scores: pl.DataFrame, split: str, label: str = "", narrow: bool = False) -> Figure:
-    """A bar for each member with its 90% interval; the ceiling is a dashed line.
+    """A bar for each member with its 90% interval; a ceiling is a dashed line.
 
     There is a panel for each collection and for their mean.
 
@@ -53,7 +53,7 @@ def kin_bars(kin: pl.DataFrame, split: str, member: str = "blend", label: str = 
         bars = [(place + offset, rows[name]) for place, name in enumerate(collections) if name in rows]
         panel.bar([x for x, _ in bars], [row["score"] for _, row in bars], 0.36, color=colour, label=group)
         for x, row in bars:
-            _interval_and_text(panel, x, row, size=6 if narrow else 8)
+            _interval_and_text(panel, x, row, size=7.5 if narrow else 8)
     panel.set_xticks(range(len(collections)), [name.replace(":", ":\n") for name in collections])
     panel.set_ylabel(f"score of {member}")
     panel.margins(y=0.25)
@@ -160,7 +160,8 @@ def budget_lines(buys: pl.DataFrame, split: str, label: str = "", narrow: bool =
         rows = of_split.filter(pl.col("collection") == collection)
         for member in members.in_order(rows["member"])[::-1]:  # so that the blend lies on top
             line = rows.filter(member=member)
-            (handles[member],) = panel.plot(line["k"], 100 * line["closeness"], **members.line(member))
+            (drawn,) = panel.plot(line["k"], 100 * line["closeness"], **members.line(member))
+            handles[members.kind(member)] = drawn
         ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 1000, 10000, 100000) if k <= rows["k"].max()]
         panel.set_xscale("log")
         panel.set_xticks(ticks, [f"{k:,}" for k in ticks])
@@ -169,7 +170,7 @@ def budget_lines(buys: pl.DataFrame, split: str, label: str = "", narrow: bool =
         panel.set_xlabel("configurations timed, k")
         panel.set_ylabel("% of best speed")
     names = members.in_order(handles)
-    figure.legend([handles[name] for name in names], names, loc="outside upper left", ncols=3 if narrow else 8)
+    figure.legend([handles[name] for name in names], names, loc="outside upper left", ncols=3 if narrow else 5)
     return figure
 
 
@@ -189,7 +190,7 @@ def _metric(collection: str) -> str:
     return "slowdown score" if collection.startswith("tile") else "Kendall tau-b"
 
 
-def _interval_and_text(panel, x: float, row: dict, size: int) -> None:
+def _interval_and_text(panel, x: float, row: dict, size: float) -> None:
     if row["low"] is not None:
         panel.plot([x, x], [row["low"], row["high"]], color=DARK, linewidth=1)
     top = max(row["score"], row["high"] or 0, 0)

@@ -28,6 +28,16 @@ Row = Mapping[str, object]
 T = TypeVar("T")
 
 
+def ceiling(scores: pl.DataFrame) -> str:
+    """What the ceiling is, from the result's `scores`; "" where the data have none, as simulated times have not."""
+    if "ceiling" not in set(scores["member"]):
+        return ""
+    return (
+        "`ceiling`, in the pictures the dashed line, is what one timing pass scores as a prediction of the other. It "
+        "is no upper bound: perfect knowledge could score somewhat more."
+    )
+
+
 def standing(result: LeaderboardResult, split: str) -> str:
     """Where the blend stands in the mean of the collections: against the best baseline and the ceiling."""
     rows = mean_rows(result.scores, split)
@@ -44,11 +54,14 @@ def standing(result: LeaderboardResult, split: str) -> str:
         side = "below" if gap >= 0 else "above"
         parts.append(f"{abs(gap):.3f} {side} what one timing pass scores as a prediction of the other")
     sentences = [", ".join(parts) + "."]
-    if "ceiling" in rows:
-        sentences.append("Perfect knowledge could score somewhat more than one pass.")
     if split == "valid":
-        sentences.append("Weights and epochs were chosen on these graphs, so this flatters it.")
+        sentences.append(f"{chosen(result)} were chosen on these graphs, so this flatters it.")
     return " ".join(sentences)
+
+
+def chosen(result: LeaderboardResult) -> str:
+    """What was chosen on valid, to begin a sentence; only by the rule `rank` has the blend weights to choose."""
+    return "Weights and epochs" if result.rule == "rank" else "Epochs"
 
 
 def lead(versus: pl.DataFrame, split: str) -> str:
@@ -124,13 +137,15 @@ def kinship(kin: pl.DataFrame, split: str, member: str = "blend") -> str:
     if not both:
         return f"On {split} no collection has both siblings of training programs and families never trained on."
     costs = {name: scores[name, "sibling"] - scores[name, "unseen"] for name in both}
-    mean = sum(costs.values()) / len(costs)
-    worst = max(costs, key=lambda name: costs[name])
-    return (
-        f"Families never trained on score {abs(mean):.3f} {'less' if mean >= 0 else 'more'} than siblings of training "
-        f"programs, averaged over {counted(len(both), 'collection')}. The widest gap is {costs[worst]:+.3f}, on "
-        f"{worst}."
+    mean = _less(sum(costs.values()) / len(costs))
+    text = (
+        f"Families never trained on score {mean} than siblings of training programs, averaged over "
+        f"{counted(len(both), 'collection')}."
     )
+    if len(both) == 1:
+        return text
+    least, *_, most = sorted(both, key=lambda name: costs[name])
+    return f"{text} By collection it goes from {_less(costs[least])} on {least} to {_less(costs[most])} on {most}."
 
 
 def examples(frame: pl.DataFrame) -> str:
@@ -195,10 +210,7 @@ def budgets(buys: pl.DataFrame, trained: Sequence[str], split: str) -> str:
     ]
     last = " No baseline does with as few."
     if as_few:
-        last = (
-            f" A baseline needs as few on {listed(as_few)}: there the blend's ranking as a whole is better, but its "
-            "first places are not."
-        )
+        last = f" A baseline does with as few on {listed(as_few)}."
     return (
         f"Configurations to time on {split} until the mean reaches {ENOUGH:.0%} of the best speed, by the blend: "
         f"{'; '.join(parts)}.{last}"
@@ -256,6 +268,11 @@ def _needed(by_member: Mapping[str, int | None], trained: Sequence[str]) -> str:
     text = f"{by_member['blend']:,} (random {by_member['random']:,}"
     best = min(others, key=lambda member: (others[member] or np.inf, member), default=None)
     return text + (f", {best} {others[best]:,})" if best and others[best] else ")")
+
+
+def _less(cost: float) -> str:
+    """'0.100 less' or '0.100 more': how much lower a score is."""
+    return f"{abs(cost):.3f} {'less' if cost >= 0 else 'more'}"
 
 
 def _follows(tau: float) -> str:

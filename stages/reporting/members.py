@@ -15,6 +15,11 @@ def colour(member: str) -> str:
     return _TRAINED.get(member, GREY)
 
 
+def kind(member: str) -> str:
+    """What a legend calls a member: its name, or that it is a baseline like the other grey ones."""
+    return member if member in _TRAINED or member == "random" else "baselines"
+
+
 def line(member: str) -> dict[str, object]:
     """Matplotlib's keywords for a member's line; that of chance is dotted, that of the blend thick."""
     style = "-" if member in _TRAINED else ":" if member == "random" else "--"

@@ -24,7 +24,9 @@ def odd_graphs():
 
 def test_what_is_odd_by_hand():
     table = oddities.table(odd_graphs())
-    assert table["graph"].to_list() == ["a", "b", "h", "i"] and table[""].to_list() == ["best"] * 2 + ["worst"] * 2
+    assert (
+        table["graph"].to_list() == ["a", "b", "h", "i"] and table["ranked"].to_list() == ["best"] * 2 + ["worst"] * 2
+    )
     odd = dict(table.select("graph", "odd").iter_rows())
     assert odd["a"] == "widest run times of 9 (9.00)"
     assert odd["i"] == "family never trained on, a baseline is ahead, most configurable nodes of 9 (12)"

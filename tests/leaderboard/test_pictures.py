@@ -64,6 +64,11 @@ def test_one_graph_in_each_collection_has_a_score_but_no_interval(run, lonely, t
     )
 
 
+def test_the_legend_of_the_budgets_names_what_can_be_told_apart(board):
+    legend = pictures.budget_lines(board[0].buys, "test").legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["blend", "gnn", "gbdt", "baselines", "random"]
+
+
 def test_all_dots_of_a_grid_of_places_are_drawn():
     places = pl.DataFrame(
         {"collection": "layout:xla:random", "graph": ["a"] * 2 + ["b"] * 2, "score": [1.0] * 2 + [0.5] * 2}

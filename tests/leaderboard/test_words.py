@@ -1,14 +1,37 @@
 """The sentences of the leaderboard's page."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from stages.leaderboard import words
 
 
-def test_the_standing_says_what_the_ceiling_is(board):
-    text = words.standing(board[0], "test")
-    assert "what one timing pass scores as a prediction of the other. Perfect knowledge could score somewhat" in text
+def test_the_ceiling_is_explained_where_the_data_have_one(board):
+    scores = board[0].scores
+    assert "what one timing pass scores as a prediction of the other. It is no upper bound" in words.ceiling(scores)
+    assert "what one timing pass scores as a prediction of the other" in words.standing(board[0], "test")
+    simulated = replace(board[0], scores=scores.filter(pl.col("member") != "ceiling"))
+    assert words.ceiling(simulated.scores) == "" and "timing pass" not in words.standing(simulated, "test")
+
+
+@pytest.mark.parametrize(("rule", "chosen"), [("rank", " Weights and epochs were"), ("borda", " Epochs were")])
+def test_weights_were_chosen_on_valid_only_by_the_rule_that_has_any(board, rule, chosen):
+    assert chosen in words.standing(replace(board[0], rule=rule), "valid")
+
+
+def test_kinship_says_where_unseen_families_cost_least_and_most():
+    rows = [("a", "sibling", 0.5), ("a", "unseen", 0.7), ("b", "sibling", 0.6), ("b", "unseen", 0.5)]
+    names = {"a": "layout:xla:random", "b": "layout:nlp:default"}
+    kin = pl.DataFrame(rows, schema=["collection", "kin", "score"], orient="row")
+    kin = kin.with_columns(pl.col("collection").replace(names), split=pl.lit("test"), member=pl.lit("blend"))
+    assert words.kinship(kin, "test") == (
+        "Families never trained on score 0.050 more than siblings of training programs, averaged over 2 collections. "
+        "By collection it goes from 0.200 more on layout:xla:random to 0.100 less on layout:nlp:default."
+    )
+    one = kin.filter(pl.col("collection") == "layout:xla:random")
+    assert words.kinship(one, "test").endswith("averaged over 1 collection.")
 
 
 @pytest.mark.parametrize(
