@@ -62,7 +62,7 @@ def choice_dots(rules: pl.DataFrame, label: str = "", narrow: bool = False) -> F
         panel.plot(leads, heights + shift, marker, color=colour, label=text)
     panel.axvline(0, color="black", linewidth=0.8)
     panel.set_yticks(heights, collections)
-    panel.set_xlabel("score on valid, over that of equal weights")
+    panel.set_xlabel("lead over equal weights on valid")
     panel.margins(x=0.05, y=0.1)
     figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
@@ -71,8 +71,11 @@ def choice_dots(rules: pl.DataFrame, label: str = "", narrow: bool = False) -> F
 def finding(result: BlendResult) -> str:
     """The page's one finding: where the blend is ahead of its better member on valid."""
     scores = _scores(result)
-    if not scores or result.weights["member"].n_unique() == 1:
-        return gain(result)
+    if not scores:
+        return "No valid graph has run times that differ: the members have equal weights."
+    names = result.weights["member"].unique(maintain_order=True).to_list()
+    if len(names) == 1:
+        return f"{names[0]} is the only member: the blend is its ranking."
     best_alone = dict(result.weights.group_by("collection").agg(pl.col("valid").max()).iter_rows())
     ahead = [collection for collection in scores if round(scores[collection] - best_alone[collection], 12) > 0]
     return f"On valid the blend is ahead of its better member on {listed(ahead) if ahead else 'no collection'}."
@@ -80,12 +83,10 @@ def finding(result: BlendResult) -> str:
 
 def gain(result: BlendResult) -> str:
     """Where the weights matter least, and that test is where to judge the blend."""
-    scores = _scores(result)
-    if not scores:
-        return "No valid graph has run times that differ: the members have equal weights."
-    names = result.weights["member"].unique(maintain_order=True).to_list()
-    if len(names) == 1:
-        return f"{names[0]} is the only member: the blend is its ranking, and there are no weights to choose."
+    if not _scores(result):
+        return "Nothing tells which weights are better."
+    if result.weights["member"].n_unique() == 1:
+        return "There are no weights to choose; the honest figure is the leaderboard's on test."
     flattest = _flattest(result.grid)
     judged = "" if result.eval_indices is None else "Layouts are judged by the official configurations alone. "
     chosen = "The valid graphs chose the weights, so valid is optimistic"
@@ -105,7 +106,7 @@ def _scores(result: BlendResult) -> dict[str, float]:
 def choice(result: BlendResult) -> str:
     """What choosing weights is worth: chosen on other families against equal ones, and how far the choice flatters."""
     if result.weights["member"].n_unique() == 1:
-        return "With one member there is nothing to choose."
+        return "With one member no choice is judged."
     of_rank = {row["collection"]: row for row in result.rules.filter(rule="rank").iter_rows(named=True)}
     without = [name for name, row in of_rank.items() if row["nested"] is None]
     gaps = (
@@ -139,6 +140,13 @@ def preferred(result: BlendResult) -> str:
     return (
         f"By the nested score `{best}` is the best rule ({usable[best]:.3f}), and {used}. The best single member "
         f"scores {nested['single']:.3f}. {_preferred_shrink(result)}"
+    )
+
+
+def shrinks(result: BlendResult) -> pl.DataFrame:
+    """The nested scores by the amount of shrinking, which is a text as a reader would write it."""
+    return result.shrinks.with_columns(
+        shrink=pl.Series([f"{shrink:g}" for shrink in result.shrinks["shrink"]], dtype=pl.String)
     )
 
 

@@ -74,7 +74,7 @@ def _taus(panel, names: list[str], taus: list[pl.Series]) -> None:
     for height, of_group in zip(heights, taus, strict=True):
         panel.plot(of_group, np.full(len(of_group), height), "o", color=BLUE, alpha=0.4, markersize=5)
         panel.plot(of_group.mean() if len(of_group) else np.nan, height, "|", color="black", markersize=16)
-    panel.set_yticks(heights, names)
+    panel.set_yticks(heights, [name.replace(":", ":\n", 1) for name in names])
     panel.set_title("tau between the two rankings")
     panel.margins(y=0.1)
 

@@ -12,7 +12,7 @@ from stages.reporting import members
 SPACE = "\N{NO-BREAK SPACE}"
 
 #: letters that a table's columns can have together, on a phone and on a desktop; a column's padding takes `PADDING`
-PHONE, DESKTOP = 46, 122
+PHONE, DESKTOP = 43, 122
 PADDING = {PHONE: 2, DESKTOP: 3}
 #: letters of a name and its value, two of which a phone can show side by side
 PAIR = 21

@@ -32,7 +32,7 @@ def drawn(result):
     """The SVG of every figure and the sentences of the blend's page."""
     shown = [report.weight_lines(result), report.choice_dots(result.rules)]
     shown.append(disagreement.drawing(result.disagreement))
-    said = [report.finding(result), report.choice(result), report.preferred(result)]
+    said = [report.finding(result), report.gain(result), report.choice(result), report.preferred(result)]
     said.append(disagreement.sentences(result.disagreement))
     return [figures.svg(figure) for figure in shown], said
 
@@ -48,12 +48,28 @@ def test_run_times_that_are_all_equal_give_equal_weights(tmp_path, packed):
     drawings, said = drawn(result)
     assert said == [
         "No valid graph has run times that differ: the members have equal weights.",
+        "Nothing tells which weights are better.",
         "There is no nested evaluation. There is none for layout:xla:random, whose valid graphs are of fewer than two "
         "families.",
         "Without a nested evaluation nothing can be said for one rule or another.",
         "There are no two members that could disagree.",
     ]
     assert all(text.count("<svg") == 1 for text in drawings)
+
+
+def test_of_one_member_the_page_says_nothing_twice(tmp_path, packed):
+    member(tmp_path, "gnn", packed)
+    result = run(tmp_path, members=["gnn"])
+    said = [report.finding(result), report.gain(result), report.choice(result)]
+    assert said[0] == "gnn is the only member: the blend is its ranking."
+    sentences = [sentence for text in said for sentence in text.split(". ")]
+    assert len(sentences) == len(set(sentences)) and "no weights to choose" in said[1]
+
+
+def test_amounts_of_shrinking_are_written_as_a_reader_would(tmp_path, packed):
+    for name in MEMBERS:
+        member(tmp_path, name, packed)
+    assert set(report.shrinks(run(tmp_path))["shrink"]) == {"0", "0.25", "0.5", "0.75", "1"}
 
 
 @pytest.mark.parametrize("kept", [1, 2])

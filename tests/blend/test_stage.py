@@ -217,8 +217,8 @@ def test_a_member_left_out_is_not_read(tmp_path, packed):
         ranks = scores.by_graph(alone.filter(split=split))
         for name, places in scores.by_graph(read(tmp_path, "scores").filter(split=split).drop("collection")).items():
             assert places.tolist() == combine({"gbdt": ranks}, (1.0,))[name].tolist()
-    assert "gbdt is the only member" in report.gain(result)
-    assert report.choice(result) == "With one member there is nothing to choose."
+    assert "gbdt is the only member" in report.finding(result)
+    assert report.choice(result) == "With one member no choice is judged."
     assert disagreement.sentences(result.disagreement) == "There are no two members that could disagree."
 
 
