@@ -6,7 +6,7 @@ Shapes: n nodes, m edges, k configurations, nc configurable nodes, F columns of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -174,6 +174,10 @@ class Prepared:
 
 class Network(nn.Module):
     """From `LayoutInputs` or `TileInputs` to (k,) scores; smaller is faster."""
+
+    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes the weights of another such network, which was trained on another collection."""
+        self.load_state_dict(weights)
 
     def start_step(self) -> None:
         """Draws what all graphs of a training step share; most networks share nothing."""

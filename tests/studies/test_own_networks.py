@@ -13,7 +13,7 @@ from stages.gnn import checkpoint
 from stages.graphs.collection import COLLECTIONS, folder
 from stages.scoring import score, submission
 from stages.studies import recipes
-from stages.winners.training import NAMES, needs, network_run, solutions
+from stages.winners.training import NAMES, needs, network_run, run, solutions
 from stages.winners.training.trainer import Trainer
 from tests.support import samples
 
@@ -216,10 +216,12 @@ def test_networks_start_from_those_of_another_collection(project):
     names = list(request.models)
     assert names.index("layout-nlp-random") < names.index("layout-xla-random")
     assert request.start(request.models["layout-xla-random"]).name == "layout-nlp-random"
-    assert request.statistics(request.models["layout-xla-random"]).collection == "layout:xla:default"
+    whole = request.statistics(request.models["layout-xla-random"])
+    assert (whole.collection, whole.pruning.hops) == ("layout:xla:random", "all")
+    assert request.statistics(request.models["tile-xla"]) is None
     alone = network_run.Request("sixth-place", "sample", COLLECTIONS[:2], Path(), Path(), Path(), "cpu")
     assert alone.start(alone.models["layout-xla-random"]) is None
-    assert alone.statistics(alone.models["layout-xla-random"]).collection == "layout:xla:random"
+    assert "xla-random: layout:nlp:random is not among the data, so it starts from new weights" in run.said(alone)
 
 
 def test_every_solution_is_a_recipe_and_says_what_the_sample_shrinks(monkeypatch):

@@ -193,6 +193,43 @@ def test_a_loss_that_is_no_number_is_told_in_a_line():
         training.run()
 
 
+def in_float16(**changes):
+    """A training that computes on this CPU as on a GPU in float16, and has one graph that is too large for it."""
+    training = trainer("average", graphs=1, **changes)
+    training.scaler = torch.amp.GradScaler("cpu")
+    training._precision = lambda: torch.autocast("cpu", torch.float16)
+    first, second = training.streams[0].train
+    columns = second.node_feat.copy()
+    columns[:, 110] = np.arange(second.nodes)  # which is 0 on train
+    training.streams[0] = replace(training.streams[0], train=[first, replace(second, node_feat=columns)])
+    return training
+
+
+def test_a_step_that_float16_does_not_hold_is_skipped():
+    training = in_float16()
+    before = training.network.head[-1].weight.detach().clone()
+    assert np.isnan(training.step(0, [(1, np.arange(6))])) and training.scaler.get_scale() == 2**15
+    assert torch.equal(training.network.head[-1].weight, before)
+    while torch.equal(training.network.head[-1].weight, before):  # until its gradients are numbers when scaled
+        assert np.isfinite(training.step(0, [(0, np.arange(6))]))
+    assert training.scaler.get_scale() > 1
+
+
+def test_a_loss_has_no_part_of_skipped_steps():
+    training = in_float16(steps=6, evaluate=2, early_stop=9)
+    nothing = float("nan")
+    steps = iter([nothing, nothing, 0.5, nothing, 1.5, 0.5])
+    training.step = lambda *given: next(steps)
+    assert [row["loss"] for row in training.run()] == [None, 0.5, 1.0]
+
+
+def test_float16_that_holds_no_step_is_told_in_a_line():
+    training = in_float16(steps=30, evaluate=40)
+    training.streams[0] = replace(training.streams[0], train=training.streams[0].train[1:] * 2)
+    with pytest.raises(InputError, match="average: seed 0 diverged, the loss of step 16 is no number"):
+        training.run()
+
+
 def test_scores_do_not_depend_on_chunks_where_configurations_are_not_compared():
     training = trainer("two groups")
     graph = training.valid[0]

@@ -26,7 +26,6 @@ from stages.graphs import dataset
 from stages.graphs.collection import is_tile
 from stages.graphs.dataset import PackedGraph
 from stages.scoring import scores
-from stages.winners.parts import Pruning
 from stages.winners.training import graphs, scoring, solutions
 from stages.winners.training.graphs import Source
 from stages.winners.training.solutions import Model, Stream
@@ -79,10 +78,8 @@ class Request:
     def statistics(self, model: Model) -> Source | None:
         """Other graphs that features are fitted on: whole ones of the sixth place; None for the train graphs."""
         (collection, *_) = model.scores
-        if is_tile(collection) or not hasattr(model.settings, "statistics_of"):
-            return None
-        other = model.settings.statistics_of
-        return Source(self.root, other if other in self.collections else collection, Pruning(), self.packed)
+        pruning = getattr(model.settings, "statistics", None)
+        return None if pruning is None or is_tile(collection) else Source(self.root, collection, pruning, self.packed)
 
     def start(self, model: Model) -> Model | None:
         """The network whose weights a training starts from; None for new ones."""
@@ -160,7 +157,7 @@ def build(request: Request, model: Model, seed: int) -> Trainer:
     fitted = fit(request, model, streams)
     network = model.recipe.build(model.settings, fitted)
     if start := request.start(model):
-        network.load_state_dict(load_file(request.place(start, 0) / "weights.safetensors"))
+        network.start_from(load_file(request.place(start, 0) / "weights.safetensors"))
     valid = [
         _watched(model, graph) for name in model.scores for graph in graphs.read(request.source(model, name), "valid")
     ]

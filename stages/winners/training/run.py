@@ -97,10 +97,9 @@ def said(request: Request) -> str:
             smaller.setdefault(text, []).append(model.name)
     lines += [f"  {', '.join(of)}: {text}" for text, of in smaller.items()]
     for model in request.models.values():
-        for wanted in ("starts_from", "statistics_of"):
-            other = getattr(model.settings, wanted, None)
-            if other is not None and other not in request.collections:
-                lines.append(f"  {model.name}: {other} is not among the data, so it does without ({wanted})")
+        other = getattr(model.settings, "starts_from", None)
+        if other is not None and other not in request.collections:
+            lines.append(f"  {model.name}: {other} is not among the data, so it starts from new weights")
     if request.scale != 1:
         lines.append(f"  a rehearsal: {request.scale:g} of the steps, of the networks and of valid's configurations")
     return "\n".join(lines)
