@@ -13,7 +13,9 @@ from stages.graphs.collection import is_tile
 from stages.winners import (
     first_place_layout,
     first_place_tile,
+    fourteenth_place,
     gst_paper,
+    middle_fusion,
     official_layout,
     parts,
     second_place,
@@ -47,6 +49,8 @@ RECIPES = {
             "evaluate": 2,
         },
     ),
+    "encoded once": (middle_fusion.LAYOUT_RECIPE, LAYOUT, NARROW | {"layers": 1, "heads": 2}),
+    "drawn pairs": (fourteenth_place.PAIR_RECIPE, "layout:nlp:default", NARROW | {"dense_width": 8, "layers": 1}),
     "two groups": (second_place.NLP_RECIPE, LAYOUT, {"widths": (4, 8, 8), "steps": 6, "graphs": 2}),
 }
 
@@ -101,7 +105,7 @@ def test_another_seed_gives_other_weights():
     assert same(weights(first), weights(again)) and not same(weights(first), weights(other))
 
 
-@pytest.mark.parametrize("name", ["best", "tiles", "average"])
+@pytest.mark.parametrize("name", ["best", "tiles", "average", "encoded once", "drawn pairs"])
 def test_the_loss_falls(name):
     training = trainer(name, steps=30, evaluate=10, kept="best", learning_rate=3e-3, schedule="constant")
     with deterministic(0):
