@@ -112,7 +112,7 @@ def of_network(place: Place, network: str, model: Model, whole: PackedGraph) -> 
         part = whole.taking(np.arange(max(2, round(share * chunk))))
         prepared = recipe.prepare(part, trainer.fitted)
         score = place.attempt(lambda prepared=prepared: scoring.predict(trainer.network, prepared, settings))
-        size = whole.nodes * part.configurations
+        size = needs.scored_cells(settings, whole.nodes, part.configurations)
         yield row | {"work": "inference", "configurations": part.configurations, "cells": size} | score
     few = recipe.prepare(whole.taking(np.arange(min(8, whole.configurations))), trainer.fitted)
     on_device = scoring.predict(trainer.network, few, settings)

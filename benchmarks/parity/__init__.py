@@ -15,13 +15,14 @@ FOLDER holds clones of the originals, a subfolder each; what is missing is named
     kaggle_tpu_graph_tile                  the same at 379e4d5
     kaggle-tpu-graph-5th-place             github.com/knshnb/kaggle-tpu-graph-5th-place at 3f2dfb8
     solution-predict-ai-model-runtime      github.com/hengck23/solution-predict-ai-model-runtime at c9c5194
+    kaggle-fast-or-slow                    github.com/mattdeak/kaggle-fast-or-slow at 23b7727
     GST                                    github.com/kaidic/GST at d19f412
     tpu_graphs                             github.com/google-research-datasets/tpu_graphs at ddd187c
 
 TPUGRAPHS_DIR holds npz_all/npz with real files of the data set; without it there is the synthetic graph alone. An
 original runs in a process of its own: that of the Python that runs this, or PYTHON, which then needs torch,
-torch_geometric, pandas, scikit-learn and yacs, or TensorFlow 2.15, tensorflow_gnn and tensorflow_ranking. Other modules
-that an original imports are stood in for (theirs/exchange.py). Arrays go to and fro in npz files.
+torch_geometric, networkx, pandas, scikit-learn and yacs, or TensorFlow 2.15, tensorflow_gnn and tensorflow_ranking.
+Other modules that an original imports are stood in for (theirs/exchange.py). Arrays go to and fro in npz files.
 
 A row of the table is what was compared of a recipe on a graph, and the largest absolute difference:
 

@@ -10,6 +10,7 @@ from stages.winners import (
     fifth_place,
     first_place_layout,
     first_place_tile,
+    fourteenth_place,
     gst_paper,
     official_layout,
     official_tile,
@@ -150,9 +151,15 @@ _GST = [
     (r"head\.0\.", "model.post_mp.layer_post_mp.model.0.Layer_0.layer.model."),
     (r"head\.3\.", "model.post_mp.layer_post_mp.model.1.model."),
 ]
+_FOURTEENTH = [
+    (r"blocks\.(\d)\.near\.", r"gcns.\1.main_edge_block."),
+    (r"blocks\.(\d)\.meta\.", r"gcns.\1.alternate_edge_block."),
+    (r"head\.", "mlp."),
+]
 _XLA, _NLP, _TILE = "layout:xla:default", "layout:nlp:default", "tile:xla"
 _FIRST_FOLDER, _SIXTH_FOLDER = "google_fast_or_slow", "solution-predict-ai-model-runtime"
 _THIRD_FOLDER = "kaggle_tpu_graph"
+_FOURTEENTH_FOLDER = "kaggle-fast-or-slow"
 _FIFTH_FOLDER, _SECOND_FOLDER = "kaggle-tpu-graph-5th-place", "kaggle_latenciaga"
 
 CASES = (
@@ -286,6 +293,36 @@ CASES = (
         _FIFTH,
         configurations=8,
         extra={"config": "tile.yaml"},
+    ),
+    Case(
+        "fourteenth-place layout:xla:*",
+        fourteenth_place.LIST_RECIPE,
+        _XLA,
+        _FOURTEENTH_FOLDER,
+        "fourteenth_place",
+        _FOURTEENTH,
+        configurations=8,
+        heavy=True,
+        extra={
+            "dense_width": 128,
+            "dense": 1,
+            "heads": 8,
+            "meta": "gat",
+            "pairs": False,
+            "rate": 2.8e-4,
+            "decay": 0.004,
+        },
+    ),
+    Case(
+        "fourteenth-place layout:nlp:*, pairs",
+        fourteenth_place.PAIR_RECIPE,
+        _NLP,
+        _FOURTEENTH_FOLDER,
+        "fourteenth_place",
+        _FOURTEENTH,
+        configurations=8,  # whose pairs are fewer than are drawn
+        heavy=True,
+        extra={"dense_width": 64, "dense": 3, "heads": 1, "meta": "sage", "pairs": True, "rate": 1e-4, "decay": 0.007},
     ),
     Case("gst-paper layout", gst_paper.RECIPE, _XLA, "GST", "gst_paper", _GST, configurations=32, heavy=True),
     Case(

@@ -40,21 +40,39 @@ MARGIN = 0.1  # custom_tpu_train.py:29
 CONSTANT = 1e-6  # a smaller deviation becomes 1; tpu_graphs.py:33
 
 
+class Normalised(nn.Module):
+    """To Euclidean norm 1."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return normalize(x, dim=-1)
+
+
 @dataclass(frozen=True)
-class Settings(Training):
-    """Attributes as in `Training`, and:
+class Widths:
+    """Of the network's layers.
 
     Attributes:
-        segment_nodes: About the largest number of a segment.
-        kept_stale: Share of the other segments' scores that a step keeps.
+        first_scale: What opcodes and configurations are multiplied by at first; learned.
+        dropout: Behind the layer before the messages, the only one that has it.
     """
 
     opcode_width: int = 128  # main_tpugraphs.py:116
     first_width: int = 128  # main_tpugraphs.py:117
     width: int = 256  # yaml:23
     layers: int = 3  # yaml:21
-    dropout: float = 0.1  # yaml:28; behind the layer before the messages, the only one that has it
-    first_scale: float = 100.0  # of opcodes and configurations, learned; main_tpugraphs.py:118-119
+    dropout: float = 0.1  # yaml:28
+    first_scale: float = 100.0  # main_tpugraphs.py:118-119
+
+
+@dataclass(frozen=True)
+class Settings(Training, Widths):
+    """Attributes as in `Training` and `Widths`, and:
+
+    Attributes:
+        segment_nodes: About the largest number of a segment.
+        kept_stale: Share of the other segments' scores that a step keeps.
+    """
+
     segment_nodes: int = 1000  # tpu_graphs.py:17
     kept_stale: float = 0.5  # custom_tpu_train.py:127
 
@@ -69,23 +87,15 @@ class Settings(Training):
     chunk: int | None = 32  # custom_tpu_train.py:186; scores do not depend on it
 
 
-class Normalised(nn.Module):
-    """To Euclidean norm 1."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return normalize(x, dim=-1)
-
-
-class Network(parts.Network):
+class Scorer(parts.Network):
     """[columns | scaled opcode | scaled configuration] -> linear -> linear, PReLU, norm 1 -> SAGE without activations.
 
     Then of each segment: maximum + mean, norm 1 -> linear, ReLU, norm 1 -> linear. main_tpugraphs.py:112-119,
     graphgps/network/custom_tpu_gnn.py, custom_tpu_train.py:111-125.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Widths):
         super().__init__()
-        self.segment_nodes = settings.segment_nodes
         self.opcodes = nn.Embedding(OPCODES, settings.opcode_width, max_norm=1)
         self.opcode_scale = nn.Parameter(torch.full((1, 1), settings.first_scale))
         self.configuration_scale = nn.Parameter(torch.full((1, LAYOUT_FEATURES), settings.first_scale))
@@ -98,15 +108,8 @@ class Network(parts.Network):
         self.messages = nn.ModuleList(SAGEConv(width, width) for _ in range(settings.layers))
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), Normalised(), nn.Linear(width, 1))
 
-    def forward(self, inputs: LayoutInputs) -> torch.Tensor:
-        return self.segment_scores(inputs).sum(dim=1)
-
-    def segment_scores(self, inputs: LayoutInputs, segment: int | None = None) -> torch.Tensor:
-        """Scores (k, J) of the graph's J segments, or (k, 1) of one of them, computed by itself."""
-        bounds = boundaries(len(inputs.x), self.segment_nodes).to(inputs.x.device)
-        if segment is not None:
-            inputs = part(inputs, int(bounds[segment]), int(bounds[segment + 1]))
-            bounds = bounds.new_tensor([0, len(inputs.x)])
+    def scores(self, inputs: LayoutInputs, bounds: torch.Tensor) -> torch.Tensor:
+        """Scores (k, J) of the graph's J segments, which begin and end at `bounds` (J + 1,)."""
         of = torch.bucketize(torch.arange(len(inputs.x), device=bounds.device), bounds[1:], right=True)
         edges = inputs.edge_index[:, of[inputs.edge_index[0]] == of[inputs.edge_index[1]]]
         configuration = everywhere(inputs, 0).to(inputs.x.dtype) * self.configuration_scale
@@ -117,6 +120,25 @@ class Network(parts.Network):
             x = messages(x, edges)
         pooled = sum(scatter(x, of, dim=1, dim_size=len(bounds) - 1, reduce=how) for how in ("max", "mean"))
         return self.head(pooled / pooled.norm(dim=-1, keepdim=True)).squeeze(-1)
+
+
+class Network(Scorer):
+    """The sum of the scores of a graph's segments."""
+
+    def __init__(self, settings: Settings):
+        super().__init__(settings)
+        self.segment_nodes = settings.segment_nodes
+
+    def forward(self, inputs: LayoutInputs) -> torch.Tensor:
+        return self.segment_scores(inputs).sum(dim=1)
+
+    def segment_scores(self, inputs: LayoutInputs, segment: int | None = None) -> torch.Tensor:
+        """Scores (k, J) of the graph's J segments, or (k, 1) of one of them, computed by itself."""
+        bounds = boundaries(len(inputs.x), self.segment_nodes).to(inputs.x.device)
+        if segment is not None:
+            inputs = part(inputs, int(bounds[segment]), int(bounds[segment + 1]))
+            bounds = bounds.new_tensor([0, len(inputs.x)])
+        return self.scores(inputs, bounds)
 
 
 class Table:

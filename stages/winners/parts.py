@@ -6,14 +6,14 @@ Shapes: n nodes, m edges, k configurations, nc configurable nodes, F columns of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import instance_norm as channels_first_norm
-from torch.nn.functional import margin_ranking_loss, softplus
+from torch.nn.functional import linear, margin_ranking_loss, softplus
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.tensors import LAYOUT_FEATURES
@@ -23,12 +23,17 @@ NANOSECOND = 1e-9  # in seconds
 
 @dataclass(frozen=True)
 class Pruning:
-    """How a layout graph is packed, as `stages.prune.packing.Options` has it; None for duplicates keeps all of them."""
+    """How a layout graph is packed, as `stages.prune.packing.Options` has it; None for duplicates keeps all of them.
+
+    Attributes:
+        paths: Whether of what is packed only shortest paths stay, `paths.shortest`.
+    """
 
     hops: int | str = "all"
     neighbour_edges: bool = False
     direction: str = "both"
     duplicates: str | None = None
+    paths: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,8 @@ class Prepared:
         config: (c, G) features of tile configurations; None for layout graphs.
     """
 
+    layout_inputs = LayoutInputs  # or a class with more, which stands in `_fixed`
+
     def __init__(
         self,
         graph: PackedGraph,
@@ -169,11 +176,16 @@ class Prepared:
         """The network's inputs for these of the graph's configurations."""
         if self._config is not None:
             return TileInputs(**self._fixed, config=self._config[indices])
-        return LayoutInputs(**self._fixed, triples=torch.from_numpy(self.graph.layouts(indices).astype(np.int64)))
+        triples = torch.from_numpy(self.graph.layouts(indices).astype(np.int64))
+        return self.layout_inputs(**self._fixed, triples=triples)
 
 
 class Network(nn.Module):
     """From `LayoutInputs` or `TileInputs` to (k,) scores; smaller is faster."""
+
+    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes the weights of another such network, which was trained on another collection."""
+        self.load_state_dict(weights)
 
     def start_step(self) -> None:
         """Draws what all graphs of a training step share; most networks share nothing."""
@@ -295,6 +307,16 @@ def instance_norm(x: torch.Tensor) -> torch.Tensor:
     if x.shape[1] == 1:
         return torch.zeros_like(x)
     return channels_first_norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+class JoinedLinear(nn.Linear):
+    """Of [shared | x] where it is given x (k, n, f) and shared (n, s), whose part is computed once for all k."""
+
+    def forward(self, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
+        if shared is None:
+            return super().forward(x)
+        width = shared.shape[-1]
+        return linear(x, self.weight[:, width:]) + linear(shared, self.weight[:, :width], self.bias)
 
 
 class ChannelAttention(nn.Module):

@@ -6,10 +6,14 @@ GATv2, the configuration joined late, ListMLE.
 
 What is theirs and not here:
 - xla:random starts from the weights of an early nlp:random network (configuration:175). That
-  is for who trains; `Settings.starts_from` names the collection.
-- Means and deviations are of whole train graphs (dataset.py:206-232), so `fit` wants graphs that are packed with
-  hops "all"; the networks see pruned ones. nlp:random has the statistics of nlp:default and xla:random those of
-  xla:default (`Settings.statistics_of`).
+  is for who trains; `Settings.starts_from` names the collection. Means and deviations are weights too, and stay
+  xla:random's own here (`SageNetwork.start_from`). Theirs takes what the file has (trainer.py:87), which is not
+  published. A column that is constant on nlp has the deviation 0 there, so in xla's graphs it is divided by 0.0001:
+  up to 2,600,000 on data/sample, and 65,504 is the largest number of float16.
+- Means and deviations are of whole train graphs (dataset.py:206-232), so `fit` wants graphs that are packed as
+  `Settings.statistics` says; the networks see pruned ones. Collections take turns with a file of them, which each
+  writes anew before it trains (src/1a_run_res_graphsage4_layout.py:23-26), but for GIN's (src/1b_run_*.py:23), which
+  are the last writer's.
 - Scales and shifts of their norms are parameters that reach nothing (model.py:29-30).
 - A graph with fewer configurations than a piece gives them an empty piece and no step (dataset.py:131-135); here it
   should give one piece.
@@ -20,7 +24,7 @@ configuration: for src/res_graphsage4_layout_configuration.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +59,7 @@ class Settings(Training):
         messages: "sage" or "gin" for layouts, "gat" for tiles.
         averaged: Least and largest step of the checkpoints whose weights are averaged.
         starts_from: Collection of the network whose weights training starts from.
-        statistics_of: Collection whose train graphs give means and deviations; None for the collection's own.
+        statistics: How the train graphs are packed that means and deviations are of.
     """
 
     messages: str = "sage"
@@ -65,7 +69,7 @@ class Settings(Training):
     dropout: float = 0.2  # model.py:69; between the two early layers
     averaged: tuple[int, int] | None = None
     starts_from: str | None = None
-    statistics_of: str | None = None
+    statistics: Pruning = Pruning()  # dataset.py:206; whole
 
     # dataset.py:39-86 and configuration:36: induced edges, steps from a tensor's producer to its consumers
     pruning: Pruning = Pruning(hops=5, neighbour_edges=True, direction="consumers")
@@ -84,7 +88,7 @@ class Settings(Training):
 _COLLECTIONS = {
     "layout:nlp:default": (Settings(epochs=2.5, averaged=(4980, 10458)),),  # configuration:53, 64 and 65
     "layout:nlp:random": (  # configuration:76, 94, 105 and 106
-        Settings(epochs=1.2, averaged=(3675, 5775), statistics_of="layout:nlp:default"),
+        Settings(epochs=1.2, averaged=(3675, 5775)),
     ),
     "layout:xla:default": (  # scores are added: src/3_run_make_kaggle_submission.py:45; configuration:120, 136, 147
         Settings(configurations=32, epochs=2.2, averaged=(3060, 5100)),
@@ -98,7 +102,6 @@ _COLLECTIONS = {
             averaged=(341, 558),
             chunk=200,
             starts_from="layout:nlp:random",
-            statistics_of="layout:xla:default",
         ),
     ),
 }
@@ -168,6 +171,11 @@ class SageNetwork(parts.Network):
         self.early = nn.Sequential(*dense(early, width), nn.Dropout(settings.dropout), *dense(width, width))
         self.messages = nn.ModuleList(SAGEConv(width, width) for _ in range(settings.layers))
         self.head = head(width, width)
+
+    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes another collection's weights, but for its means and deviations of columns."""
+        own = {f"standardised.{name}": value for name, value in self.standardised.state_dict().items()}
+        super().start_from({**weights, **own})
 
     def forward(self, inputs: LayoutInputs) -> torch.Tensor:
         x = self.early(joined(self, inputs))

@@ -38,14 +38,23 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import nn
-from torch.nn.functional import elu, linear, silu
+from torch.nn.functional import elu, silu
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import CONVOLUTION, DOT
 from stages.graphs.operands import config_operands
 from stages.graphs.tensors import LAYOUT, LAYOUT_FEATURES, NODE_FEATURES, ROOT, SHAPE, TILE_FEATURES
 from stages.winners import parts
-from stages.winners.parts import LayoutInputs, Prepared, TileInputs, Training, everywhere, fit_nothing, hinges
+from stages.winners.parts import (
+    JoinedLinear,
+    LayoutInputs,
+    Prepared,
+    TileInputs,
+    Training,
+    everywhere,
+    fit_nothing,
+    hinges,
+)
 
 #: Columns whose logarithm is taken, plus 1. constants.py:5-49
 LOG = [*range(21, 31), 37, 38, 39, 43, 44, 52, 53, 54, 59, 60, 68, 76, 84, *range(107, 113), *range(117, 125)]
@@ -124,16 +133,6 @@ class TileSettings(Training):
     least_configurations = Settings.least_configurations
 
 
-class Linear(nn.Linear):
-    """Of [shared | x] where it is given x (k, n, f) and shared (n, s), whose part is computed once for all k."""
-
-    def forward(self, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
-        if shared is None:
-            return super().forward(x)
-        width = shared.shape[-1]
-        return linear(x, self.weight[:, width:]) + linear(shared, self.weight[:, :width], self.bias)
-
-
 class Messages(nn.Module):
     """[linear | means of consumers | of producers] -> activation -> linear -> activation, each with or without a norm.
 
@@ -143,8 +142,8 @@ class Messages(nn.Module):
     def __init__(self, inputs: int, width: int, message_width: int, walks: bool = False):
         super().__init__()
         joined = width + 2 * message_width
-        self.own, self.consumers = Linear(inputs, width), Linear(inputs, message_width)
-        self.producers = Linear(inputs, message_width)
+        self.own, self.consumers = JoinedLinear(inputs, width), JoinedLinear(inputs, message_width)
+        self.producers = JoinedLinear(inputs, message_width)
         if walks:
             self.out = nn.Sequential(nn.Tanh(), nn.Linear(joined, width), nn.Tanh())
         else:
@@ -161,8 +160,8 @@ class LinearAttention(nn.Module):
 
     def __init__(self, inputs: int, width: int, key_width: int):
         super().__init__()
-        self.keys, self.queries = Linear(inputs, key_width), Linear(inputs, key_width)
-        self.values = Linear(inputs, width, bias=False)
+        self.keys, self.queries = JoinedLinear(inputs, key_width), JoinedLinear(inputs, key_width)
+        self.values = JoinedLinear(inputs, width, bias=False)
 
     def forward(self, x: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
         keys, queries = elu(self.keys(x, shared)) + 1, elu(self.queries(x, shared)) + 1
@@ -197,14 +196,14 @@ class Network(parts.Network):
         first, walk, widths = settings.first_width, settings.walk_width, settings.widths
         self.opcodes = nn.Embedding(OPCODE_ROWS, settings.opcode_width)
         joined = settings.opcode_width + COLUMNS + LAYOUT_FEATURES
-        self.first = nn.Sequential(Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
+        self.first = nn.Sequential(JoinedLinear(joined, first), nn.SiLU(), nn.LayerNorm(first))
         self.walks = nn.Sequential(nn.Linear(WALK + ROUND_WALK, walk), nn.Tanh())
         self.layers = nn.ModuleList(
             Layer(inputs, width, settings) for inputs, width in zip([first, *widths[:-1]], widths, strict=True)
         )
         both, last = walk + widths[-1], widths[-1]
         self.last = nn.Sequential(
-            *(Linear(both, both), nn.SiLU(), nn.LayerNorm(both)),
+            *(JoinedLinear(both, both), nn.SiLU(), nn.LayerNorm(both)),
             *(nn.Linear(both, last), nn.SiLU(), nn.LayerNorm(last)),
         )
         self.head = nn.Linear(last, 1, bias=False)
@@ -242,7 +241,7 @@ class TileNetwork(parts.Network):
         first, widths = settings.first_width, settings.widths
         self.opcodes = nn.Embedding(OPCODE_ROWS, settings.opcode_width)
         joined = settings.opcode_width + NODE_FEATURES + WALK + TILE_FEATURES
-        self.first = nn.Sequential(Linear(joined, first), nn.SiLU(), nn.LayerNorm(first))
+        self.first = nn.Sequential(JoinedLinear(joined, first), nn.SiLU(), nn.LayerNorm(first))
         self.layers = nn.ModuleList(map(TileMessages, [first, *widths[:-1]], widths))
         self.head = nn.Linear(widths[-1], 1)
 
@@ -456,7 +455,7 @@ def _log(node_feat: np.ndarray, columns: Sequence[int], more: np.ndarray) -> np.
 
 
 def _through(layers: nn.Sequential, x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-    """Layers whose first is a `Linear`, on [shared | x]."""
+    """Layers whose first is a `JoinedLinear`, on [shared | x]."""
     return layers[1:](layers[0](x, shared))
 
 

@@ -13,7 +13,7 @@ from stages.gnn import checkpoint
 from stages.graphs.collection import COLLECTIONS, folder
 from stages.scoring import score, submission
 from stages.studies import recipes
-from stages.winners.training import NAMES, needs, network_run, solutions
+from stages.winners.training import NAMES, needs, network_run, run, solutions
 from stages.winners.training.trainer import Trainer
 from tests.support import samples
 
@@ -24,6 +24,9 @@ TINY = {
     "widths": (4, 8, 8),
     "first_width": 8,
     "token_width": 8,
+    "dense_width": 8,
+    "near": 2,
+    "across": 1,
     "graphs": 2,
     "configurations": 4,
     "tile_graphs": 2,
@@ -48,6 +51,8 @@ def tiny(monkeypatch):
         if "token_width" in changes and "tile_graphs" in changes:
             changes |= {"graphs": 2}
     sizes["fifth-place layout"].pop("token_width")
+    for name in ("middle fusion layout", "middle fusion tile", "fourteenth-place list"):
+        sizes[name] |= {"heads": 2, "layers": 1}
     for name in ("official layout", "official tile"):
         sizes[name] |= {"least_configurations": 2}
     monkeypatch.setattr(solutions, "_SMALL", sizes)
@@ -100,7 +105,7 @@ def test_a_solution_ends_with_a_checked_submission(name, project, capfd):
     metrics = json.loads((place / "metrics.json").read_text())
     assert all(metrics[split].keys() == {*COLLECTIONS, "mean"} for split in ("valid", "test"))
     networks = sorted(path.name for path in (place / "networks").iterdir())
-    assert len(networks) == {"fifth-place": 2, "sixth-place": 6}.get(name, 5)
+    assert len(networks) == {"fifth-place": 2, "sixth-place": 6, "middle-fusion": 3, "fourteenth-place": 6}.get(name, 5)
     for network in networks:
         assert load_file(place / "networks" / network / "weights.safetensors")
     assert {path.suffix for path in place.rglob("*") if path.is_file()} == {
@@ -216,10 +221,12 @@ def test_networks_start_from_those_of_another_collection(project):
     names = list(request.models)
     assert names.index("layout-nlp-random") < names.index("layout-xla-random")
     assert request.start(request.models["layout-xla-random"]).name == "layout-nlp-random"
-    assert request.statistics(request.models["layout-xla-random"]).collection == "layout:xla:default"
+    (whole,) = request.statistics(request.models["layout-xla-random"])
+    assert (whole.collection, whole.pruning.hops) == ("layout:xla:random", "all")
+    assert request.statistics(request.models["tile-xla"]) == []
     alone = network_run.Request("sixth-place", "sample", COLLECTIONS[:2], Path(), Path(), Path(), "cpu")
     assert alone.start(alone.models["layout-xla-random"]) is None
-    assert alone.statistics(alone.models["layout-xla-random"]).collection == "layout:xla:random"
+    assert "xla-random: layout:nlp:random is not among the data, so it starts from new weights" in run.said(alone)
 
 
 def test_every_solution_is_a_recipe_and_says_what_the_sample_shrinks(monkeypatch):

@@ -107,6 +107,18 @@ def test_sizes_are_known_before_packing(root, tmp_path):
     assert sizes[0].configurations == 8
 
 
+def test_graphs_are_cut_to_paths_when_they_are_read(root, tmp_path):
+    whole, cut = (Source(root, LAYOUT, Pruning(paths=paths), tmp_path / "packed") for paths in (False, True))
+    sizes = cut.survey()
+    assert cut.one(sizes[0]).nodes == sizes[0].nodes < whole.survey()[0].nodes
+    assert whole.data == cut.pack()  # the same files
+    for size in sizes:
+        (small,), (large,) = graphs.read(cut, size.split), graphs.read(whole, size.split)
+        assert small.nodes == size.nodes and small.nodes <= large.nodes
+        assert len(small.edge_index) < small.nodes and small.edge_index.max(initial=0) < small.nodes
+        np.testing.assert_array_equal(small.layouts(), large.layouts())
+
+
 def test_a_changed_file_is_packed_again_and_has_another_identity(root, tmp_path):
     source = Source(root, LAYOUT, Pruning(), tmp_path / "packed")
     source.pack()

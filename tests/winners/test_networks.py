@@ -14,12 +14,15 @@ from stages.winners import (
     fifth_place,
     first_place_layout,
     first_place_tile,
+    fourteenth_place,
     fourth_place,
     gst_paper,
+    middle_fusion,
     official_layout,
     official_tile,
     parts,
     second_place,
+    shortest_paths,
     sixth_place,
     third_place,
 )
@@ -44,12 +47,23 @@ RECIPES = {
     "sixth-place sage": (sixth_place.LAYOUT_RECIPE, LAYOUT, 0, NARROW),
     "sixth-place gin": (sixth_place.LAYOUT_RECIPE, LAYOUT, 1, NARROW),
     "sixth-place tile": (sixth_place.TILE_RECIPE, TILE, 0, NARROW),
+    "shortest paths": (shortest_paths.RECIPE, LAYOUT, 0, NARROW),
+    "middle fusion layout": (middle_fusion.LAYOUT_RECIPE, LAYOUT, 0, NARROW | {"layers": 2, "heads": 2}),
+    "middle fusion tile": (middle_fusion.TILE_RECIPE, TILE, 0, NARROW | {"near": 2, "across": 2, "heads": 2}),
+    "fourteenth-place list": (fourteenth_place.LIST_RECIPE, LAYOUT, 0, NARROW | {"layers": 1, "heads": 2}),
+    "fourteenth-place pairs": (fourteenth_place.PAIR_RECIPE, "layout:nlp:default", 0, NARROW | {"dense_width": 8}),
     "gst-paper": (gst_paper.RECIPE, LAYOUT, 0, NARROW),
     "official layout": (official_layout.RECIPE, LAYOUT, 0, {}),
     "official tile": (official_tile.RECIPE, TILE, 0, {}),
 }
-#: what has no gradient: over one row a softmax is 1 whatever its temperature, and pairs do not see what all share
-IDLE = {"first-place tile": ("temperature", "head.6.bias"), "third-place layout": ("last.5.bias",)}
+#: what has no gradient: over one row a softmax is 1 whatever its temperature, pairs do not see what all share, and
+#: attention does not see what all keys share
+IDLE = {
+    "first-place tile": ("temperature", "head.6.bias"),
+    "third-place layout": ("last.5.bias",),
+    "middle fusion tile": ("keys.bias", "head.0.bias", "head.1.bias"),
+    "fourteenth-place list": ("head.2.bias",),
+}
 SHARED = ("head.bias", "head.3.bias", "head.6.bias", "head.4.bias", "latency.bias")
 
 
@@ -213,6 +227,15 @@ def test_full_sizes_are_the_originals():
     assert of(second_place.NLP_RECIPE, "layout:nlp:random")[0].clip == 100
     third = of(third_place.LAYOUT_RECIPE, LAYOUT)[0]
     assert (third.graphs, third.configurations, third.epochs, third.least_configurations) == (4, 16, 5, 16)
+    ninth = of(shortest_paths.RECIPE, LAYOUT)[0]
+    assert (ninth.pruning.paths, ninth.configurations, ninth.epochs) == (True, 512, 1000)
+    tenth = [of(middle_fusion.LAYOUT_RECIPE, f"layout:{kind}:random")[0] for kind in ("xla", "nlp")]
+    assert [(each.layers, each.width, each.configurations, each.epochs) for each in tenth] == [
+        *((12, 256, 256, 16), (12, 256, 1000, 16)),
+    ]
+    fourteenth = of(fourteenth_place.LIST_RECIPE, LAYOUT)
+    assert [(each.epochs, each.dense) for each in fourteenth] == [(3, 1), (3, 2), (2, 2)]
+    assert of(fourteenth_place.PAIR_RECIPE, LAYOUT) == ()
     joint = of(fifth_place.LAYOUT_RECIPE, "layout:xla:random")[0]
     assert (joint.graphs, joint.configurations, joint.tile_graphs, joint.tile_configurations) == (4, 8, 128, 32)
     assert of(gst_paper.RECIPE, LAYOUT)[0].epochs == 20_000

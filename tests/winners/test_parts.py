@@ -132,3 +132,12 @@ def test_clipping_is_of_all_gradients_together():
 def test_standard_is_what_it_was_fitted_to():
     scaler = Standard(np.array([1.0]), np.array([2.0]))
     assert scaler(np.array([[5]], np.int64)).tolist() == [[2.0]]
+
+
+def test_a_shared_part_is_joined_before_the_other():
+    torch.manual_seed(0)
+    layer = parts.JoinedLinear(5, 4).double()
+    x, shared = torch.randn(2, 3, 2, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
+    joined = torch.cat([shared.expand(2, -1, -1), x], dim=-1)
+    torch.testing.assert_close(layer(x, shared), joined @ layer.weight.T + layer.bias)
+    torch.testing.assert_close(layer(joined), layer(x, shared))

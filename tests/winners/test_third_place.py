@@ -72,15 +72,6 @@ def test_linear_attention_is_a_sum_over_all_pairs_of_nodes():
     torch.testing.assert_close(attention(x), expected)
 
 
-def test_a_shared_part_is_joined_before_the_other():
-    torch.manual_seed(0)
-    layer = third_place.Linear(5, 4).double()
-    x, shared = torch.randn(2, 3, 2, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
-    joined = torch.cat([shared.expand(2, -1, -1), x], dim=-1)
-    torch.testing.assert_close(layer(x, shared), joined @ layer.weight.T + layer.bias)
-    torch.testing.assert_close(layer(joined), layer(x, shared))
-
-
 def test_a_node_hears_the_mean_of_its_consumers():
     edges = third_place.Edges(torch.tensor([[2, 3, 3], [0, 0, 1]]), 4, torch.float64)
     x = torch.tensor([[1.0], [10.0], [100.0], [1000.0]], dtype=torch.float64)

@@ -13,7 +13,9 @@ from stages.graphs.collection import is_tile
 from stages.winners import (
     first_place_layout,
     first_place_tile,
+    fourteenth_place,
     gst_paper,
+    middle_fusion,
     official_layout,
     parts,
     second_place,
@@ -47,6 +49,8 @@ RECIPES = {
             "evaluate": 2,
         },
     ),
+    "encoded once": (middle_fusion.LAYOUT_RECIPE, LAYOUT, NARROW | {"layers": 1, "heads": 2}),
+    "drawn pairs": (fourteenth_place.PAIR_RECIPE, "layout:nlp:default", NARROW | {"dense_width": 8, "layers": 1}),
     "two groups": (second_place.NLP_RECIPE, LAYOUT, {"widths": (4, 8, 8), "steps": 6, "graphs": 2}),
 }
 
@@ -101,7 +105,7 @@ def test_another_seed_gives_other_weights():
     assert same(weights(first), weights(again)) and not same(weights(first), weights(other))
 
 
-@pytest.mark.parametrize("name", ["best", "tiles", "average"])
+@pytest.mark.parametrize("name", ["best", "tiles", "average", "encoded once", "drawn pairs"])
 def test_the_loss_falls(name):
     training = trainer(name, steps=30, evaluate=10, kept="best", learning_rate=3e-3, schedule="constant")
     with deterministic(0):
@@ -190,6 +194,43 @@ def test_a_table_holds_the_scores_that_a_step_computed():
 def test_a_loss_that_is_no_number_is_told_in_a_line():
     training = trainer("best", learning_rate=1e30, clip=None, schedule="constant")
     with pytest.raises(InputError, match=r"best: seed 0 diverged, the loss of step \d+ is no number; take another"):
+        training.run()
+
+
+def in_float16(**changes):
+    """A training that computes on this CPU as on a GPU in float16, and has one graph that is too large for it."""
+    training = trainer("average", graphs=1, **changes)
+    training.scaler = torch.amp.GradScaler("cpu")
+    training._precision = lambda: torch.autocast("cpu", torch.float16)
+    first, second = training.streams[0].train
+    columns = second.node_feat.copy()
+    columns[:, 110] = np.arange(second.nodes)  # which is 0 on train
+    training.streams[0] = replace(training.streams[0], train=[first, replace(second, node_feat=columns)])
+    return training
+
+
+def test_a_step_that_float16_does_not_hold_is_skipped():
+    training = in_float16()
+    before = training.network.head[-1].weight.detach().clone()
+    assert np.isnan(training.step(0, [(1, np.arange(6))])) and training.scaler.get_scale() == 2**15
+    assert torch.equal(training.network.head[-1].weight, before)
+    while torch.equal(training.network.head[-1].weight, before):  # until its gradients are numbers when scaled
+        assert np.isfinite(training.step(0, [(0, np.arange(6))]))
+    assert training.scaler.get_scale() > 1
+
+
+def test_a_loss_has_no_part_of_skipped_steps():
+    training = in_float16(steps=6, evaluate=2, early_stop=9)
+    nothing = float("nan")
+    steps = iter([nothing, nothing, 0.5, nothing, 1.5, 0.5])
+    training.step = lambda *given: next(steps)
+    assert [row["loss"] for row in training.run()] == [None, 0.5, 1.0]
+
+
+def test_float16_that_holds_no_step_is_told_in_a_line():
+    training = in_float16(steps=30, evaluate=40)
+    training.streams[0] = replace(training.streams[0], train=training.streams[0].train[1:] * 2)
+    with pytest.raises(InputError, match="average: seed 0 diverged, the loss of step 16 is no number"):
         training.run()
 
 

@@ -27,6 +27,9 @@ NAMES = (
     "node-pairs",
     "fifth-place",
     "sixth-place",
+    "shortest-paths",
+    "middle-fusion",
+    "fourteenth-place",
     "gst-paper",
     "official-baseline",
 )

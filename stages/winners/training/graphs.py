@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from stages.prune.cut import cut
 from stages.prune.jobs import Job, pack_all, pack_file
 from stages.prune.packing import Options
 from stages.winners.parts import Pruning
+from stages.winners.paths import along, shortest
 
 #: in which equal configurations stay and run times are looked for
 EVERY_CONFIGURATION = "valid"
@@ -81,7 +82,14 @@ class Source:
         return [self._size(split, file) for split in SPLITS for file in npz_files(self.root, self.collection, split)]
 
     def one(self, size: Size) -> PackedGraph:
-        """One graph, packed now if it is not yet."""
+        """One graph as a network takes it, packed now if it is not yet."""
+        return self.cut(self._packed_one(size))
+
+    def cut(self, graph: PackedGraph) -> PackedGraph:
+        """A packed graph as a network takes it."""
+        return shortest(graph) if self.pruning.paths and not is_tile(self.collection) else graph
+
+    def _packed_one(self, size: Size) -> PackedGraph:
         target = dataset.graph_file(dataset.prune_folder(self.data, self.collection), size.split, size.id)
         if not target.exists():
             paths = npz_files(self.root, self.collection, size.split)
@@ -119,7 +127,8 @@ class Source:
                 listed[split].append({"id": job.id, "configurations": sizes[split, job.id], "content": content})
         dataset.remove_stale(folder, {split: [graph["id"] for graph in listed[split]] for split in SPLITS})
         shutil.rmtree(self.data / ONE, ignore_errors=True)
-        content = {"collection": self.collection, **asdict(self.pruning), "graphs": listed, "sources": sources}
+        way = replace(self.pruning, paths=False)  # graphs are cut to these when they are read
+        content = {"collection": self.collection, **asdict(way), "graphs": listed, "sources": sources}
         files.replace(folder / "manifest.json", json.dumps(content).encode())
         return self.data
 
@@ -143,13 +152,16 @@ class Source:
             return Size(split, file.stem, len(tile.node_feat), len(tile.config_runtime))
         way = self.pruning
         with npz.LayoutFile(file) as layout:
-            kept = cut(layout, way.hops, way.neighbour_edges, way.direction)["node_opcode"]
-            return Size(split, file.stem, len(kept), len(layout.config_runtime))
+            kept = cut(layout, way.hops, way.neighbour_edges, way.direction)
+            nodes = len(kept["node_opcode"])
+            if way.paths:
+                nodes = int(along(nodes, kept["edge_index"], kept["config_nodes"])[0].sum())
+            return Size(split, file.stem, nodes, len(layout.config_runtime))
 
 
 def read(source: Source, split: str) -> list[PackedGraph]:
-    """The packed graphs of a split, sorted by id."""
-    return dataset.graphs(source.data, source.collection, split)
+    """The graphs of a split as a network takes them, sorted by id."""
+    return [source.cut(graph) for graph in dataset.graphs(source.data, source.collection, split)]
 
 
 def thirds(graph: PackedGraph, most: int) -> PackedGraph:

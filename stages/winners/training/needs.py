@@ -134,9 +134,8 @@ def measured(trainer: Trainer, settings: parts.Training) -> Rates:
         inputs = trainer.features(recipe, graph)[0].inputs(indices).to(trainer.device)
         trainer.network.eval()
         with torch.inference_mode():
-            scores.append(
-                (graph.nodes * count, _seconds(lambda inputs=inputs: trainer.network(inputs), trainer.device))
-            )
+            seconds = _seconds(lambda inputs=inputs: trainer.network(inputs), trainer.device)
+            scores.append((scored_cells(settings, graph.nodes, count), seconds))
     parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     return Rates(line(steps), line(scores), kept, widest, parameters)
 
@@ -151,7 +150,13 @@ def taken(settings: parts.Training, there: int, wanted: int | None) -> int:
 def cells(settings: parts.Training, nodes: float, count: float) -> float:
     """Nodes x configurations that a step computes of a graph; of a graph in segments, one segment's."""
     segment = getattr(settings, "segment_nodes", None)
-    return nodes * count / (nodes // segment + 1 if segment else 1)
+    return scored_cells(settings, nodes, count) / (nodes // segment + 1 if segment else 1)
+
+
+def scored_cells(settings: parts.Training, nodes: float, count: float) -> float:
+    """Nodes x configurations; where a graph is encoded once for all configurations, these count by their share."""
+    share = getattr(settings, "configuration_share", None)
+    return nodes * count if share is None else nodes * (1 + share * count)
 
 
 def need(
@@ -274,7 +279,8 @@ def _scoring(score: Line, sizes: Sequence[Size], settings: parts.Training, devic
     for size in sizes:
         chunk = scoring.chunk(settings, size.nodes, device)
         whole, rest = divmod(size.configurations, chunk)
-        total += whole * score(size.nodes * chunk) + (score(size.nodes * rest) if rest else 0)
+        total += whole * score(scored_cells(settings, size.nodes, chunk))
+        total += score(scored_cells(settings, size.nodes, rest)) if rest else 0
     return total
 
 
@@ -286,7 +292,7 @@ def _memory(work: Work, settings: parts.Training, rates: Rates, device: torch.de
     )
     copies = 4 + (settings.kept != "last")  # weights, gradients, two moments; the best or their sum
     chunks = [
-        size.nodes * min(size.configurations, scoring.chunk(settings, size.nodes, device))
+        scored_cells(settings, size.nodes, min(size.configurations, scoring.chunk(settings, size.nodes, device)))
         for size in [*work.watched, *work.scored]
     ]
     step, score = WORKING * rates.kept * together, ALIVE * rates.widest * max(chunks, default=0)

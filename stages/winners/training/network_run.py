@@ -26,7 +26,6 @@ from stages.graphs import dataset
 from stages.graphs.collection import is_tile
 from stages.graphs.dataset import PackedGraph
 from stages.scoring import scores
-from stages.winners.parts import Pruning
 from stages.winners.training import graphs, scoring, solutions
 from stages.winners.training.graphs import Source
 from stages.winners.training.solutions import Model, Stream
@@ -76,13 +75,12 @@ class Request:
         """A collection's graphs as a network takes them."""
         return Source(self.root, collection, model.settings.pruning, self.packed)
 
-    def statistics(self, model: Model) -> Source | None:
-        """Other graphs that features are fitted on: whole ones of the sixth place; None for the train graphs."""
-        (collection, *_) = model.scores
-        if is_tile(collection) or not hasattr(model.settings, "statistics_of"):
-            return None
-        other = model.settings.statistics_of
-        return Source(self.root, other if other in self.collections else collection, Pruning(), self.packed)
+    def statistics(self, model: Model) -> list[Source]:
+        """Other graphs that features are fitted on, whole ones of some places; none where they are the train graphs."""
+        pruning, layouts = getattr(model.settings, "statistics", None), model.streams[0].collections
+        if pruning is None or any(map(is_tile, layouts)):
+            return []
+        return [Source(self.root, collection, pruning, self.packed) for collection in layouts]
 
     def start(self, model: Model) -> Model | None:
         """The network whose weights a training starts from; None for new ones."""
@@ -94,9 +92,8 @@ class Request:
         found = {}
         for model in self.models.values():
             every = [self.source(model, name) for stream in model.streams for name in stream.collections]
-            for source in [*every, self.statistics(model)]:
-                if source is not None:
-                    found[source.data, source.collection] = source
+            for source in [*every, *self.statistics(model)]:
+                found[source.data, source.collection] = source
         return list(found.values())
 
     def place(self, model: Model, number: int) -> Path:
@@ -120,7 +117,7 @@ def identity(request: Request, model: Model, number: int) -> str:
         "scale": model.scale,
         "seed": request.seed + number,
         "device": request.device,
-        "data": [source.identity() for source in [*sources, *([statistics] if statistics else [])]],
+        "data": [source.identity() for source in [*sources, *statistics]],
         "start": identity(request, start, 0) if start else None,
     }
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
@@ -139,7 +136,7 @@ def train_and_score(task: tuple[str, int], *, request: Request) -> None:
     model, number = request.models[task[0]], task[1]
     of, seed, place = identity(request, model, number), request.seed + number, request.place(model, number)
     (place / kept.NAME).unlink(missing_ok=True)
-    with _deterministic(seed, request.device):
+    with conditions(seed, request.device):
         trainer = build(request, model, seed)
         checkpoint = Checkpoint(request.folder / "checkpoints" / f"{model.name}-{number}.safetensors", of)
         checkpoint.restore(trainer)
@@ -160,7 +157,7 @@ def build(request: Request, model: Model, seed: int) -> Trainer:
     fitted = fit(request, model, streams)
     network = model.recipe.build(model.settings, fitted)
     if start := request.start(model):
-        network.load_state_dict(load_file(request.place(start, 0) / "weights.safetensors"))
+        network.start_from(load_file(request.place(start, 0) / "weights.safetensors"))
     valid = [
         _watched(model, graph) for name in model.scores for graph in graphs.read(request.source(model, name), "valid")
     ]
@@ -170,8 +167,8 @@ def build(request: Request, model: Model, seed: int) -> Trainer:
 
 def fit(request: Request, model: Model, streams: list[Part]) -> object:
     """What the features take from train."""
-    statistics = request.statistics(model)
-    return model.recipe.fit(streams[0].train if statistics is None else graphs.read(statistics, "train"))
+    others = [graph for source in request.statistics(model) for graph in graphs.read(source, "train")]
+    return model.recipe.fit(others or streams[0].train)
 
 
 def taken(model: Model, ids: Mapping[str, int]) -> list[str]:
@@ -226,8 +223,8 @@ def _scores(request: Request, model: Model, number: int, trainer: Trainer) -> pl
 
 
 @contextmanager
-def _deterministic(seed: int, device: str) -> Iterator[None]:
-    """As the gnn stage trains; on a GPU, where some of these networks' sums have no such code, as far as can be."""
+def conditions(seed: int, device: str) -> Iterator[None]:
+    """Those of a training: deterministic as in the gnn stage, on a GPU as far as these networks' sums can be."""
     with deterministic(seed):
         if device == "cuda":
             torch.use_deterministic_algorithms(True, warn_only=True)

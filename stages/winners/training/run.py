@@ -97,10 +97,9 @@ def said(request: Request) -> str:
             smaller.setdefault(text, []).append(model.name)
     lines += [f"  {', '.join(of)}: {text}" for text, of in smaller.items()]
     for model in request.models.values():
-        for wanted in ("starts_from", "statistics_of"):
-            other = getattr(model.settings, wanted, None)
-            if other is not None and other not in request.collections:
-                lines.append(f"  {model.name}: {other} is not among the data, so it does without ({wanted})")
+        other = getattr(model.settings, "starts_from", None)
+        if other is not None and other not in request.collections:
+            lines.append(f"  {model.name}: {other} is not among the data, so it starts from new weights")
     if request.scale != 1:
         lines.append(f"  a rehearsal: {request.scale:g} of the steps, of the networks and of valid's configurations")
     return "\n".join(lines)
@@ -151,17 +150,16 @@ def _need(
 def _measured(
     request: Request, model: Model, train: list[tuple[str, Size]], count: int, configurations: int | None
 ) -> needs.Rates:
-    """Measures a model on its typical and its largest train graph, (collection, size) each, packed for it."""
+    """Measures a model on its typical and its largest train graph, (collection, size) each, as it will be trained."""
     by_size = sorted(train, key=lambda named: named[1].nodes)
     chosen = {place: by_size[place] for place in (len(by_size) // 2, len(by_size) - 1)}
     packed = [request.source(model, name).one(size) for name, size in chosen.values()]
-    torch.manual_seed(0)
-    fitted = model.recipe.fit(packed)
-    network = model.recipe.build(model.settings, fitted).to(request.device)
-    part = Part(model.recipe, packed, count, configurations)
-    return needs.measured(
-        Trainer(model.name, network, [part], [], model.settings, fitted, request.seed), model.settings
-    )
+    with network_run.conditions(0, request.device):  # a core for each network, not all cores for one
+        fitted = model.recipe.fit(packed)
+        network = model.recipe.build(model.settings, fitted).to(request.device)
+        part = Part(model.recipe, packed, count, configurations)
+        trainer = Trainer(model.name, network, [part], [], model.settings, fitted, request.seed)
+        return needs.measured(trainer, model.settings)
 
 
 def _capped(size: Size, most: int | None) -> Size:

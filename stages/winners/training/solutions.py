@@ -1,8 +1,9 @@
 """Which networks make a solution, and how they are shrunk for the sample.
 
 A winner's members that are no networks are not here: the eleventh place has no other, so it is no solution here. GST's
-paper is about layouts, and so is what is known of the fourth place, whose idea is "node-pairs". Tiles of the two are
-the data set's own network's, so that their submissions are whole.
+paper is about layouts, and so is what is known of the fourth place, whose idea is "node-pairs", of the ninth,
+"shortest-paths", and of the fourteenth. Tiles of these are the data set's own network's, so that their submissions are
+whole.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from stages.winners import (
     fifth_place,
     first_place_layout,
     first_place_tile,
+    fourteenth_place,
     fourth_place,
     gst_paper,
+    middle_fusion,
     official_layout,
     official_tile,
     parts,
     second_place,
+    shortest_paths,
     sixth_place,
     third_place,
 )
@@ -122,20 +126,26 @@ _SMALL: dict[str, dict[str, object]] = {
     "second-place xla": {"widths": _WIDTHS, "graphs": 4, "configurations": 10, "steps": 300},
     "second-place tile": {"widths": _WIDTHS, "graphs": 20, "steps": 300},
     "third-place layout": {
-        "first_width": 64,
-        "widths": (48, 32, 32, 32),
-        "message_width": 32,
-        "attention_width": 32,
-        "graphs": 2,
+        "first_width": 32,
+        "widths": (24, 16, 16, 16),
+        "walk_width": 16,
+        "message_width": 16,
+        "attention_width": 16,
+        "graphs": 1,
         "steps": 200,
-        "evaluate": 40,
+        "evaluate": 50,
     },
     "third-place tile": {"first_width": 64, "widths": (32, 32, 32, 32), "configurations": 8, "steps": 400},
     "node pairs": {"configurations": 32, "steps": 1000, "evaluate": 100},
     "fifth-place layout": {"width": 128, "tile_graphs": 16, "tile_configurations": 16, "steps": 400},
     "fifth-place tile": {"width": 64, "token_width": 32, "graphs": 16, "configurations": 16, "steps": 300},
-    "sixth-place layout": {"width": 64, "graphs": 4, "configurations": 32, "steps": 250, "evaluate": 25},
+    "sixth-place layout": {"width": 64, "graphs": 2, "configurations": 32, "steps": 250, "evaluate": 25},
     "sixth-place tile": {"width": 64, "graphs": 8, "configurations": 32, "steps": 300},
+    "shortest paths": {"width": 64, "first_width": 64, "configurations": 32, "steps": 600},
+    "middle fusion layout": {"width": 64, "layers": 4, "configurations": 100, "chunk": 100, "steps": 300},
+    "middle fusion tile": {"width": 64, "near": 4, "across": 2, "graphs": 8, "configurations": 32, "steps": 300},
+    "fourteenth-place list": {"width": 32, "dense_width": 32, "heads": 4},
+    "fourteenth-place pairs": {"width": 32, "dense_width": 32},
     "gst-paper": {
         "width": 64,
         "first_width": 64,
@@ -151,8 +161,15 @@ _SMALL: dict[str, dict[str, object]] = {
 WHY = {
     "width": "time grows with its square",
     "first_width": "time grows with its square",
+    "layers": "time grows with them",
+    "near": "time grows with them",
+    "across": "time grows with them",
+    "chunk": "as many as in training",
+    "dense_width": "as wide as the layers before",
+    "heads": "as wide as before, of fewer channels",
     "widths": "time grows with their squares",
     "token_width": "time grows with its square",
+    "walk_width": "time grows with it",
     "message_width": "time grows with it",
     "attention_width": "time grows with it",
     "networks": "one shows how it runs; more are averaged",
@@ -225,6 +242,22 @@ def _fifth(collections: list[str]) -> list[Model]:
     return found + [model for tile in tiles for model in _of(fifth_place.TILE_RECIPE, tile)]
 
 
+def _by_kind(tile: parts.Recipe, *layout: parts.Recipe) -> Callable[[list[str]], list[Model]]:
+    """A solution whose networks see all layouts of xla or all of nlp; of a recipe those collections it has some for."""
+
+    def of(collections: list[str]) -> list[Model]:
+        found = [model for each in filter(is_tile, collections) for model in _of(tile, each)]
+        for kind in ("xla", "nlp"):
+            seen = tuple(each for each in collections if each.startswith(f"layout:{kind}:"))
+            every = [(recipe, settings) for recipe in layout for settings in (recipe.settings(seen[0]) if seen else ())]
+            for number, (recipe, settings) in enumerate(every, 1):
+                name = f"layout-{kind}" + (f"-{number}" if len(every) > 1 else "")
+                found.append(Model(name, (Stream(recipe, seen),), seen, settings))
+        return found
+
+    return of
+
+
 def _second(collection: str) -> parts.Recipe:
     if is_tile(collection):
         return second_place.TILE_RECIPE
@@ -242,6 +275,9 @@ _EACH = (
     _each(_choice(fourth_place.RECIPE, official_tile.RECIPE)),
     _fifth,
     _each(_choice(sixth_place.LAYOUT_RECIPE, sixth_place.TILE_RECIPE)),
+    _each(_choice(shortest_paths.RECIPE, official_tile.RECIPE)),
+    _by_kind(middle_fusion.TILE_RECIPE, middle_fusion.LAYOUT_RECIPE),
+    _by_kind(official_tile.RECIPE, fourteenth_place.LIST_RECIPE, fourteenth_place.PAIR_RECIPE),
     _each(_choice(gst_paper.RECIPE, official_tile.RECIPE)),
     _each(_choice(official_layout.RECIPE, official_tile.RECIPE)),
 )

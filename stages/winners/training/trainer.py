@@ -31,7 +31,8 @@ class Progress:
     Attributes:
         part: "network", then "done".
         step: Steps taken.
-        loss: Sum of the losses since the last look at valid, and `losses` their number.
+        loss: Sum of the losses since the last look at valid, and `losses` their number; without those of steps that
+            float16 skips.
         curve: A row for each look: step, loss, valid.
         best: Row of the best look.
         averaged: Checkpoints in the average.
@@ -132,10 +133,10 @@ class Trainer:
             after_step: Called when a step's results are in `state`.
 
         Returns:
-            A row for each look: step, loss (the mean since the look before), valid.
+            A row for each look: step, loss (the mean since the look before; None if all steps were skipped), valid.
 
         Raises:
-            InputError: The loss is no number.
+            InputError: The loss is no number; in float16, not even after the scale has fallen to 1.
         """
         progress = self.progress
         looks = self.settings.kept == "best" or self.settings.early_stop is not None
@@ -207,9 +208,10 @@ class Trainer:
         seed = int(np.random.default_rng([self.seed, 3, progress.step]).integers(2**62))
         torch.manual_seed(seed)  # of dropout
         random.seed(seed)  # of the share of edges that the fifth place drops
-        progress.loss += self.step(draw.stream, draw.graphs)
-        progress.losses += 1
-        if not np.isfinite(progress.loss):
+        loss = self.step(draw.stream, draw.graphs)
+        if np.isfinite(loss):
+            progress.loss, progress.losses = progress.loss + loss, progress.losses + 1
+        elif self.scaler.get_scale() <= 1:  # of float16's steps, which are skipped and halve it; others have none
             raise InputError(
                 f"{self.name}: seed {self.seed} diverged, the loss of step {progress.step + 1} is no number; "
                 "take another --seed"
@@ -294,7 +296,8 @@ class Trainer:
 
     def _row(self, value: float | None) -> None:
         progress = self.progress
-        progress.curve.append({"step": progress.step, "loss": progress.loss / progress.losses, "valid": value})
+        loss = progress.loss / progress.losses if progress.losses else None
+        progress.curve.append({"step": progress.step, "loss": loss, "valid": value})
         progress.loss, progress.losses = 0.0, 0
 
     def _enough(self) -> bool:
