@@ -22,7 +22,7 @@ A training step, with `parts.rate(settings, step, steps)` as the factor of the l
     network.clip(settings)
     optimizer.step()
 
-`fourth_place`, `shortest_paths` and `middle_fusion` have no original to be read: they follow what is told of the
+`node_pairs`, `shortest_paths` and `middle_fusion` have no original to be read: they follow what is told of the
 fourth, the ninth and the tenth place, and say what it leaves open.
 
 `gst_paper` trains by segments: `network.segment_scores(inputs, segment)`, `Table` and `estimate` stand in place of

@@ -56,7 +56,7 @@ class Settings(Training):
     layout_width: int = 4  # model_args.py:22
     width: int = 256  # model_args.py:16 and 18
     layers: int = 2  # train_xla_default.sh, --hidden_channels=256,256: its length alone counts, model.py:340
-    attention: bool = True  # of configurations among each other
+    attention: bool = True  # of configurations among each other; --use_cross_attn, train_xla_default.sh
     dropout: float = 0.2  # train_xla_default.sh, --gat_dropout; `--dropout` reaches nothing, model.py:286-343
 
     pruning: Pruning = Pruning(hops=1, duplicates="first")  # data/data_compression.py:17-40 and 43-64

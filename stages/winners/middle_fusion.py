@@ -52,8 +52,8 @@ class Settings(Training):
         configuration_share: Work for a configuration over the graph's own, about: a tenth of the nodes, in one MLP.
     """
 
-    width: int = 256  # theirs, and so are the next; "Model"
-    layers: int = 12
+    width: int = 256  # theirs, "Model"
+    layers: int = 12  # theirs, "Model"
     heads: int = 8
     opcode_width: int = 32
     steps_apart: int = 10
@@ -61,9 +61,9 @@ class Settings(Training):
     configuration_share: float | None = 0.003
 
     graphs: int = 1
-    configurations: int | None = 1000  # theirs, and all below but the last four; "Training"
+    configurations: int | None = 1000  # theirs, "Training"
     drawn: str = "passes"
-    epochs: float | None = 16
+    epochs: float | None = 16  # theirs, "Training", and so are the next three
     learning_rate: float = 5e-4
     schedule: str = "cosine"
     weight_decay: float = 0.01
@@ -82,14 +82,14 @@ class TileSettings(Settings):
     """
 
     layers: int = 0  # of layouts
-    near: int = 8
+    near: int = 8  # theirs, the picture, and so are the next two
     among: int = 2
     across: int = 4
     configuration_share: float | None = None
 
     graphs: int = 16
     drawn: str = "uniform"
-    epochs: float | None = 5  # theirs
+    epochs: float | None = 5  # theirs, "Training"
 
 
 class LinearAttention(nn.Module):

@@ -56,7 +56,7 @@ class Settings(Training):
     learning_rate: float = 1e-3  # layout/train_args.py:31
     clip: float | None = 1e-2  # layout/train_args.py:33
     clip_each: bool = True  # clipnorm, layout/train_lib.py:116
-    evaluate: float = 1
+    evaluate: float = 1  # layout/train_lib.py:133-138
     early_stop: int | None = 25  # layout/train_args.py:27
     chunk: int | None = 500  # layout/train_lib.py:77; scores do not depend on it
 

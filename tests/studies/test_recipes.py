@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,6 +62,17 @@ def test_every_line_says_whose_it_is(name):
     assert [line for line in text.splitlines() if line.startswith(" ") and " # " not in line] == []
     assert text.startswith("# ")
     assert name == "ours" or "# Left out: " in text
+
+
+#: a file of the original with its line, one of its scripts, or a part of a write-up
+SOURCE = re.compile(r"\.(py|yaml|md|ipynb):\d+|\.sh\b|(train|configuration):\d+|discussion \d+|arXiv \d|\"[A-Z].*\"")
+
+
+@pytest.mark.parametrize("name", ALL.split(", "))
+def test_what_is_theirs_says_where(name):
+    lines = (PROJECT / "recipes" / f"{name}.yaml").read_text().splitlines()
+    claims = [line for line in lines if line.startswith(" ") and "theirs" in line]
+    assert [line for line in claims if not SOURCE.search(line.split(" # ", 1)[1])] == []
 
 
 def test_an_unknown_name_lists_them_all(capsys):

@@ -1,18 +1,20 @@
-"""The fourth place's idea, as a short description has it (Rib~; Kaggle discussion 456462): pairs of nodes, and no GNN.
+"""The fourth place's idea: pairs of nodes, and no network over the graph (Rib~; Kaggle discussion 456462).
 
-Their code is not published, and neither this project nor a search had more than a summary of the discussion: about 12
-columns of a node; edges at configurable nodes become samples with both ends' columns and opcodes; 8 columns of a
-configuration; an MLP of the nodes and one of the configuration, joined by a matrix product; a mean, and an MLP of it;
-the label is the percentile of the rank.
+The write-up is its code alone; what is left of it, without numbers and most names of functions, is in
+github.com/changQiangXia/KStarter (intel/predict-ai-model-runtime/bodies/456462.txt). It shows: 12 columns of a node
+and 8 of a configuration; edges whose first end is configurable are samples, with both ends' columns and opcodes and the
+first's configuration; an MLP of the nodes (d), one of [configuration | nodes] (g), each ending in an
+activation; the matrix product of the two over the samples, (d, g) flattened, beside the mean of the second; an MLP of
+these; labels are ranks over their number.
 
-So this is not their network. What the summary leaves open is this project's choice:
+The numbers are gone, so this is not their network. Chosen here:
 - the 12 columns: the dimensions of a node's tensor, in logarithms, and its own layout;
 - the 8 columns: those that vary most among train's layouts;
-- whose configuration a sample has: that of its configurable end, so an edge between two of them makes two samples;
-- the matrix product: of node states (d, samples) and configuration states (samples, g), their mean (d, g) flattened;
-- every width, the squared error, the optimiser and how long it trains.
+- that the first end of an edge is its consumer, as files have it;
+- the product is over the number of samples, as theirs does not show, so that large graphs are no larger;
+- every width, the activation, the squared error, the optimiser and how long it trains.
 
-Tiles are not in the summary.
+Tiles are not in the write-up.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import relu
 
 from stages.graphs.dataset import PackedGraph
 from stages.graphs.opcodes import OPCODES
 from stages.graphs.tensors import LAYOUT, MAX_RANK, SHAPE
 from stages.winners import parts
-from stages.winners.parts import LayoutInputs, Prepared, Pruning, Training
+from stages.winners.parts import JoinedLinear, LayoutInputs, Prepared, Pruning, Training
 
 COLUMNS = 2 * MAX_RANK  # of a node
 CONFIGURATION_COLUMNS = 8
@@ -41,8 +44,8 @@ class Settings(Training):
 
     Attributes:
         width: Of the layers' states.
-        node_width: Of a sample's state in the matrix product.
-        configuration_width: Of a configuration's.
+        node_width: Of a sample's state of its nodes, d.
+        configuration_width: Of that of its configuration, g.
     """
 
     opcode_width: int = 16
@@ -50,7 +53,7 @@ class Settings(Training):
     node_width: int = 32
     configuration_width: int = 32
 
-    pruning: Pruning = Pruning(hops=1)  # theirs: edges at configurable nodes
+    pruning: Pruning = Pruning(hops=1)  # edges at configurable nodes; discussion 456462
     graphs: int = 8
     configurations: int | None = 64
     steps: int | None = 20_000
@@ -68,41 +71,39 @@ class Fitted:
 
 
 class Network(parts.Network):
-    """MLP(mean over samples of MLP(nodes) outer MLP(configuration))."""
+    """MLP of [nodes^T configurations over the samples, (d, g) flattened | mean of configurations]."""
 
     def __init__(self, settings: Settings, fitted: Fitted):
         super().__init__()
         self.columns = list(fitted.columns)
         width, left, right = settings.width, settings.node_width, settings.configuration_width
         self.opcodes = nn.Embedding(OPCODES, settings.opcode_width)
-        self.nodes = mlp(2 * (COLUMNS + settings.opcode_width) + 1, width, left)
-        self.configurations = mlp(CONFIGURATION_COLUMNS, width, right)
-        self.head = mlp(left * right, width, 1)
+        self.nodes = nn.Sequential(*mlp(2 * (COLUMNS + settings.opcode_width), width, left), nn.ReLU())
+        self.first, self.then = JoinedLinear(left + CONFIGURATION_COLUMNS, width), nn.Linear(width, right)
+        self.head = mlp(left * right + right, width, 1)
 
     def forward(self, inputs: LayoutInputs) -> torch.Tensor:
-        end, other, place, consumes = samples(inputs)
+        end, other, place = samples(inputs)
         ends = torch.cat([inputs.x, self.opcodes(inputs.opcode)], dim=1)
-        nodes = self.nodes(torch.cat([ends[end], ends[other], consumes[:, None].to(ends.dtype)], dim=1))
-        # Samples of a configurable node share its configuration, so their sum is multiplied once.
-        of_node = nodes.new_zeros(len(inputs.config_nodes), nodes.shape[1]).index_add(0, place, nodes)
-        configurations = self.configurations(inputs.triples[..., self.columns].to(ends.dtype) / SCALE)
-        mean = of_node.T @ configurations / max(1, len(nodes))
-        return self.head(mean.flatten(1)).squeeze(-1)
+        nodes = self.nodes(torch.cat([ends[end], ends[other]], dim=1))
+        layouts = inputs.triples[..., self.columns].to(ends.dtype) / SCALE
+        states = relu(self.then(relu(self.first(layouts[:, place], nodes))))  # (k, s, g)
+        count = max(1, len(end))
+        product = (nodes.T @ states / count).flatten(1)
+        return self.head(torch.cat([product, states.sum(dim=1) / count], dim=1)).squeeze(-1)
 
 
-def samples(inputs: LayoutInputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One for each configurable end of an edge.
+def samples(inputs: LayoutInputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The edges whose consumer is configurable.
 
     Returns:
-        (s,) that end; (s,) the other; (s,) the first's place among the configurable nodes; (s,) whether it consumes.
+        (s,) consumers; (s,) producers; (s,) the consumers' places among the configurable nodes.
     """
     consumer, producer = inputs.edge_index
     place = torch.full_like(inputs.opcode, -1)
     place[inputs.config_nodes] = torch.arange(len(inputs.config_nodes), device=place.device)
-    end, other = torch.cat([consumer, producer]), torch.cat([producer, consumer])
-    consumes = torch.arange(len(end), device=end.device) < len(consumer)
-    kept = place[end] >= 0
-    return end[kept], other[kept], place[end[kept]], consumes[kept]
+    kept = place[consumer] >= 0
+    return consumer[kept], producer[kept], place[consumer[kept]]
 
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
