@@ -12,9 +12,11 @@ from stages.gbdt.training import MEMBER
 from stages.graphs.collection import is_tile
 from stages.reporting import figures
 from stages.reporting.colours import BLUE, GREEN, VERMILION
+from stages.reporting.tables import SPACE
+from stages.reporting.words import counted
 
 TOP = 15  # statistics shown
-WORST = 40  # valid graphs shown
+WORST = 20  # valid graphs shown
 
 
 def findings(result: Result) -> str:
@@ -62,6 +64,27 @@ def gain_bars(result: Result, narrow: bool = False) -> Figure:
         panels[1].barh(names[:1], [0], color=colour, label=text)
     figure.legend(loc="outside upper left", ncols=1 if narrow else 2)
     return figure
+
+
+def objectives(result: Result) -> pl.DataFrame:
+    """The metric out of fold of each member and of all together: 'mean ± deviation over the seeds' on each split."""
+    cells = {
+        (row["split"], row["objective"]): f"{row['score']:.3f}{SPACE}±{SPACE}{row['sd']:.3f}"
+        for row in result.objectives.iter_rows(named=True)
+    }
+    graphs = dict(result.objectives.group_by("split", maintain_order=True).agg(pl.col("graphs").max()).iter_rows())
+    names = result.objectives["objective"].unique(maintain_order=True)
+    rows = [[name, *(cells.get((split, name)) for split in graphs)] for name in names]
+    columns = ["objective", *(f"{split}, {counted(count, 'graph')}" for split, count in graphs.items())]
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def statistics(result: Result) -> pl.DataFrame:
+    """The statistics of most gain: their shares of it and of SHAP, and what they are."""
+    first = result.gains.head(TOP)
+    shares = {"gain": first["gain"], "SHAP": first["shap"].fill_null(0.0)}
+    columns = {name: [f"{share:.0%}" for share in of_all] for name, of_all in shares.items()}
+    return pl.DataFrame({"statistic": first["column"], **columns, "what it is": first["description"]})
 
 
 def finding(result: Result) -> str:

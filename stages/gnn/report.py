@@ -13,6 +13,7 @@ from stages.reporting.colours import BLUE, DARK, GREEN, ORANGE, VERMILION
 
 SEEDS = (BLUE, ORANGE, GREEN, VERMILION, DARK)
 NODES = 20  # in the picture of attention
+WORST = 10  # validation graphs that are not folded away
 VARIES = 0.05  # standard deviation of a gate, whose mean is about 1, from which on attention tells configurations apart
 
 
@@ -87,7 +88,7 @@ def training(result: Result) -> str:
     """Which epoch won, of how many, and how many trainings overfitted after it, in words."""
     best = _best(result)
     if not best.height:
-        return "No validation graph can be ranked, so the weights of the last epoch were kept."
+        return "There is no metric on valid to choose an epoch by, so the weights of the last epoch were kept."
     last = _numbered(result).group_by("seed").agg(pl.all().sort_by("row").last())
     ends = best.join(last, on="seed", suffix="_last").sort("seed")
     over = ends.filter(pl.col("loss_last") < pl.col("loss"), pl.col("valid_last") < pl.col("valid")).height
@@ -113,13 +114,19 @@ def worst(result: Result) -> str:
     """How far to believe the metric on valid, and which graph is ranked worst, in words."""
     valid = result.valid.drop_nans("all")
     if not valid.height:
-        return "No validation graph can be ranked."
+        return "The configurations of none of them have run times that differ."
     worst = valid.row(0, named=True)
     return (
         "These graphs chose the epoch, so the score on them flatters; the honest figure is that of test. Worst ranked "
         f"is `{worst['graph']}` with {worst['all']:.3f} ({worst['nodes']} nodes, {worst['configurations']} "
         f"configurations, standard deviation over seeds {worst['sd']:.3f})."
     )
+
+
+def graphs(result: Result) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tables of the validation graphs ranked worst, and of the others."""
+    valid = result.valid.fill_nan(None)
+    return valid.head(WORST), valid.slice(WORST)
 
 
 def sharing(result: Result) -> str:
@@ -129,7 +136,7 @@ def sharing(result: Result) -> str:
         return "Nothing is shared here: every node is computed for every configuration."
     top = table.columns[-1]
     return (
-        f"At the last level {table[top].mean():.0%} of nodes x configurations are distinct states on which the score "
+        f"At the last level {table[top].mean():.0%} of nodes × configurations are distinct states on which the score "
         f"depends, between {table[top].min():.0%} and {table[top].max():.0%} by graph. Nodes that are the same in all "
         "configurations are left out: they cannot change a ranking."
     )

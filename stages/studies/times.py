@@ -51,6 +51,14 @@ def read(folder: str | Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
+def by_collection(table: pl.DataFrame) -> pl.DataFrame:
+    """The times as the page shows them: a row for each stage, 'wall clock / processor' seconds by collection."""
+    cells = table.with_columns(
+        shown=pl.format("{} / {}", *(pl.col(name).round().cast(pl.Int64) for name in ("seconds", "processor")))
+    )
+    return cells.pivot("collection", index="stage", values="shown", maintain_order=True)
+
+
 @checks.entry("times")
 def segments(benchmarks: str | Path) -> pl.DataFrame:
     """Reads the measurements of benchmarks/gst.py.
@@ -125,7 +133,9 @@ def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
             panel.plot(rows["nodes"], values, "-", color=colour, linewidth=1.3, label=text, marker=marker)
             for nodes, value, count in zip(rows["nodes"], values, rows["configurations"], strict=True):
                 if count < most:
-                    panel.annotate(f"only {count}", (nodes, value), (5, -10), textcoords="offset points", fontsize=8)
+                    panel.annotate(
+                        f"only {count} fit", (nodes, value), (5, -10), textcoords="offset points", fontsize=8
+                    )
     for panel, text in zip(panels, ("peak memory, GiB", "seconds of a step"), strict=True):
         panel.set(xscale="log", yscale="log", xlabel="nodes of the graph", ylabel=text)
         panel.yaxis.set_major_formatter("{x:g}")

@@ -21,6 +21,9 @@ def test_shap_is_of_what_ranks_within_a_graph(data):
     text = report.finding(result)
     assert "the same by both" in report.looked_at(result)
     assert f"`{first['column']}` moves the predicted times most" in text and "more of it ranks slower" in text
+    table = report.statistics(result)
+    assert table.columns == ["statistic", "gain", "SHAP", "what it is"] and table.height == report.TOP
+    assert table["gain"][0] == f"{result.gains['gain'][0]:.0%}" and table["SHAP"].str.ends_with("%").all()
     for draw in (report.gain_bars, report.graph_dots):
         assert figures.responsive(draw, "bars", result).count("base64,") == 2
 
@@ -30,5 +33,6 @@ def test_pairs_and_ridges_have_no_shap(data):
     assert result.gains["shap"].null_count() == result.gains.height > 0
     assert report.finding(result) == "No statistic moves the configurations of a graph apart."
     assert report.looked_at(result).endswith("%.") and report.gain_bars(result)
+    assert set(report.statistics(result)["SHAP"]) == {"0%"}
     none = trees.run(collection=LAYOUT, data=data, objectives=["ridge"], **QUICK)
     assert report.looked_at(none) == "The trees found nothing to split on." and report.gain_bars(none)

@@ -61,6 +61,10 @@ def test_what_it_writes_and_returns(data):
     assert objectives["graphs"].to_list() == [6] * 5 + [4] * 5
     valid = objectives.row(by_predicate=(pl.col("split") == "valid") & (pl.col("objective") == "gbdt"), named=True)
     assert valid["score"] == pytest.approx(result.valid["score"].mean())
+    table = report.objectives(result)
+    assert table.columns == ["objective", "train, 6 graphs", "valid, 4 graphs"]
+    assert table["objective"].to_list() == [*OBJECTIVES, "gbdt"]
+    assert table.row(-1)[2].startswith(f"{valid['score']:.3f}\N{NO-BREAK SPACE}±")
     text = report.findings(result)
     assert f"is {result.valid['score'].mean():.3f}" in text and "no program of its family" in text
     assert f"`{result.gains['column'][0]}`" in report.looked_at(result)

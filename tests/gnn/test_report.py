@@ -43,6 +43,21 @@ def test_report_counts_best_epochs_and_overfitted_trainings():
     assert "last epoch" in report.training(nothing) and report.curves(nothing)
 
 
+def test_without_a_graph_that_can_be_ranked_the_page_says_nothing_twice():
+    nothing = float("nan")
+    result = made_up_result(valid=[nothing] * 6)
+    result = replace(result, valid=result.valid.with_columns(mean=nothing, sd=nothing, all=nothing))
+    said = [report.finding(result), report.training(result), report.worst(result)]
+    assert said[0] == "No validation graph can be ranked." and not any("can be ranked" in text for text in said[1:])
+    worst, others = report.graphs(result)
+    assert worst["all"].null_count() == 2 and others.is_empty()
+
+
+def test_the_best_graphs_are_not_among_those_shown_first(monkeypatch):
+    monkeypatch.setattr(report, "WORST", 1)
+    assert [part["graph"].to_list() for part in report.graphs(made_up_result())] == [["a"], ["b"]]
+
+
 def test_epochs_of_the_head_are_counted_on_from_the_networks():
     parts = ["network", "network", "head"] * 2
     result = made_up_result(part=parts, epoch=[1, 2, 1] * 2, valid=[0.5, 0.6, 0.7, 0.4, 0.8, 0.3])

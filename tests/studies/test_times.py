@@ -31,6 +31,9 @@ def test_runs_are_read_in_the_pipelines_order_and_damaged_ones_left_out(tmp_path
         ("gnn", "layout:nlp:random", 30.0, 50.0),
         ("leaderboard", "all", 4.0, 3.0),
     ]
+    shown = times.by_collection(table)
+    assert shown.columns == ["stage", "tile:xla", "layout:nlp:random", "all"]
+    assert shown.rows() == [("gnn", "10 / 20", "30 / 50", None), ("leaderboard", None, None, "4 / 3")]
     text = times.spent(table)
     assert "3 stages took 44 seconds" in text and "73 processor seconds" in text
     assert "gnn took 91% of it" in text and "gnn of layout:nlp:random, 30 seconds" in text
@@ -53,7 +56,7 @@ def test_segments_by_hand(tmp_path):
     )
     assert times.machine(path) == "Measured on 2 cores, some, torch 2."
     memory, _ = times.segment_lines(table).axes
-    assert [text.get_text() for text in memory.texts] == ["only 2"]
+    assert [text.get_text() for text in memory.texts] == ["only 2 fit"]
     assert figures.responsive(times.segment_lines, "lines", table).count("base64,") == 2
 
 
