@@ -16,6 +16,8 @@ PHONE, DESKTOP = 43, 122
 PADDING = {PHONE: 2, DESKTOP: 3}
 #: letters of a name and its value, two of which a phone can show side by side
 PAIR = 21
+#: letters that a line of prose needs to be read with ease
+PROSE = 20
 
 
 def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> str:
@@ -31,9 +33,10 @@ def table(frame: pl.DataFrame, decimals: int = 3, words: Sequence[str] = ()) -> 
     """
     rows = [[_cell(value, decimals) for value in values] for values in frame.iter_rows()]
     classes = [["words"] if name in words else [] for name in frame.columns]
-    looks = ["dense"] if _letters(frame.columns, rows, PADDING[DESKTOP]) > DESKTOP else []
+    wide = _letters(frame.columns, rows, words)
+    looks = ["dense"] if wide + PADDING[DESKTOP] * len(frame.columns) > DESKTOP else []
     named: list[str] = []
-    if _letters(frame.columns, rows, PADDING[PHONE]) > PHONE:
+    if wide + PADDING[PHONE] * len(frame.columns) > PHONE:
         named = ["", *(f' data-name="{html.escape(name)}"' for name in frame.columns[1:])]
         pairs = [
             len(name) + len(text)
@@ -87,11 +90,20 @@ def bracketed(row: Mapping, value: str, interval: bool) -> str | None:
     return f"{row[value]:{sign}z.3f} [{low},{SPACE}{high}]"
 
 
-def _letters(head: Sequence[str], rows: Sequence[Sequence[str]], padding: int) -> int:
-    """How wide a table is at least, in letters: the longest parts of its columns that do not break."""
-    columns = zip(head, *rows, strict=True)
-    parts = ([part for text in column for part in re.split("(?<=[:_])| ", text)] for column in columns)
-    return sum(padding + max(map(len, of_column)) for of_column in parts)
+def _letters(head: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[str]) -> int:
+    """How wide a table is at least, in letters: the longest parts of its columns that do not break, and of prose lines.
+
+    Args:
+        head: names of the columns.
+        rows: their cells.
+        words: names of columns that hold prose.
+    """
+    widths = []
+    for texts in zip(head, *rows, strict=True):
+        widest = max(len(part) for text in texts for part in re.split("(?<=[:_])| ", text))
+        line = min(max(map(len, texts)), PROSE) if texts[0] in words else 0
+        widths.append(max(widest, line))
+    return sum(widths)
 
 
 def _row(tag: str, texts: Sequence[str], classes: Sequence[list[str]], named: Sequence[str] = ()) -> str:

@@ -138,6 +138,7 @@ def segment_lines(table: pl.DataFrame, narrow: bool = False) -> Figure:
                     )
     for panel, text in zip(panels, ("peak memory, GiB", "seconds of a step"), strict=True):
         panel.set(xscale="log", yscale="log", xlabel="nodes of the graph", ylabel=text)
+        panel.xaxis.set_major_formatter("{x:,.0f}")
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_formatter("")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=1 if narrow else 3)

@@ -48,6 +48,12 @@ def test_a_table_that_is_too_wide_for_a_phone_is_blocks_there_whose_cells_have_t
     assert tables.table(short, words=("why",)).startswith('<table class="blocks">')
 
 
+def test_prose_is_not_squeezed_into_a_column_of_single_words():
+    frame = pl.DataFrame({"statistic": ["assigned_estimate"], "gain": ["22%"], "SHAP": ["16%"], "is": ["a b c " * 9]})
+    assert tables.table(frame).startswith("<table><thead>")
+    assert tables.table(frame, words=("is",)).startswith('<table class="blocks">')
+
+
 def test_a_table_that_is_too_wide_for_a_desktop_is_set_smaller():
     frame = pl.DataFrame({"member": ["blend"]} | {f"unbreakable{number}": ["0.123"] for number in range(10)})
     assert tables.table(frame).startswith('<table class="dense blocks')
