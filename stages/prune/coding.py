@@ -39,11 +39,11 @@ def changes(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarr
         blocks: All configurations of one graph in order, as arrays (r, nc, 18) float32.
 
     Yields:
-        Each block, and where it differs: sorted indices into its r * nc layout triples. Of the first configuration all
+        Each block, contiguous, and where it differs: sorted indices into its r * nc layout triples. Of the first configuration all
         are there.
     """
     last = None
-    for layouts in blocks:
+    for layouts in map(np.ascontiguousarray, blocks):  # in Fortran's order the last axis lies apart: it has no words
         words = layouts.reshape(len(layouts), -1).view(np.uint64)
         changed = np.ones(words.shape, bool)
         np.not_equal(words[1:], words[:-1], out=changed[1:])

@@ -21,7 +21,7 @@ from types import FunctionType
 
 import numpy as np
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 
@@ -248,6 +248,7 @@ def check(check_one, seed: int, folder: Path) -> str:
 
 @settings(max_examples=250, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=4695)  # configurations in Fortran's order whose last axis lies apart
 def test_the_npz_reader_refuses_or_is_right(seed):
     with tempfile.TemporaryDirectory() as folder:
         check(check_npz, seed, Path(folder))
