@@ -39,8 +39,8 @@ def changes(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarr
         blocks: All configurations of one graph in order, as arrays (r, nc, 18) float32.
 
     Yields:
-        Each block, contiguous, and where it differs: sorted indices into its r * nc layout triples. Of the first configuration all
-        are there.
+        Each block, contiguous, and where it differs: sorted indices into its r * nc layout triples. Of the first
+        configuration all are there.
     """
     last = None
     for layouts in map(np.ascontiguousarray, blocks):  # in Fortran's order the last axis lies apart: it has no words
