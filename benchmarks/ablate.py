@@ -147,7 +147,8 @@ def knobs(stage: str, collection: str, variant: Mapping) -> dict:
 
 @cache
 def _section(stage: str, collection: str) -> dict:
-    return params.section("params.yaml", stage, collection)
+    overrides = {"collections": None} if stage == "data" else None  # of the pipeline, and of no collection
+    return params.section("params.yaml", stage, collection, overrides)
 
 
 def identity(job: Job) -> str:

@@ -30,7 +30,7 @@ NETWORK = {"seeds": 2, "width": 8, "layers": 1, "configurations": 4, "epochs": 2
 SEGMENTS = {"gst": "gst+efd", "segment_nodes": 5}
 TREES = {"seeds": 2, "trees": 3, "leaves": 4, "objectives": ["ridge", "pairwise"]}
 PARAMS = {
-    "data": {"root": "sample/npz_all"},
+    "data": {"root": "sample/npz_all", "collections": {"layout-nlp-random": "layout/nlp/random"}},
     "prune": {"hops": 1, "neighbour_edges": False, "direction": "both", "duplicates": "first"},
     "pad": {"layout_padding": -1, "statistics": True},
     "gnn": networks.DEFAULTS | NETWORK | SEGMENTS,
