@@ -42,7 +42,7 @@ from stages.gbdt.settings import Settings as TreeSettings
 from stages.gnn.inference import predict
 from stages.gnn.memory import Caches
 from stages.gnn.network import build
-from stages.gnn.prepared_graph import prepare
+from stages.gnn.prepared_graph import PreparedGraph, prepare
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, deterministic
 from stages.graphs.collection import COLLECTIONS, folder, is_tile, slug
@@ -147,8 +147,13 @@ def knobs(stage: str, collection: str, variant: Mapping) -> dict:
 
 @cache
 def _section(stage: str, collection: str) -> dict:
-    overrides = {"collections": None} if stage == "data" else None  # of the pipeline, and of no collection
-    return params.section("params.yaml", stage, collection, overrides)
+    return params.section("params.yaml", stage, collection)
+
+
+@cache
+def data_root(collection: str) -> str:
+    """The folder `data.root`, which has a collection's npz files."""
+    return params.data("params.yaml", collection)["root"]
 
 
 def identity(job: Job) -> str:
@@ -170,7 +175,7 @@ def _code() -> str:
 @cache
 def files_digest(collection: str) -> str:
     """Digest of a collection's train and valid files."""
-    root = _section("data", collection)["root"]
+    root = data_root(collection)
     return _digest(
         path for split in ("train", "valid") for path in sorted(folder(root, collection, split).glob("*.npz"))
     )
@@ -201,8 +206,9 @@ def folder_of(base: str, collection: str, variant: Mapping) -> Path:
 def make(base: str, collection: str, variant: Mapping) -> None:
     """Prunes and pads a collection into its `folder_of`."""
     data = str(folder_of(base, collection, variant))
-    root = _section("data", collection)["root"]
-    prune.run(collection=collection, root=root, data=data, workers=1, **knobs("prune", collection, variant))
+    prune.run(
+        collection=collection, root=data_root(collection), data=data, workers=1, **knobs("prune", collection, variant)
+    )
     pad.run(collection=collection, data=data, **knobs("pad", collection, variant))
 
 
@@ -213,9 +219,7 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
     if "without" in variant:
         return _trees(data, collection, variant, seed)
     settings = Settings(**knobs("gnn", collection, variant))
-    view, caches = settings.view(collection), Caches()
-    graphs = {split: model_graphs(data, collection, split) for split in ("train", "valid")}
-    statics = {split: [prepare(graph, view, caches=caches) for graph in graphs[split]] for split in graphs}
+    statics = prepared(data, collection, settings, ("train", "valid"))
     with deterministic(seed):
         start = time.process_time()
         network = build(collection, statics["train"][0], settings)
@@ -223,6 +227,15 @@ def train(base: str, job: Job) -> dict[int, tuple[float, float]]:
         spent = time.process_time() - start
         pairs = [(predict(network, static), static.graph.target) for static in statics["valid"]]
     return {seed: (collection_score(graph_score(collection, score, target) for score, target in pairs), spent)}
+
+
+def prepared(data: str, collection: str, settings: Settings, splits: Iterable[str]) -> dict[str, list[PreparedGraph]]:
+    """The graphs of some splits in a folder, as the network with these settings takes them."""
+    view, caches = settings.view(collection), Caches()
+    return {
+        split: [prepare(graph, view, caches=caches) for graph in model_graphs(data, collection, split)]
+        for split in splits
+    }
 
 
 def _trees(data: str, collection: str, variant: Mapping, seeds: int) -> dict[int, tuple[float, float]]:

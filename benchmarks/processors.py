@@ -70,9 +70,7 @@ def digests(collection: str, emulated: str | None) -> tuple[dict[str, str], floa
             knobs = params.section("params.yaml", stage, collection) | SMALL.get(stage, {})
             arguments[stage] = {"knobs": knobs} if stage in SMALL else knobs
             arguments[stage] |= {"collection": collection, "data": folder}
-        given = params.section("params.yaml", "data", collection, {"collections": None})
-        del given["collections"]  # of the pipeline
-        arguments["prune"] |= given
+        arguments["prune"] |= params.data("params.yaml", collection)
         prefix = [EMULATOR, "-cpu", emulated] if emulated else []
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as a kernel's
         environment |= EMULATED if emulated else {}

@@ -35,13 +35,10 @@ from benchmarks import ablate, measure
 from benchmarks.gst import in_child
 from stages.engine import code, files
 from stages.gnn.inference import predict
-from stages.gnn.memory import Caches
 from stages.gnn.network import build
-from stages.gnn.prepared_graph import prepare
 from stages.gnn.settings import Settings
 from stages.gnn.training import Training, deterministic
 from stages.graphs.collection import COLLECTIONS, folder, is_tile
-from stages.graphs.dataset import model_graphs
 from stages.runner import failures
 from stages.scoring.metrics import collection_score, graph_score
 from stages.scoring.score import read_solution
@@ -73,11 +70,7 @@ def changes(variant: str) -> dict[str, dict]:
 def train(data: str, collection: str, variant: str, seed: int, solution: str) -> dict:
     """Trains a network on the graphs in a folder; the row of it, without its identity."""
     settings = Settings(**ablate.knobs("gnn", collection, changes(variant)))
-    view, caches = settings.view(collection), Caches()
-    statics = {
-        split: [prepare(graph, view, caches=caches) for graph in model_graphs(data, collection, split)]
-        for split in ("train", "valid", "test")
-    }
+    statics = ablate.prepared(data, collection, settings, ("train", "valid", "test"))
     with deterministic(seed):
         network = build(collection, statics["train"][0], settings)
         training = Training(network, statics["train"], statics["valid"], settings, collection, seed)
@@ -100,13 +93,18 @@ def train(data: str, collection: str, variant: str, seed: int, solution: str) ->
     return {**scores, "epochs": len(curve), "seconds": seconds, "peak": peak - held}
 
 
-def identity(collection: str, variant: str, root: str, solution: Path) -> str:
+def solution_of(collection: str) -> Path:
+    """The run times of a collection's test graphs."""
+    return Path(ablate.data_root(collection)).parent / "solution.csv"
+
+
+def identity(collection: str, variant: str) -> str:
     """Digest of what decides a row, but for its seed."""
     digest = hashlib.sha256(code.digest("stages.prune.stage", "stages.pad", "stages.gnn.stage").encode())
     knobs = {stage: ablate.knobs(stage, collection, changes(variant)) for stage in ("prune", "pad", "gnn")}
     digest.update(Path(__file__).read_bytes() + json.dumps(knobs, sort_keys=True).encode())
-    digest.update(ablate.files_digest(collection).encode() + solution.read_bytes())
-    for path in sorted(folder(root, collection, "test").glob("*.npz")):
+    digest.update(ablate.files_digest(collection).encode() + solution_of(collection).read_bytes())
+    for path in sorted(folder(ablate.data_root(collection), collection, "test").glob("*.npz")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -128,18 +126,17 @@ def run(collections: Sequence[str], variants: Sequence[str], seeds: int, path: P
     """Measures the missing rows, and returns those that were asked for."""
     table = pl.read_csv(path, schema=SCHEMA) if path.exists() else pl.DataFrame(schema=SCHEMA)
     wanted = [(variant, name, seed) for name in collections for variant in variants for seed in range(seeds)]
+    identities = {(variant, name): identity(name, variant) for name in collections for variant in variants}
     with tempfile.TemporaryDirectory(prefix="segments-") as base:
         for variant, collection, seed in tqdm(wanted, "trainings", mininterval=2):
-            root = ablate.knobs("data", collection, {})["root"]
-            solution = Path(root).parent / "solution.csv"
-            name = identity(collection, variant, root, solution)
+            name = identities[variant, collection]
             key = dict(zip(KEYS, (variant, collection, seed), strict=True))
             if table.filter(**key, identity=name).height:
                 continue
             data = ablate.folder_of(base, collection, changes(variant))
             if not data.exists():
                 in_child(ablate.make, base, collection, changes(variant))
-            row = in_child(train, str(data), collection, variant, seed, str(solution))
+            row = in_child(train, str(data), collection, variant, seed, str(solution_of(collection)))
             made = pl.DataFrame([key | row | {"identity": name}], schema=SCHEMA).with_columns(cs.float().round(5))
             table = pl.concat([table.join(made, on=KEYS, how="anti"), made]).sort(KEYS)
             content = io.BytesIO()

@@ -52,6 +52,17 @@ def section(
     return resolved | overrides
 
 
+def data(path: str | Path, collection: str | None) -> dict:
+    """The section `data` for one collection, without the list of the collections, which is the pipeline's.
+
+    Raises:
+        InputError: as of `section`.
+    """
+    values = section(path, "data", collection, {"collections": None})
+    del values["collections"]
+    return values
+
+
 def settings(
     kind: type[Knobs],
     stage: str,

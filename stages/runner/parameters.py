@@ -156,8 +156,7 @@ def _of_the_data(file: Path, collection: object, known: Mapping, advice: str) ->
     values: dict[str, object] = {}
     everything = params.read(file)
     if "root" in known:
-        values = params.section(file, "data", collection, {"collections": None})
-        del values["collections"]  # of the pipeline
+        values = params.data(file, collection)
         params.check_names(values, known, "params.yaml, data", advice)
     if "collections" in known and "collections" in everything.get("data", {}):
         values["collections"] = inputs.collections(everything)

@@ -41,7 +41,7 @@ FEW = {"pruning": ["none"], "trees": ["without copies"], "blend": ["rank", "bord
 
 
 def forget():
-    for function in (ablate._section, ablate.files_digest, ablate._scores_digest):
+    for function in (ablate._section, ablate.data_root, ablate.files_digest, ablate._scores_digest):
         function.cache_clear()
 
 

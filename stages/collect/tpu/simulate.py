@@ -89,7 +89,7 @@ class Simulator:
         record = self._one("passes", text)
         return Stages(**{**record, "before_proto": base64.b64decode(record["before_proto"])})
 
-    def _one(self, kind: str, text: str):
+    def _one(self, kind: str, text: str) -> dict | str:
         """The answer to one job; raises CompileError where it has none."""
         ((_, answer),) = self._pool.run([(kind, text)])
         if "record" not in answer:
